@@ -66,7 +66,7 @@ pub struct Probe {
     pub quantity: u32,
     /// Whether the price is paid once.
     pub is_once: bool,
-    /// What the page asks for.
+    /// The options of the page.
     pub options: CheckoutOptions,
     /// When it expires, unless it is expired before.
     pub expires_at: Timestamp,
@@ -173,8 +173,7 @@ impl Stripe {
         self.post::<WireEndpoint>(&path, form, None, at).await.map(drop)
     }
 
-    /// Returns the needed resources that the key cannot read. A restricted key may lack
-    /// permissions.
+    /// Returns the needed resources that the key cannot read. A restricted key may lack permissions.
     /// `more` are the resources that only some plans files need.
     pub async fn unreadable(&self, more: &[&'static str]) -> Answer<Vec<&'static str>> {
         let mut unreadable = Vec::new();

@@ -67,7 +67,7 @@ async fn one_trial_per_customer_stripe_39() {
     assert_eq!((&second["status"], &second["trial_end"]), (&json!("active"), &Value::Null));
     let stored = "SELECT COUNT(*) FROM customers WHERE stripe_trial_at IS NOT NULL";
     assert_eq!(number(&shop.app.app.store, stored).await, 1);
-    // What is paid once, or has no `trial_days`, has no trial.
+    // A plan without `trial_days`, and a single payment, have no trial.
     let bob = shop.buyer("bob@example.com").await;
     let session = shop.purchase(&bob, json!({ "plan": "team", "interval": "month" })).await;
     assert_eq!(shop.sandbox.object(&shop.subscription_of(&session))["status"], "active");
