@@ -124,8 +124,8 @@ impl Paid {
         Some(shares)
     }
 
-    /// Returns the license for a subscription's paid lines; `None` if its present period is not paid
-    /// yet.
+    /// Returns the license for a subscription's paid lines; `None` if its present period is not
+    /// paid yet.
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {

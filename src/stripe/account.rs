@@ -173,8 +173,8 @@ impl Stripe {
         self.post::<WireEndpoint>(&path, form, None, at).await.map(drop)
     }
 
-    /// Returns the needed resources that the key cannot read. A restricted key may lack permissions.
-    /// `more` are the resources that only some plans files need.
+    /// Returns the needed resources that the key cannot read. A restricted key may lack
+    /// permissions. `more` are the resources that only some plans files need.
     pub async fn unreadable(&self, more: &[&'static str]) -> Answer<Vec<&'static str>> {
         let mut unreadable = Vec::new();
         for resource in RESOURCES.iter().chain(more).copied() {

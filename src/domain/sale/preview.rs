@@ -1,5 +1,6 @@
 //! The cost of a change of a subscription, before it is made: the lines that add up to the amount
-//! due, and the id by which the change repeats its preview. [`crate::flows::sale::preview`] asks Stripe.
+//! due, and the id by which the change repeats its preview. [`crate::flows::sale::preview`] asks
+//! Stripe.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -184,8 +184,9 @@ impl DriftApi {
     ///
     /// Returns the customers that paid a subscription and have no working license, the unknown
     /// buyers, the backlog of events and mails, and the result of the last reconciliation with
-    /// Stripe. The normal number of customers is 0; the metric `licentia_paid_customers_without_license` shows it
-    /// without a key. `licentia reconcile` repairs drift. Needs the scope `read`.
+    /// Stripe. The normal number of customers is 0; the metric
+    /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
+    /// repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
     async fn drift(
         &self,

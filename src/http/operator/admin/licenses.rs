@@ -61,7 +61,8 @@ pub(super) struct LicenseRecord {
     plan: String,
     /// The status now.
     status: LicenseStatusView,
-    /// The features of the license: those of the plan and the add-ons, and those that a grant added.
+    /// The features of the license: those of the plan and the add-ons, and those that a grant
+    /// added.
     features: Vec<String>,
     /// The limits of the license.
     limits: BTreeMap<String, u64>,
