@@ -30,14 +30,14 @@ pub struct Bill {
     pub counts_since: Option<i64>,
     /// Whether it counts now.
     pub is_good: bool,
-    /// Whether it takes back something that was not paid for before it, or no longer is. Then it is
-    /// not certain whether it counts.
+    /// Whether it credits a line that was not paid before it, or is no longer paid. Then it is not
+    /// certain whether it counts.
     is_unbacked: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
 
-/// A line: units that were sold, or taken back (below zero), for a time.
+/// A line: units that were sold, or credited (below zero), for a time.
 pub struct Sold {
     price: String,
     units: i64,
@@ -265,7 +265,7 @@ fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     }
 }
 
-/// Whether a bill takes back what was not paid before it, or was given back.
+/// Returns whether a bill credits a line that was not paid before it, or was refunded.
 fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
     let credits = bill.lines.iter().filter(|line| line.units < 0);
     let mut unpaid = all.iter().filter(|other| {
@@ -279,9 +279,9 @@ fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
     })
 }
 
-/// Returns the units that these bills sold for a time, less those that they took back. For a bound,
-/// what is not certain counts as far as it sold anything. Within a period of a subscription, no
-/// more is taken back than was sold.
+/// Returns the units that these bills sold for a time, less those that they credited. For a bound,
+/// an uncertain bill counts only for the units that it sold. Within a period of a subscription, no
+/// more is credited than was sold.
 fn units_of<'b>(
     bills: impl Iterator<Item = &'b Bill>,
     name: &str,
