@@ -212,7 +212,7 @@ text_enum! {
         LeaseRenewed = "lease.renewed",
         /// The end of leases that a dead process held.
         LeasesEnded = "leases.ended",
-        /// What the plans file grants, at the start.
+        /// The content of the plans file, at the start.
         PlansSeen = "plans.seen",
         /// The webhook endpoint, at Stripe.
         EndpointWritten = "endpoint.written",

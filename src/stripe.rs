@@ -1,8 +1,7 @@
 //! Stripe's API. No module outside of this one names async-stripe, which describes the requests
 //! that `stripe/client.rs` sends. We use our own types for objects (`stripe/wire.rs`), because
-//! async-stripe's parsers reject an object that lacks one field. The calls are in `stripe/sale.rs`,
-//! `stripe/purchases.rs`, `stripe/account.rs` and `stripe/listing.rs`. [`crate::flows`] decides
-//! when to call and what to do after a failure.
+//! async-stripe's parsers reject an object that lacks one field. The calls are in the other files
+//! of the folder `stripe`. [`crate::flows`] decides when to call and what to do after a failure.
 
 mod account;
 mod change;

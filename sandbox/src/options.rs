@@ -27,7 +27,7 @@ pub struct Options {
     pub signature_time: SignatureTime,
     /// The account's rules of billing.
     pub behavior: Behavior,
-    /// What the account is set up for.
+    /// The settings of the account.
     pub account: AccountSettings,
 }
 
@@ -75,7 +75,7 @@ pub enum SignatureTime {
     Machine,
 }
 
-/// What the account is set up for in the dashboard. By default, everything is.
+/// The settings of the account in the dashboard. By default, everything is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
     /// Whether Stripe Tax is ready.

@@ -345,7 +345,7 @@ fn entitlement(
             history.violation(format!("A: {who} paid for {due:?} and has {shown:?} at {now}"));
         }
     }
-    // What is perpetual is checked by its updates (`unit_checks`).
+    // `unit_checks` checks perpetual licenses, by their updates.
     let is_for_a_time = |license: &&IssuedLicense| {
         license.source == Source::Paid && license.basis == Basis::Subscription
     };

@@ -13,7 +13,7 @@ use crate::units::{PDF, Paid, Share, TEAM};
 /// may pause in between.
 const OLDEST_STATE: i64 = 3600;
 
-/// What the plans file says of the add-on.
+/// The pages that the add-on grants by the plans file.
 const PAGES: u64 = 500;
 
 /// Checks that the license says what was paid for: the plan, the units, the add-on and the updates.
@@ -38,6 +38,7 @@ pub fn current(
         history.violation(format!("M: {who} paid for {most} units and has {held:?} at {now}"));
     }
     let Some(shares) = paid.certain(truth, now) else { return };
+    // The greatest one by the order of the fields of `Share` is due.
     let due = shares.last().cloned();
     if held != due {
         let what = format!("M: {who} paid for {due:?} and has {held:?} at {now}; of {shares:?}");
@@ -45,7 +46,7 @@ pub fn current(
     }
 }
 
-/// What a license says.
+/// Returns the content of a license, in the form of the oracle.
 fn share(history: &History, license: &IssuedLicense, now: i64) -> Share {
     let updates_until = license.updates_until.map_or(i64::MAX, Timestamp::epoch_seconds);
     Share {

@@ -1,6 +1,6 @@
-//! What was paid for, in units, read from Stripe's objects in another way than the service does:
-//! by running sums over the lines of invoices, by replaying single payments with a calendar of its
-//! own, and by the stretches of time that are paid.
+//! The oracle for units and perpetual licenses. It reads Stripe's objects in another way than the
+//! service does: by running sums over the lines of invoices, by replaying single payments with a
+//! calendar of its own, and by the stretches of time that are paid.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ const UPDATES: &str = "price_studio_updates";
 pub const PDF: &str = "_pdf_";
 const PDF_ONCE: &str = "price_pdf_once";
 
-/// What was paid at once: an invoice, or a session that has none.
+/// One payment: an invoice, or a Checkout session that has none.
 pub struct Bill {
     /// When the money was charged.
     pub at: i64,
@@ -30,14 +30,14 @@ pub struct Bill {
     pub counts_since: Option<i64>,
     /// Whether it counts now.
     pub is_good: bool,
-    /// Whether it takes back something that was not paid for before it, or no longer is. Then it is
-    /// not certain whether it counts.
+    /// Whether it credits a line that was not paid before it, or is no longer paid. Then it is not
+    /// certain whether it counts.
     is_unbacked: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
 
-/// A line: units that were sold, or taken back (below zero), for a time.
+/// A line: units that were sold, or credited (below zero), for a time.
 pub struct Sold {
     price: String,
     units: i64,
@@ -45,7 +45,8 @@ pub struct Sold {
     end: i64,
 }
 
-/// What a customer should be licensed for.
+/// The license that a customer is expected to have. The derived order decides which of several is
+/// due: the order of the fields is that of their weight, so it must not be changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share {
     /// Whether it covers a build that is made now.
@@ -123,7 +124,8 @@ impl Paid {
         Some(shares)
     }
 
-    /// What a subscription's paid lines give; none if its present period is not paid yet.
+    /// Returns the license for a subscription's paid lines; `None` if its present period is not
+    /// paid yet.
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
@@ -153,7 +155,7 @@ impl Paid {
         self.good().flat_map(|bill| &bill.lines).any(|line| line.price == PDF_ONCE)
     }
 
-    /// What single payments give, replayed in the order of the charges.
+    /// Returns the license for all single payments, replayed in the order of the charges.
     fn perpetual(&self, now: i64) -> Option<Share> {
         let updates_until = replay(self.good())?;
         let has_pdf = self.has_pdf_once();
@@ -161,7 +163,7 @@ impl Paid {
         Some(Share { covers_now, rank: 3, units: 1, updates_until, has_pdf, basis: "once" })
     }
 
-    /// What stays of each stretch of time that was paid without a gap.
+    /// Returns the license that remains of each series of paid periods without a gap.
     fn fallbacks(&self, now: i64) -> Vec<Share> {
         let lines = || self.good().flat_map(|bill| &bill.lines);
         let mut times: Vec<i64> = lines().flat_map(|line| [line.start, line.end]).collect();
@@ -263,7 +265,7 @@ fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     }
 }
 
-/// Whether a bill takes back what was not paid before it, or was given back.
+/// Returns whether a bill credits a line that was not paid before it, or was refunded.
 fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
     let credits = bill.lines.iter().filter(|line| line.units < 0);
     let mut unpaid = all.iter().filter(|other| {
@@ -277,9 +279,9 @@ fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
     })
 }
 
-/// Returns the units that these bills sold for a time, less those that they took back. For a bound,
-/// what is not certain counts as far as it sold anything. Within a period of a subscription, no
-/// more is taken back than was sold.
+/// Returns the units that these bills sold for a time, less those that they credited. For a bound,
+/// an uncertain bill counts only for the units that it sold. Within a period of a subscription, no
+/// more is credited than was sold.
 fn units_of<'b>(
     bills: impl Iterator<Item = &'b Bill>,
     name: &str,

@@ -41,15 +41,15 @@ text_enum! {
 }
 
 text_enum! {
-    /// What a paid license was bought by. It has no meaning for a trial or a grant.
+    /// How a paid license was bought. It has no meaning for a trial or a grant.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub enum Basis {
-        /// A subscription.
+        /// By a subscription.
         #[default]
         Subscription = "subscription",
-        /// A single payment: the license is perpetual.
+        /// By a single payment: the license is perpetual.
         Once = "once",
-        /// A subscription that ended after it was paid long enough: the license is perpetual.
+        /// By a subscription that ended after it was paid long enough: the license is perpetual.
         Fallback = "fallback",
     }
 }
@@ -188,7 +188,7 @@ row! {
         pub expires_at: Option<Timestamp>,
         /// The end of the grace period.
         pub grace_until: Option<Timestamp>,
-        /// What it was bought by, if it was bought.
+        /// How it was bought, if it was bought.
         pub basis: Basis,
         /// The units that it was issued for: 1 unless the plan is sold by the unit.
         pub quantity: u32,
@@ -260,8 +260,8 @@ impl IssuedLicense {
         })
     }
 
-    /// Returns whether the license works only while a payment counts: it is for a paid
-    /// subscription, or adds days to one whose paid term has not ended at `now`.
+    /// Returns whether the license works only while a payment counts: it was paid for, or adds days
+    /// to one that was, whose paid term has not ended at `now`.
     #[must_use]
     pub fn depends_on_payment(&self, now: Timestamp) -> bool {
         self.source == Source::Paid || self.extras.paid_until.is_some_and(|end| end > now)

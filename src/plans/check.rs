@@ -15,7 +15,7 @@ use crate::settings::{Section, similar};
 /// The size of a license token without its claims, in bytes: header, signature, two dots.
 const TOKEN_FRAME_BYTES: usize = 256;
 
-/// What plans and add-ons have in common.
+/// A plan or an add-on: the parts that both have.
 struct Goods<'r> {
     section: &'r Section,
     id: &'r Slug,

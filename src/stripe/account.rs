@@ -66,7 +66,7 @@ pub struct Probe {
     pub quantity: u32,
     /// Whether the price is paid once.
     pub is_once: bool,
-    /// What the page asks for.
+    /// The options of the page.
     pub options: CheckoutOptions,
     /// When it expires, unless it is expired before.
     pub expires_at: Timestamp,
@@ -174,8 +174,7 @@ impl Stripe {
     }
 
     /// Returns the needed resources that the key cannot read. A restricted key may lack
-    /// permissions.
-    /// `more` are the resources that only some plans files need.
+    /// permissions. `more` are the resources that only some plans files need.
     pub async fn unreadable(&self, more: &[&'static str]) -> Answer<Vec<&'static str>> {
         let mut unreadable = Vec::new();
         for resource in RESOURCES.iter().chain(more).copied() {

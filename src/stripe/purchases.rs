@@ -26,7 +26,7 @@ const MAX_SEPARATE_LISTS: usize = 20;
 /// has the newest invoices listed instead.
 const MAX_KEPT: usize = 50;
 
-/// What a sync needs besides the newest objects.
+/// Determines the objects that a sync fetches besides the newest ones.
 #[derive(Clone, Debug, Default)]
 pub struct Needs<'a> {
     /// The newest invoice that an earlier sync found to be closed together with every older one.

@@ -75,7 +75,7 @@ pub struct SessionParameters {
     /// Whether the currency is ours to choose. Otherwise Stripe may offer the buyer's own.
     #[serde(default)]
     pub is_currency_fixed: bool,
-    /// What the page asks for.
+    /// The options of the page.
     #[serde(default)]
     pub options: CheckoutOptions,
     /// Stripe's id of the promotion code that was given in the request.
@@ -95,7 +95,7 @@ fn one() -> u32 {
     1
 }
 
-/// What a Checkout session sells.
+/// The kind of sale of a Checkout session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionMode {

@@ -19,7 +19,7 @@ use crate::harness::shop::{Buyer, Shop, session_of};
 enum Step {
     /// A shell script, with its first line.
     Run(usize, String),
-    /// What the last script printed.
+    /// The expected output of the last script.
     Prints(String),
     /// Something that a person does.
     Act(String),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Shop};
 
-/// What makes Stripe create a customer for the buyer.
+/// The settings by which Stripe creates a customer for the buyer.
 const WITH_CUSTOMER: [(&str, &str); 2] =
     [("customer_creation", "always"), ("invoice_creation[enabled]", "true")];
 

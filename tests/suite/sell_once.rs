@@ -24,13 +24,13 @@ fn studio() -> Value {
     json!({ "plan": "studio", "interval": "once" })
 }
 
-/// Returns the payment of the only order that succeeded.
+/// Returns the payment of a Checkout session.
 async fn payment_of(shop: &Shop, session: &str) -> String {
     shop.sandbox.payment_intent(session).expect("a payment")
 }
 
 #[tokio::test]
-async fn a_perpetual_license_is_sold_by_one_payment() {
+async fn a_perpetual_license_is_sold_by_one_payment_stripe_37() {
     let shop = Shop::selling().await;
     let ada = shop.buyer("ada@example.com").await;
     let bought_at = now(&shop);
@@ -178,7 +178,7 @@ async fn a_bank_debit_counts_when_it_arrives_and_blocks_meanwhile_stripe_3() {
 }
 
 #[tokio::test]
-async fn from_perpetual_to_a_subscription_and_back_nothing_is_lost() {
+async fn from_perpetual_to_a_subscription_and_back_nothing_is_lost_stripe_37() {
     let shop = Shop::selling().await;
     let mut ada = shop.buyer("ada@example.com").await;
     shop.purchase(&ada, studio()).await;

@@ -245,7 +245,7 @@ async fn stripe_29_only_what_changed_here_is_sent_to_stripe() {
     shop.at_stripe(&format!("customers/{stripe_id}"), &[("name", "Engines Ltd")]).await;
     let both = change(json!({ "email": "lovelace@example.com" })).await;
     assert_eq!(both, (json!("Engines Ltd"), json!("lovelace@example.com")));
-    // The company's name is a field of its own. Stripe goes on to show the person's name.
+    // The company's name is a field of its own. Stripe still shows the person's name.
     let both = change(json!({ "company_name": "Analytical Engines Ltd" })).await;
     assert_eq!(both, (json!("Engines Ltd"), json!("lovelace@example.com")));
     let company = shop.sandbox.object(&stripe_id)["business_name"].clone();

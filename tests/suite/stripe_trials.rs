@@ -52,7 +52,7 @@ fn announcements(shop: &Shop, buyer: &Buyer) -> Vec<Mail> {
 }
 
 #[tokio::test]
-async fn one_trial_per_customer() {
+async fn one_trial_per_customer_stripe_39() {
     let shop = Shop::selling_with(CLOUD).await;
     let ada = shop.buyer("ada@example.com").await;
     let first = buy(&shop, &ada, Card::Paid).await;
@@ -67,14 +67,14 @@ async fn one_trial_per_customer() {
     assert_eq!((&second["status"], &second["trial_end"]), (&json!("active"), &Value::Null));
     let stored = "SELECT COUNT(*) FROM customers WHERE stripe_trial_at IS NOT NULL";
     assert_eq!(number(&shop.app.app.store, stored).await, 1);
-    // What is paid once, or has no `trial_days`, has no trial.
+    // A plan without `trial_days`, and a single payment, have no trial.
     let bob = shop.buyer("bob@example.com").await;
     let session = shop.purchase(&bob, json!({ "plan": "team", "interval": "month" })).await;
     assert_eq!(shop.sandbox.object(&shop.subscription_of(&session))["status"], "active");
 }
 
 #[tokio::test]
-async fn a_card_that_has_had_a_trial_is_charged_at_once() {
+async fn a_card_that_has_had_a_trial_is_charged_at_once_stripe_39() {
     let shop = Shop::selling_with(CLOUD).await;
     let (ada, bob) = (shop.buyer("ada@example.com").await, shop.buyer("bob@example.com").await);
     assert_eq!(buy(&shop, &ada, Card::Paid).await["status"], "trialing");
@@ -103,7 +103,7 @@ async fn a_card_that_has_had_a_trial_is_charged_at_once() {
 }
 
 #[tokio::test]
-async fn two_accounts_with_one_card_at_once_get_one_trial() {
+async fn two_accounts_with_one_card_at_once_get_one_trial_stripe_39() {
     let shop = Shop::selling_with(CLOUD).await;
     let mut buyers = Vec::new();
     let mut subscriptions = Vec::new();
@@ -217,7 +217,7 @@ async fn an_extended_trial_is_followed_and_announced_again() {
 }
 
 #[tokio::test]
-async fn the_card_is_remembered_after_the_account_is_deleted() {
+async fn the_card_is_remembered_after_the_account_is_deleted_stripe_39() {
     let shop = Shop::selling_with(CLOUD).await;
     let ada = shop.buyer("ada@example.com").await;
     buy(&shop, &ada, Card::Paid).await;

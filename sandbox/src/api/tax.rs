@@ -11,7 +11,7 @@ use crate::objects::{Kind, tax_settings, text};
 use crate::options::TaxStatus;
 use crate::world::World;
 
-/// The prefix of an EU VAT id is followed by so many characters.
+/// The number of characters of an EU VAT id after its prefix.
 const EU_VAT_CHARACTERS: std::ops::RangeInclusive<usize> = 8..=12;
 
 /// Handles `/v1/tax/settings`.

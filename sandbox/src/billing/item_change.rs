@@ -61,7 +61,7 @@ struct Changed {
     begins: bool,
 }
 
-/// Returns why a subscription's items cannot be changed so; none if they can.
+/// Returns the problem of edits of a subscription's items; `None` if they are possible.
 pub fn problem(world: &World, sub: &str, edits: &[ItemEdit]) -> Option<String> {
     let items = subscription::items(world, sub).iter();
     let mut prices: Vec<(&str, &str)> =

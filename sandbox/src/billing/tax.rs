@@ -100,7 +100,7 @@ pub fn apply(world: &World, invoice: &mut Value) {
     let discounted = discounted(invoice);
     let lines = invoice["lines"]["data"].as_array_mut().into_iter().flatten();
     let mut taxes = Vec::new();
-    // What the lines contain before discounts.
+    // The tax that the prices of the lines contain, before discounts.
     let mut contained = 0;
     for (line, amount) in lines.zip(discounted) {
         let price = world.get(Kind::Price, text(&line["pricing"]["price_details"], "price"));

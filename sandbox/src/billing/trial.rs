@@ -8,7 +8,7 @@ use super::{customer, ending, renewal, subscription};
 use crate::objects::{Kind, put, text};
 use crate::world::{MissingMethod, Timer, World};
 
-/// The end of a trial is announced so long before it, in seconds
+/// How long before its end a trial is announced, in seconds
 /// (<https://docs.stripe.com/api/events/types#event_types-customer.subscription.trial_will_end>).
 const ANNOUNCED_BEFORE_SECONDS: i64 = 3 * 86_400;
 

@@ -31,7 +31,7 @@ struct CheckoutPage<'a> {
     cancel_url: Option<&'a str>,
 }
 
-/// What the page asks the buyer, apart from the payment.
+/// The questions of the page to the buyer, apart from the payment.
 struct Asks<'a> {
     country: bool,
     known_country: &'a str,

@@ -1,5 +1,5 @@
-//! What the buyer enters on the page of a checkout session, apart from the payment. Stripe shows
-//! most of it only when the session is complete.
+//! The details that a buyer enters on the page of a checkout session, apart from the payment.
+//! Stripe shows most of them only when the session is complete.
 
 /// The details that a buyer enters on the page of a checkout session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

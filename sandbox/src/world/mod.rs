@@ -105,7 +105,7 @@ pub struct World {
     pub now: i64,
     /// The account's rules of billing.
     pub behavior: Behavior,
-    /// What the account is set up for.
+    /// The settings of the account.
     pub account: AccountSettings,
     /// The URL of the sandbox's pages.
     pub url: String,

@@ -46,7 +46,7 @@ pub struct SaleSettings {
     pub automatic_tax: bool,
 }
 
-/// What happens when a trial ends and there is no payment method
+/// The outcome of a trial that ends without a payment method
 /// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-trial_settings-end_behavior-missing_payment_method>).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissingMethod {

@@ -127,7 +127,7 @@ kinds! {
     UpdatesExtended = "updates_extended": Attached, [], [Paid, Unverified];
     /// A subscription ended that was paid long enough: the perpetual license that remains.
     Fallback = "fallback": Attached, [Portal], [Usual, Unverified];
-    /// A subscription ended, and the customer has a perpetual license of before.
+    /// A subscription ended, and the customer has an earlier perpetual license.
     PerpetualAgain = "perpetual_again": Attached, [Portal], [Usual, Unverified];
     /// The subscription was renewed: the license for the next period.
     Renewal = "renewal": Attached, [Portal], [Paid, Usual, Unverified, Offline];

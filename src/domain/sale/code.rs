@@ -28,7 +28,7 @@ pub struct PromotionCode {
     pub products: Option<BTreeSet<String>>,
 }
 
-/// What a code is used for.
+/// The purchase that a code is used for.
 #[derive(Clone, Debug)]
 pub struct Sale<'a> {
     /// The Stripe customer.

@@ -38,8 +38,8 @@ pub struct Assessment<'a> {
     pub subscription: Option<&'a Subscription>,
     /// Everything that payments grant.
     pub grants: Vec<Grant<'a>>,
-    /// What the customer may use because of a payment: the best of the grants. `None` leaves a
-    /// trial or an operator's grant as it is.
+    /// The entitlement of the customer because of a payment: the best of the grants. `None` leaves
+    /// a trial or an operator's grant as it is.
     pub entitlement: Option<Entitlement<'a>>,
     /// Whether this version or the plans file does not know something about a subscription. Then no
     /// license is revoked.

@@ -1,4 +1,4 @@
-//! What another plans file changes: what it takes away, and whose license it changes.
+//! Compares two plans files: finds what the newer one takes away, and whose license it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,14 +10,14 @@ use crate::domain::license::{Basis, Content, IssuedLicense, Source};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug, Sold};
 use crate::domain::sale::subscription::BilledItems;
 
-/// What a plans file grants, as it is stored to compare it with the next one.
+/// The content of a plans file, as it is stored to compare it with the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
     plans: Vec<Goods>,
     addons: Vec<Goods>,
 }
 
-/// What a plan or an add-on grants, and the ids of its prices.
+/// The features and limits that a plan or an add-on grants, and the ids of its prices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Goods {
     id: String,

@@ -3,10 +3,10 @@
 
 use std::str::FromStr;
 
-/// What happens to what a payment bought.
+/// The outcome for what a payment bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bought {
-    /// It works until the end of the period that was paid for.
+    /// It works until the end of what was paid for: of the period, or for ever if it is perpetual.
     Keep,
     /// It is revoked immediately.
     Revoke,
@@ -29,7 +29,7 @@ impl FromStr for Bought {
 #[error("use \"keep\" or \"revoke\"")]
 pub struct InvalidBought;
 
-/// What happens to what a payment bought when its money is returned, and to a renewal that the
+/// The outcome for what a payment bought when its money is returned, and for a renewal that the
 /// vendor forgives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -1,5 +1,6 @@
-//! What a change of a subscription costs, before it is made: the lines that add up to the amount
-//! due, and the id by which the change repeats it. [`crate::flows::sale::preview`] asks Stripe.
+//! The cost of a change of a subscription, before it is made: the lines that add up to the amount
+//! due, and the id by which the change repeats its preview. [`crate::flows::sale::preview`] asks
+//! Stripe.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -25,7 +26,7 @@ pub const MAX_ID_BYTES: usize = 1000;
 /// One line of a preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviewLine {
-    /// What it is for, in the words of Stripe.
+    /// The description, in the words of Stripe.
     pub text: String,
     /// In the currency's smallest unit; negative for a credit.
     pub amount: i64,
@@ -36,7 +37,7 @@ pub struct PreviewLine {
 pub struct UpcomingInvoice {
     /// The lines: those that Stripe shows.
     pub lines: Vec<UpcomingLine>,
-    /// What discounts take off.
+    /// The sum of the discounts.
     pub discount: i64,
     /// The tax that is added to the amounts of the lines.
     pub added_tax: i64,
@@ -97,7 +98,7 @@ impl UpcomingInvoice {
     }
 }
 
-/// What a change costs.
+/// The cost of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     /// The amount due at once, in the currency's smallest unit.
@@ -137,8 +138,8 @@ impl Preview {
     }
 }
 
-/// What a preview said, for the change that follows it. It names nobody and has no id of Stripe:
-/// the customer can read it.
+/// The terms of a preview, which its change must match. The customer can read them, so they contain
+/// no name and no Stripe id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// The customer and the request, hashed.
@@ -232,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_lines_add_up_to_the_amount_due(
+        fn the_lines_add_up_to_the_amount_due_stripe_40(
             lines in prop::collection::vec(-100_000i64..100_000, 0..12),
             (discount, tax) in (0i64..1000, -1000i64..1000),
             balance in -100_000i64..100_000,

@@ -3,7 +3,7 @@
 
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Quantity};
 
-/// What a customer asks for.
+/// The request of a customer who wants to buy.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The plan's id.
@@ -28,7 +28,7 @@ pub struct CustomerCurrency {
     pub pinned: Option<Currency>,
 }
 
-/// What is sold.
+/// The plan, price, units and add-ons that are sold to a customer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection<'c> {
     /// The plan.

@@ -105,7 +105,8 @@ pub struct Settlement<'a> {
     /// The newest invoice that is closed together with every older one: the next sync need not
     /// fetch them.
     pub closed_invoice: Option<InvoiceId>,
-    /// What a license may depend on whatever its age: the next sync fetches it in any case.
+    /// The purchases that the next sync fetches, however old they are: a perpetual license depends
+    /// on them.
     pub kept: BTreeSet<KeptId>,
 }
 

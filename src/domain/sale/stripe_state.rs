@@ -106,7 +106,7 @@ pub struct PaidSession {
     pub amount: i64,
     /// The part of the amount that is tax.
     pub tax: i64,
-    /// What discounts took off.
+    /// The sum of the discounts, in the same unit.
     pub discount: i64,
     /// ISO 4217, lower case.
     pub currency: String,

@@ -34,7 +34,7 @@ pub enum CancelAt {
     Now,
 }
 
-/// What a customer requests.
+/// The request of a customer.
 enum Request {
     /// A change as a preview showed it, with the hash of the preview.
     Change { wanted: Wanted, terms: Terms, preview_hash: String },

@@ -31,7 +31,7 @@ const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 /// The request of a checkout.
 #[derive(Clone, Debug)]
 pub struct Purchase {
-    /// What the customer asks for.
+    /// The request of the customer.
     pub wanted: Wanted,
     /// The text of a promotion code.
     pub promotion_code: Option<String>,
@@ -69,11 +69,10 @@ pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Resu
         .await
 }
 
-/// Refuses what no customer can buy, before anything is asked of Stripe. The rest depends on the
-/// customer.
+/// Refuses a plan or a quantity that no customer can buy, before anything is asked of Stripe. The
+/// currency and the add-ons depend on the customer, and are checked later.
 fn refuse_unknown(app: &App, wanted: &Wanted) -> Result<()> {
     match selection::select(&app.plans, wanted, &CustomerCurrency::default()) {
-        // Without a quantity, updates are bought for all units.
         Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason.into()),
         _ => Ok(()),
     }

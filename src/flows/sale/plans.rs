@@ -29,7 +29,7 @@ pub async fn report_removals(app: &App) -> Result<Vec<Removal>> {
     if before.as_ref() == Some(&granted) {
         return Ok(Vec::new());
     }
-    // What another version has stored in another form is not compared.
+    // A content that another version stored in another form is not compared.
     let before: Option<Granted> = before.and_then(|text| serde_json::from_str(&text).ok());
     let removals = before.map(|before| before.removals(&app.plans)).unwrap_or_default();
     let now = app.now();

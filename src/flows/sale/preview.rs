@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::flows::secret;
 use crate::stripe::{Needs, PreviewOf, StripeFailure};
 
-/// What a customer gets to see.
+/// A preview as the customer sees it.
 pub struct Previewed {
     /// The preview.
     pub preview: Preview,

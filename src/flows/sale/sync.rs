@@ -114,12 +114,12 @@ pub(in crate::flows) async fn catch_up(
     Ok(true)
 }
 
-/// What a sync found.
+/// The result of a sync.
 #[derive(Debug, Default)]
 pub(in crate::flows) struct Synced {
-    /// What changed here.
+    /// The changes to our records.
     pub report: SyncReport,
-    /// What Stripe says.
+    /// The state at Stripe.
     pub state: StripeState,
 }
 

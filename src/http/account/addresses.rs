@@ -85,8 +85,9 @@ impl AddressesApi {
     /// Takes the token of the link that was mailed to the former address, restores that address,
     /// and returns the customer. It ends every session and mails the former address a link that
     /// sets a new password. Until that is done, the old password only logs in: deleting the
-    /// account, another address, another password, an export and the portal get 403
-    /// `reset_required`. The token works once, for 7 days. No session is needed.
+    /// account, another address, another password, an export, the portal, and a change, a
+    /// cancellation or a resumption of the subscription get 403 `reset_required`. The token works
+    /// once, for 7 days. No session is needed.
     #[oai(path = "/email/undo", method = "post", operation_id = "undoEmailChange")]
     async fn undo(
         &self,

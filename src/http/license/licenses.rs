@@ -74,7 +74,7 @@ pub struct LicenseView {
     trial: bool,
     /// The status now.
     status: LicenseStatusView,
-    /// The features of the plan.
+    /// The features of the plan and the add-ons, and those that a grant added.
     features: Vec<String>,
     /// The limits, for example the number of seats: those of the plan for the units that were paid
     /// for, and those of the add-ons.
@@ -236,9 +236,9 @@ struct VerifiedLicense {
     plan: String,
     /// Whether this is a trial.
     trial: bool,
-    /// The features of the plan.
+    /// The features of the license.
     features: Vec<String>,
-    /// The limits of the plan, for example the number of seats.
+    /// The limits of the license, for example the number of seats.
     limits: BTreeMap<String, u64>,
     /// The end of the paid time or of the trial. `null` if the license does not end.
     #[oai(nullable)]

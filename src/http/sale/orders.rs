@@ -72,7 +72,7 @@ pub struct OrderView {
     /// The part of the amount that is tax. `null` if it is not known.
     #[oai(nullable)]
     tax: Option<i64>,
-    /// What discounts took off. `null` if it is not known.
+    /// The sum of the discounts. `null` if it is not known.
     #[oai(nullable)]
     discount: Option<i64>,
     /// The part of the amount that was returned: refunded, credited, or taken by a dispute.

@@ -238,7 +238,7 @@ impl SubscriptionsApi {
     ///
     /// Returns the URL of a payment page. After the payment, the customer gets a new license by
     /// mail, and `GET /api/licenses/current` returns it. Repeating the request returns the same
-    /// Checkout session; requesting another plan closes the previous one.
+    /// Checkout session; a different request closes it.
     ///
     /// An app without a login session sends its license token instead. Like at `POST
     /// /api/licenses/refresh`, it may have expired.

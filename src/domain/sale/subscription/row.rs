@@ -73,7 +73,7 @@ row! {
         pub plan: Option<String>,
         /// The status.
         pub status: Status,
-        /// What it bills; `None` until a sync has read it.
+        /// The items that it bills; `None` until a sync has read it.
         pub items: Option<BilledItems>,
         /// ISO 4217, lower case; `None` until a sync has read it.
         pub currency: Option<String>,
@@ -92,7 +92,7 @@ row! {
     }
 }
 
-/// What a subscription bills, in the words of the catalog.
+/// The units of the plan, the interval and the add-ons that a subscription bills.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Billed {
     /// The units of the plan; `None` until a sync has read them, or if they are metered.
@@ -139,7 +139,7 @@ impl SubscriptionRow {
 }
 
 row! {
-    /// What a customer's subscription bills, next to the customer's license.
+    /// The items of the customer's subscription, selected together with a license.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct BilledBeside {
         /// The items; `None` without a subscription, or if no sync has read it.

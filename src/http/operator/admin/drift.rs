@@ -21,7 +21,7 @@ use crate::http::throttle::Throttle;
 
 pub struct DriftApi;
 
-/// A customer that paid and has no working license.
+/// A customer that paid a subscription and has no working license.
 #[derive(Object)]
 #[oai(rename = "PaidWithoutLicense", example)]
 struct PaidWithoutLicenseView {
@@ -107,7 +107,8 @@ impl Example for UnknownBuyerView {
 #[derive(Object)]
 #[oai(rename = "Drift", example)]
 struct DriftView {
-    /// The number of customers that paid and have no working license.
+    /// The number of customers that paid a subscription and have no working license. Single
+    /// payments are not counted.
     paid_customers_without_license: i64,
     /// The first hundred of these customers.
     customers: Vec<PaidWithoutLicenseView>,
@@ -181,10 +182,11 @@ impl From<Drift> for DriftView {
 impl DriftApi {
     /// Get the drift report
     ///
-    /// Returns the customers that paid and have no working license, the unknown buyers, the backlog
-    /// of events and mails, and the result of the last reconciliation with Stripe. The normal
-    /// number of customers is 0; the metric `licentia_paid_customers_without_license` shows it
-    /// without a key. `licentia reconcile` repairs drift. Needs the scope `read`.
+    /// Returns the customers that paid a subscription and have no working license, the unknown
+    /// buyers, the backlog of events and mails, and the result of the last reconciliation with
+    /// Stripe. The normal number of customers is 0; the metric
+    /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
+    /// repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
     async fn drift(
         &self,

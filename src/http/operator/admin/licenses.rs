@@ -54,13 +54,15 @@ pub(super) struct LicenseRecord {
     license_id: String,
     /// The number among the customer's licenses, from 1.
     seq: i64,
-    /// Why it was issued: `trial`, `subscription` or `operator`.
+    /// Why it was issued: `trial`, `subscription` (anything that was paid for, also by a single
+    /// payment) or `operator` (a grant).
     source: String,
     /// The plan's id.
     plan: String,
     /// The status now.
     status: LicenseStatusView,
-    /// The features of the license: the plan's, and what a grant added.
+    /// The features of the license: those of the plan and the add-ons, and those that a grant
+    /// added.
     features: Vec<String>,
     /// The limits of the license.
     limits: BTreeMap<String, u64>,
