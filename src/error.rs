@@ -536,7 +536,7 @@ codes! {
     NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
     NoSubscription = "no_subscription", 409, "There is no subscription";
-    ChangeNotPossible = "change_not_possible", 409, "The subscription cannot be changed so";
+    ChangeNotPossible = "change_not_possible", 409, "This change is not possible";
     PreviewOutdated = "preview_outdated", 409, "The preview is outdated";
     PaymentFailed = "payment_failed", 402, "The payment failed";
     PaymentActionRequired = "payment_action_required", 402, "The payment needs the customer";

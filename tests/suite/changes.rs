@@ -85,7 +85,7 @@ fn sum(preview: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn a_previewed_amount_is_the_invoice_to_the_cent() {
+async fn a_previewed_amount_is_the_invoice_to_the_cent_stripe_40() {
     let own = Subscriber::with_five_seats().await;
     for wanted in [
         json!({ "quantity": 8 }),
@@ -144,7 +144,7 @@ async fn the_next_amount_is_that_of_the_renewal() {
 }
 
 #[tokio::test]
-async fn lines_add_up_and_a_credit_goes_to_the_balance() {
+async fn lines_add_up_and_a_credit_goes_to_the_balance_stripe_40() {
     let own = Subscriber::with(json!({ "plan": "team", "interval": "year", "quantity": 5 })).await;
     own.shop.sandbox.advance_days(10);
     let wanted = json!({ "plan": "starter", "interval": "month" });
@@ -168,7 +168,7 @@ async fn discount_tax_and_balance_have_their_own_lines() {
     shop.sandbox.discount(&own.subscription, "half").unwrap();
     shop.sandbox.adjust_balance(&own.customer, -700).unwrap();
     for (wanted, expected) in [
-        // What is left of a period has its discount in its amount.
+        // The discount of the rest of a period is part of its amount.
         (json!({ "quantity": 20 }), vec!["Tax", "Your balance"]),
         (json!({ "interval": "year" }), vec!["Discount", "Tax"]),
     ] {
@@ -193,7 +193,7 @@ fn must_be_outdated(answer: &Answer, why: &str) {
 }
 
 #[tokio::test]
-async fn an_outdated_preview_changes_nothing() {
+async fn an_outdated_preview_changes_nothing_stripe_40() {
     let own = Subscriber::with_five_seats().await;
     let wanted = json!({ "quantity": 8 });
     let preview = own.preview(&wanted).await;
@@ -362,7 +362,7 @@ async fn a_change_back_within_the_period_costs_nothing() {
         assert_eq!(preview["due_now"], 0, "{wanted}: {preview}");
         let answer = own.change_by(&wanted, &preview).await;
         assert_eq!(answer.status, 200, "{wanted}: {answer:?}");
-        // What is paid for works to the end of its period.
+        // Paid units and add-ons work to the end of their period.
         assert_eq!(own.seats().await, 5, "{wanted}");
         assert!(own.has_pdf().await, "{wanted}");
     }

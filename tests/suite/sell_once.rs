@@ -25,7 +25,7 @@ fn studio() -> Value {
 }
 
 /// Returns the payment of a Checkout session.
-async fn payment_of(shop: &Shop, session: &str) -> String {
+fn payment_of(shop: &Shop, session: &str) -> String {
     shop.sandbox.payment_intent(session).expect("a payment")
 }
 
@@ -122,7 +122,7 @@ async fn an_old_session_without_an_invoice_is_read_by_its_lines() {
     let once: Vec<_> = orders.iter().filter(|order| order["interval"] == "once").collect();
     assert_eq!((once.len(), &once[0]["amount"]), (1, &json!(30_000)), "{orders:?}");
     // A refund of it revokes the license; the subscription holds again.
-    let payment = payment_of(&shop, id).await;
+    let payment = payment_of(&shop, id);
     shop.sandbox.refund(&payment, None).unwrap();
     shop.settled().await;
     assert_eq!(shop.claims(&ada).await.plan, "starter");
@@ -135,12 +135,12 @@ async fn a_refund_revokes_a_perpetual_license_stripe_15() {
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.purchase(&ada, studio()).await;
     let token = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
-    shop.sandbox.refund(&payment_of(&shop, &session).await, Some(1000)).unwrap();
+    shop.sandbox.refund(&payment_of(&shop, &session), Some(1000)).unwrap();
     shop.settled().await;
     assert_eq!(shop.claims(&ada).await.plan, "studio", "a partial refund keeps it");
     let order = shop.orders(&ada).await.remove(0);
     assert_eq!((&order["status"], &order["refunded_amount"]), (&json!("succeeded"), &json!(1000)));
-    shop.sandbox.refund(&payment_of(&shop, &session).await, None).unwrap();
+    shop.sandbox.refund(&payment_of(&shop, &session), None).unwrap();
     shop.settled().await;
     let verdict = ada.client.post("/api/licenses/verify", &json!({ "token": token })).await;
     assert_eq!(
@@ -161,7 +161,7 @@ async fn a_bank_debit_counts_when_it_arrives_and_blocks_meanwhile_stripe_3() {
     assert_eq!(shop.claims(&ada).await.plan, "trial");
     let again = shop.order(&ada, studio()).await;
     assert_eq!(again.problem(), (409, "payment_under_way"));
-    shop.sandbox.settle(&payment_of(&shop, &session).await, true).unwrap();
+    shop.sandbox.settle(&payment_of(&shop, &session), true).unwrap();
     shop.settled_with_invoice().await;
     assert_eq!(shop.claims(&ada).await.plan, "studio");
     // One that fails later leaves a failed order, and another purchase is possible.
@@ -169,7 +169,7 @@ async fn a_bank_debit_counts_when_it_arrives_and_blocks_meanwhile_stripe_3() {
     let session = shop.open_checkout(&bob, studio()).await;
     shop.sandbox.pay(&session, Card::DelayedPaid).unwrap();
     shop.settled().await;
-    shop.sandbox.settle(&payment_of(&shop, &session).await, false).unwrap();
+    shop.sandbox.settle(&payment_of(&shop, &session), false).unwrap();
     shop.settled().await;
     let orders = shop.orders(&bob).await;
     assert_eq!(orders[0]["status"], "failed", "{orders:?}");

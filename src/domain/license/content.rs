@@ -1,4 +1,4 @@
-//! What a license grants apart from its term: the part that a changed plans file changes.
+//! The content of a license: its plan, features and limits. A changed plans file changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

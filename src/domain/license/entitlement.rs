@@ -1,5 +1,4 @@
-//! What a customer may use, and the claims of a license for it. [`super`] has the licenses that
-//! were issued.
+//! Entitlements, and the claims of a license for one. Issued licenses are in [`super`].
 
 use std::collections::BTreeMap;
 
@@ -13,14 +12,14 @@ use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug};
 use crate::domain::time::Timestamp;
 
-/// What a customer may use, and until when.
+/// The right of a customer to use a plan, and until when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The reason.
     pub source: Source,
-    /// What it was bought by, if it was bought.
+    /// How it was bought, if it was bought.
     pub basis: Basis,
     /// The time.
     pub term: Term,

@@ -14,7 +14,7 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
 
-/// What a customer wants instead. `None` keeps what there is.
+/// A requested change. `None` keeps the present value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// The plan's id.
@@ -97,7 +97,7 @@ pub struct Change<'a> {
 pub enum ChangeRefused {
     /// There is no subscription.
     NoSubscription,
-    /// What is wanted is not sold.
+    /// The requested plan, interval, quantity or add-on is not sold.
     NotSold(NotSold),
     /// The first payment is missing.
     Incomplete,
@@ -107,7 +107,7 @@ pub enum ChangeRefused {
     Paused,
     /// No plan has the price of the subscription.
     UnknownPrice,
-    /// What is wanted is not sold by subscription.
+    /// The requested plan is not sold by subscription at this interval.
     NotRecurring,
     /// A schedule of the vendor manages the subscription.
     Scheduled,
@@ -204,7 +204,7 @@ pub fn is_applied(edits: &[ItemEdit], subscription: &Subscription) -> bool {
     })
 }
 
-/// What a subscription bills.
+/// The items that a subscription bills now.
 struct Held<'a> {
     plan: &'a Plan,
     /// The plan's item. Items of other plans and prices are left alone.
@@ -233,7 +233,7 @@ impl<'a> Held<'a> {
     }
 }
 
-/// What a subscription is to bill.
+/// The items that the subscription bills after the change.
 struct Target<'a> {
     price: String,
     quantity: u32,
@@ -274,7 +274,7 @@ impl<'a> Target<'a> {
         let quantity = quantity(before, plan, wanted)?;
         let kept = || before.addons.iter().map(|(addon, _)| addon.id.to_string()).collect();
         let ids: Vec<String> = wanted.addons.clone().unwrap_or_else(kept);
-        // What is kept is not checked: it may be of a former price.
+        // An add-on that stays is not checked: it may have a former price.
         let keeps = |addon: &Addon| {
             let held = before.addons.iter().find(|(held, _)| held.id == addon.id);
             held.filter(|_| is_same_price).map(|(_, item)| item.price.clone())
@@ -328,7 +328,7 @@ fn quantity(before: &Held<'_>, plan: &Plan, wanted: &Wanted) -> Result<u32, NotS
     }
 }
 
-/// Returns the edits that turn what is billed into what is to be billed.
+/// Returns the edits that turn the present items into those after the change.
 fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
     let mut edits = Vec::new();
     let item = before.item.id.clone();
@@ -354,8 +354,8 @@ fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
     edits
 }
 
-/// Returns whether everything that is to be billed, and everything that is billed, is paid for
-/// until the end of the period. What is billed and unpaid must be credited now.
+/// Returns whether the items before and after the change are all paid for until the end of the
+/// period. An unpaid item must be credited now.
 fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
     let units = before.quantity().max(after.quantity);
     let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);

@@ -226,7 +226,7 @@ pub struct Invoice {
     pub tax: i64,
     /// The part of the tax that was added to the amounts of the lines.
     pub added_tax: i64,
-    /// What discounts took off, in the same unit.
+    /// The sum of the discounts, in the same unit.
     pub discount: i64,
     /// ISO 4217, lower case.
     pub currency: String,

@@ -82,7 +82,7 @@ row! {
         pub addons: Option<AddonIds>,
         /// The part of the amount that is tax. `None` in an order from before it was recorded.
         pub tax: Option<i64>,
-        /// What discounts took off. `None` in an order from before it was recorded.
+        /// The sum of the discounts. `None` in an order from before it was recorded.
         pub discount: Option<i64>,
         /// The part that was returned so far, in the same unit; see
         /// [`Invoice::returned`](crate::domain::sale::invoice::Invoice::returned).

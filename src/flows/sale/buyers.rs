@@ -89,8 +89,8 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
 
 /// Links an unknown buyer to an existing or a new account, unless an operator must decide. If the
 /// account with the buyer's address has not verified it, the purchase waits for the link that is
-/// mailed to the address. From then on nothing else joins them: a link that only verifies the
-/// address leaves the password to whoever signed up.
+/// mailed to the address. Verifying the address alone does not link them: the person who signed up
+/// would keep the password.
 async fn admit(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
     if app.store.read().await?.purchase_waits_for(stripe_id).await?.is_some() {
         return Ok(Met::Nobody);

@@ -38,7 +38,7 @@ documented!(CancelCodes: NoSubscription, ChangeNotPossible, ResetRequired, TooMa
 documented!(ResumeCodes: NoSubscription, PaymentFailed, PaymentActionRequired, ResetRequired,
     TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
-/// A wanted change of the subscription. What is left out stays as it is.
+/// A requested change of the subscription. A missing field keeps the present value.
 #[derive(Object)]
 #[oai(rename = "SubscriptionWish", deny_unknown_fields, example)]
 struct PreviewRequest {
@@ -69,19 +69,19 @@ impl Example for PreviewRequest {
 #[derive(Object)]
 #[oai(rename = "SubscriptionChange", deny_unknown_fields, example)]
 struct ChangeRequest {
-    /// As in the preview.
+    /// The same value as in the preview.
     #[oai(skip_serializing_if_is_none)]
     plan: Option<String>,
-    /// As in the preview.
+    /// The same value as in the preview.
     #[oai(skip_serializing_if_is_none)]
     interval: Option<String>,
-    /// As in the preview.
+    /// The same value as in the preview.
     #[oai(
         validator(minimum(value = "1"), maximum(value = "1000000000")),
         skip_serializing_if_is_none
     )]
     quantity: Option<u32>,
-    /// As in the preview.
+    /// The same value as in the preview.
     #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
     addons: Option<Vec<String>>,
     /// The id of the preview. It is valid for half an hour.
@@ -108,7 +108,7 @@ const EXAMPLE_PREVIEW: &str = "prev_eyJyZXF1ZXN0Ijoi.b3JpZ2luYWw";
 #[derive(Object)]
 #[oai(rename = "PreviewLine", example)]
 struct LineView {
-    /// What it is for.
+    /// The description.
     text: String,
     /// The amount in the smallest unit of the currency, for example cents. Negative for a credit.
     amount: i64,
@@ -120,7 +120,7 @@ impl Example for LineView {
     }
 }
 
-/// What a change of the subscription costs.
+/// The cost of a change of the subscription.
 #[derive(Object)]
 #[oai(rename = "Preview", example)]
 struct PreviewView {

@@ -52,10 +52,10 @@ fn held(prices: &[&str], units: u32) -> Subscription {
     subscription
 }
 
-/// What is decided: the edits, and when they are billed.
+/// The decision: the edits, and when they are billed.
 type Decided = Result<(Vec<ItemEdit>, Billing), ChangeRefused>;
 
-/// Returns what is decided if these units and add-ons are paid for.
+/// Returns the decision if these units and add-ons are paid for.
 fn decided(
     subscription: &Subscription,
     paid: (u32, &[&str]),

@@ -1,4 +1,4 @@
-//! What an operator should check at Stripe.
+//! Alerts: the things at Stripe that an operator should check.
 
 use std::fmt;
 

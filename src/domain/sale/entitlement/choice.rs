@@ -1,11 +1,12 @@
-//! What one payment grants, and which of several grants becomes the license.
+//! The grant of a subscription or of single payments, and the choice of the one that becomes the
+//! license. A grant by an operator is something else ([`crate::domain::license::grant`]).
 
 use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
-/// What one subscription grants, or everything that was paid once for one plan.
+/// The grant of one subscription, or of all single payments for one plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grant<'a> {
     /// The plan.
@@ -20,7 +21,7 @@ pub struct Grant<'a> {
     pub addons: Vec<&'a Addon>,
     /// The time after which builds are not covered; `None` covers all builds.
     pub updates_until: Option<Timestamp>,
-    /// What it was bought by.
+    /// How it was bought.
     pub basis: Basis,
     /// The subscription; `None` unless it comes from one that has not ended.
     pub of: Option<&'a Subscription>,

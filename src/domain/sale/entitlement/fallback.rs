@@ -1,5 +1,5 @@
-//! What remains of subscriptions that were paid without a gap for long enough: a perpetual license
-//! for the builds up to the beginning of the last paid year (`fallback_months` of a plan).
+//! A subscription that was paid without a gap for long enough leaves a perpetual license when it
+//! ends. It covers the builds up to `fallback_months` of the plan before the end of the paid time.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,8 @@ fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<Grant<'a>> {
     let plans = catalog.plans.iter().enumerate().rev();
     plans.into_iter().find_map(|(rank, plan)| {
         let months = plan.fallback_months?;
-        // A month is a calendar month, so both directions count: from 31 August to 28 February.
+        // 31 August plus six months is 28 February, but 28 February minus six months is 28 August,
+        // before the start. So the length is counted forward, and `since` is never before it.
         let is_long_enough = start.plus_months(months) <= end;
         let since = end.minus_months(months).max(start);
         let units = least_units(series, (rank, plan), (since, end)).filter(|_| is_long_enough)?;

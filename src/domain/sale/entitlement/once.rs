@@ -1,5 +1,5 @@
-//! What single payments grant: perpetual licenses, their updates, and add-ons. Subscriptions are in
-//! `subscription.rs`.
+//! The grants of single payments: perpetual licenses, their updates, and add-ons. Those of
+//! subscriptions are in `subscription.rs`.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +26,9 @@ pub enum PurchaseId<'a> {
 pub struct Purchase<'a> {
     /// The time of the charge, which the session and the invoice of one payment share.
     pub at: Timestamp,
-    /// What shows it.
+    /// The invoice or the Checkout session.
     pub id: PurchaseId<'a>,
-    /// What it paid for.
+    /// The lines that it paid for.
     pub lines: &'a [Line],
 }
 
@@ -80,9 +80,9 @@ fn is_of_updates(purchase: &Purchase<'_>, catalog: &Catalog) -> bool {
         && !has(|bought| matches!(bought, BoughtOnce::Plan { .. }))
 }
 
-/// What a line bought once.
+/// The purchase of a line that was paid once.
 enum BoughtOnce<'c> {
-    /// A perpetual license, with updates for so many months; `None` is for ever.
+    /// A perpetual license, and the months of its updates; `None` covers all builds.
     Plan { rank: usize, plan: &'c Plan, months: Option<u32> },
     /// More updates for a perpetual license.
     Updates { rank: usize, plan: &'c Plan, months: u32 },
@@ -137,7 +137,7 @@ pub fn plans_bought_once<'c>(
     })
 }
 
-/// What was paid for one plan.
+/// All single payments for one plan together.
 struct Holding<'a> {
     plan: &'a Plan,
     /// The units.

@@ -40,9 +40,9 @@ pub(super) fn is_beside_the_plan(invoice: &Invoice, catalog: &Catalog) -> bool {
 pub(super) struct Counted<'i> {
     /// The invoices, the oldest first.
     pub invoices: Vec<&'i Invoice>,
-    /// What the paid ones bought, without what later ones credit.
+    /// The lines of the paid ones, less the units that later invoices credit.
     bought: Vec<Bought<'i>>,
-    /// What later ones credited, for the time until the credit.
+    /// The credited units, for the time until the credit.
     former: Vec<Span<'i>>,
 }
 
@@ -178,9 +178,9 @@ fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
 /// the credit of each removed unit.
 ///
 /// An invoice may also credit its own lines: several changes within a period, billed together. A
-/// credit that names nothing is for earlier lines. Units that are credited and were not paid, or no
-/// longer, are taken from the other lines of their price and period instead: from the earlier ones,
-/// which the credited line replaced, and then from what the invoice bills.
+/// credit that names nothing is for earlier lines. If the credited units were not paid, they are
+/// taken from other lines of the same price and period: first from earlier lines, the newest first,
+/// then from this invoice's own.
 fn add_purchases<'i>(
     bought: &mut Vec<Bought<'i>>,
     invoice: &'i Invoice,

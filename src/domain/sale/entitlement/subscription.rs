@@ -25,7 +25,7 @@ const DRAFT: TimeDelta = TimeDelta::days(3);
 /// The longest grace during a trial at Stripe, or after one if nothing was paid since.
 const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
 
-/// What one subscription grants.
+/// The result for one subscription.
 pub(super) enum Standing<'a> {
     /// This.
     Grants(Grant<'a>),
@@ -110,7 +110,7 @@ fn bills_nothing_yet(subscription: &Subscription, own: &Counted<'_>) -> bool {
     }
 }
 
-/// What decides about the number of units, and about the add-ons.
+/// The source of the number of units and of the add-ons.
 enum Units<'o> {
     /// The quantities of the items: nothing is billed yet.
     AtStripe,

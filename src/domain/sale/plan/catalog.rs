@@ -29,13 +29,14 @@ pub struct Catalog {
     pub addons: Vec<Addon>,
     /// The vendor's choices about refunds, disputes and forgiven payments.
     pub policy: Policy,
-    /// What the vendor asks of the Checkout page.
+    /// The options of Stripe's Checkout page.
     pub checkout: CheckoutOptions,
     /// The ids of prices that the vendor sells besides the plans and add-ons.
     pub other_prices: Vec<String>,
 }
 
-/// What a price at Stripe pays for. `price` is `None` for an id in `former_prices`.
+/// The plan or the add-on that a price at Stripe pays for. `price` is `None` for an id in
+/// `former_prices`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sold<'c> {
     /// A plan.

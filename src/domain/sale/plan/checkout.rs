@@ -1,4 +1,4 @@
-//! What the vendor asks of Stripe's Checkout page.
+//! The options of Stripe's Checkout page (`[checkout]` of the plans file).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What an order was for: read from the lines of its invoice or its Checkout session.
+//! The content of an order: read from the lines of its invoice or its Checkout session.
 
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::entitlement::is_bought_once;
@@ -7,7 +7,7 @@ use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Price, Sold};
 use crate::domain::sale::stripe_state::{PaidSession, StripeState};
 use crate::domain::sale::subscription::Status;
 
-/// What an order was for.
+/// The content of an order.
 pub(super) struct Bill<'c> {
     /// The plan's id.
     pub plan: &'c str,
@@ -19,7 +19,7 @@ pub(super) struct Bill<'c> {
     pub addons: AddonIds,
     /// Whether it bills a single payment.
     pub is_once: bool,
-    /// Whether it is a payment, so that it has an order even if there was no checkout here.
+    /// Whether it needs an order, also without a checkout here.
     pub needs_order: bool,
 }
 
