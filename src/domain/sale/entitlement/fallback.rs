@@ -32,36 +32,28 @@ enum Of<'a> {
 /// Returns what the customer keeps of each series of paid periods without a gap. While a
 /// subscription runs, its own grant is worth more, because it covers new builds.
 pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Grant<'a>> {
-    let all = series(paid_times(state, catalog));
+    let all = series(paid_times(state, catalog, &catalog.policy));
     all.iter().filter_map(|series| kept(series, catalog)).collect()
 }
 
 /// Returns the ended subscriptions that left something, whatever the policy says about refunds.
 #[must_use]
 pub fn subscriptions(state: &StripeState, catalog: &Catalog) -> BTreeSet<StripeSubscriptionId> {
-    if !leaves_anything(catalog) {
-        return BTreeSet::new();
-    }
-    let catalog = Catalog { policy: Policy::KEEP_ALL, ..catalog.clone() };
-    let all = series(paid_times(state, &catalog));
-    let leaving = all.iter().filter(|series| kept(series, &catalog).is_some());
+    let all = series(paid_times(state, catalog, &Policy::KEEP_ALL));
+    let leaving = all.iter().filter(|series| kept(series, catalog).is_some());
     let of = leaving.flatten().map(|time| time.subscription);
     of.filter(|one| one.status.has_ended()).map(|one| one.id.clone()).collect()
 }
 
-fn leaves_anything(catalog: &Catalog) -> bool {
-    catalog.plans.iter().any(|plan| plan.fallback_months.is_some())
-}
-
 /// Returns every time that was paid for; none if no plan leaves anything.
-fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Paid<'a>> {
+fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog, policy: &Policy) -> Vec<Paid<'a>> {
     let mut paid = Vec::new();
-    if !leaves_anything(catalog) {
+    if catalog.plans.iter().all(|plan| plan.fallback_months.is_none()) {
         return paid;
     }
     for subscription in &state.subscriptions {
         let own = plan_invoices(subscription, &state.invoices, catalog);
-        let own = counting(&own, catalog);
+        let own = counting(&own, catalog, policy);
         paid.extend(own.spans().filter_map(|span| paid_time(span, subscription, catalog)));
     }
     paid

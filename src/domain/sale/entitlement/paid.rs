@@ -83,8 +83,7 @@ impl<'i> Counted<'i> {
 /// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such an invoice counts as soon as
 /// the credited one is paid. The customer's balance pays like money, except for what such credits
 /// put on it.
-pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i> {
-    let policy = &catalog.policy;
+pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog, policy: &Policy) -> Counted<'i> {
     let mut invoices = own.to_vec();
     invoices.sort_by_key(|invoice| invoice.created);
     let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));

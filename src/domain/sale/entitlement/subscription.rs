@@ -57,7 +57,7 @@ pub(super) fn standing<'a>(
             alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
             let term = Term { expires: Some(until), grace_until: None };
             let own = plan_invoices(subscription, invoices, catalog);
-            let units = Units::Paid(&counting(&own, catalog));
+            let units = Units::Paid(&counting(&own, catalog, &catalog.policy));
             return grant(subscription, (rank, plan, term), units, catalog, now);
         }
         _ => return Standing::Nothing,
@@ -78,7 +78,7 @@ pub(super) fn standing<'a>(
         return Standing::Unclear;
     }
     let own = plan_invoices(subscription, invoices, catalog);
-    let own = counting(&own, catalog);
+    let own = counting(&own, catalog, &catalog.policy);
     let is_after_trial =
         |invoice: &&Invoice| invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
     let mut after_trial = own.invoices.iter().copied().filter(is_after_trial);
