@@ -6,7 +6,6 @@
 //! checkout or for the trial's mail. The second is at the first passage after a payment, for the
 //! paid event and its mail.
 
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -16,17 +15,14 @@ use licentia::domain::ids::TaskId;
 use licentia::domain::sale::inbox::TaskKind;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::store::Store;
-use licentia_sandbox::{
-    ApiFault, Card, Interval, NewPrice, Options, Sandbox, SignatureTime, Times,
-};
+use licentia_sandbox::{ApiFault, Card, Times};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::harness::PASSWORD;
 use crate::harness::database::{Kind, count, execute, kind, number, texts};
-use crate::harness::process::Server;
+use crate::harness::patient::{ARMED, Patient};
 use crate::harness::shop::session_of;
-use crate::harness::{PASSWORD, TestDatabase};
 
 /// The longest duration of one sale. On PostgreSQL a dead server's leases end within a minute,
 /// and all tests that run at once share a machine.
@@ -53,17 +49,15 @@ fn first_deaths_at_once() -> usize {
 
 const EMAIL: &str = "ada@example.com";
 
-/// The number of SIGKILL.
-const KILLED: i32 = 9;
+/// The prices of the built-in plans by the month: id, product and amount.
+const PRICES: [(&str, &str, i64); 2] =
+    [("price_starter_monthly", "Starter", 1900), ("price_pro_monthly", "Professional", 4900)];
 
 const UNDONE: &str = "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL)
      + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL)";
 
 /// The number of reconciliations.
 const COMPARISONS: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'stripe.compared'";
-
-/// The file in the server's directory that arms the fail point.
-const ARMED: &str = "armed";
 
 /// The seconds for which the test holds a customer's lease. It is longer than the reconciliation at
 /// the start waits: 10 s for Stripe and then 15 s for the customer.
@@ -82,19 +76,6 @@ const OFF_THE_WAY: [&str; 5] =
 const EFFECT_WRITTEN: [&str; 5] =
     ["settle.committed", "lease.released", "mail.taken", "mail.accepted", "mail.noted"];
 
-/// A service that dies once.
-struct Patient {
-    point: &'static str,
-    directory: TempDir,
-    database: TestDatabase,
-    sandbox: Sandbox,
-    endpoint: String,
-    secret: String,
-    server: Server,
-    http: reqwest::Client,
-    deaths: usize,
-}
-
 /// Waits until a condition holds. The limit is that of the whole test.
 async fn until(holds: impl AsyncFn() -> bool) {
     while !holds().await {
@@ -109,82 +90,7 @@ impl Patient {
     }
 
     async fn started(point: &'static str, fail_point: Option<&str>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let database = TestDatabase::empty(directory.path()).await;
-        let options = Options { signature_time: SignatureTime::Machine, ..Options::default() };
-        let sandbox = Sandbox::start(options).await.unwrap();
-        for (id, product, amount) in [
-            ("price_starter_monthly", "Starter", 1900),
-            ("price_pro_monthly", "Professional", 4900),
-        ] {
-            let (currency, interval) = ("usd", Interval::Month);
-            sandbox.add_price(&NewPrice { id, product, amount, currency, interval });
-        }
-        let (endpoint, secret) = sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
-        let server = start(directory.path(), &database, &sandbox, &secret, fail_point);
-        let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        let deaths = 0;
-        let patient =
-            Self { point, directory, database, sandbox, endpoint, secret, server, http, deaths };
-        patient.register().await;
-        patient
-    }
-
-    /// Registers the server's current address at Stripe.
-    async fn register(&self) {
-        let url = format!("{}/api/webhooks/stripe", self.server.client.base);
-        self.at_stripe(&format!("webhook_endpoints/{}", self.endpoint), &[("url", &url)]).await;
-    }
-
-    /// Calls Stripe's API without the server. Returns the object.
-    async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        let url = format!("{}/v1/{path}", self.sandbox.url());
-        let request = self.http.post(url).bearer_auth(self.sandbox.secret_key()).form(form);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.json().await.unwrap()
-    }
-
-    /// Whether it has died, by the planned death.
-    fn has_died(&mut self) -> bool {
-        let Some(status) = self.server.child.try_wait().unwrap() else { return false };
-        assert_eq!(status.signal(), Some(KILLED), "{}", self.point);
-        self.deaths += 1;
-        true
-    }
-
-    /// Restarts the server. Stripe does not know its new address yet.
-    fn start_again(&mut self, fail_point: Option<&str>) {
-        let (directory, database) = (self.directory.path(), &self.database);
-        self.server = start(directory, database, &self.sandbox, &self.secret, fail_point);
-    }
-
-    /// Restarts the server without a planned death, if it has died. Returns whether it had.
-    async fn revive(&mut self) -> bool {
-        let died = self.has_died();
-        if died {
-            self.start_again(None);
-            self.register().await;
-            self.sandbox.retry_deliveries();
-        }
-        died
-    }
-
-    /// Repeats a call until it gets a response, and restarts a server that died.
-    async fn call(&mut self, method: Method, path: &str, token: &str, body: Value) -> (u16, Value) {
-        loop {
-            let url = format!("{}{path}", self.server.client.base);
-            let request = self.http.request(method.clone(), url).bearer_auth(token);
-            let request = if body.is_null() { request } else { request.json(&body) };
-            if let Ok(answer) = request.send().await {
-                let status = answer.status().as_u16();
-                if let (true, Ok(body)) = (status < 500, answer.json().await) {
-                    return (status, body);
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            self.revive().await;
-        }
+        Self::admit(point, fail_point, None, &PRICES).await
     }
 
     /// Signs up, or logs in if the sign-up was stored before the death.
@@ -397,25 +303,6 @@ impl Patient {
             "{point}"
         );
     }
-}
-
-fn start(
-    directory: &std::path::Path,
-    database: &TestDatabase,
-    sandbox: &Sandbox,
-    secret: &str,
-    point: Option<&str>,
-) -> Server {
-    let smtp = sandbox.smtp_url();
-    let mut settings = vec![
-        ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
-        ("LICENTIA_STRIPE__API_URL", sandbox.url()),
-        ("LICENTIA_STRIPE__WEBHOOK_SECRET", secret),
-        ("LICENTIA_EMAIL__SMTP_URL", &smtp),
-        ("LICENTIA_RETURN_ORIGINS", "https://app.example"),
-    ];
-    settings.extend(point.map(|point| ("FAIL_POINT", point)));
-    Server::start(directory, database, &settings)
 }
 
 /// Sells while the server dies at its first passage of this place, and checks the result.

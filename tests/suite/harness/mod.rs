@@ -4,6 +4,7 @@
 pub mod client;
 pub mod database;
 pub mod mailbox;
+pub mod patient;
 pub mod pause;
 pub mod postgres;
 pub mod process;
@@ -11,6 +12,7 @@ pub mod raw;
 pub mod receiver;
 pub mod selling;
 pub mod shop;
+pub mod subscriber;
 pub mod vendor;
 
 use std::path::Path;
