@@ -3,6 +3,7 @@
 //! are in [`super`].
 
 mod invoice;
+mod payment;
 mod preview;
 mod session;
 
@@ -16,10 +17,8 @@ use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
 
-pub use invoice::{
-    PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
-    WireLine, WirePaymentIntent,
-};
+pub use invoice::{WireCreditNote, WireInvoice, WireInvoicePayment, WireLine};
+pub use payment::{PaymentFacts, WireCharge, WireDispute, WirePaymentIntent};
 
 pub use preview::{WireInvoicePage, WirePreview, WireSchedule};
 pub use session::{WireLineItem, WireSession};

@@ -18,6 +18,7 @@ pub mod selection;
 pub mod settlement;
 pub mod stripe_failure;
 pub mod stripe_ids;
+pub mod stripe_page;
 pub mod stripe_state;
 pub mod subscription;
 pub mod webhook;

@@ -4,9 +4,10 @@
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::sale::addon_ids::AddonIds;
-use crate::domain::sale::invoice::{OrderStatus, StripePage};
+use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::plan::Interval;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
+use crate::domain::sale::stripe_page::StripePage;
 use crate::domain::time::Timestamp;
 
 impl Order {

@@ -1,15 +1,14 @@
 //! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
-use crate::domain::sale::invoice::{
-    Invoice, InvoiceStatus, Line, OrderStatus, Payment, StripePage,
-};
+use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, OrderStatus, Payment};
 use crate::domain::sale::plan::Currency;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::selection::CustomerCurrency;
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, InvoiceId, PaymentIntentId, StripeSubscriptionId,
 };
+use crate::domain::sale::stripe_page::StripePage;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
