@@ -19,7 +19,7 @@ fn sum(preview: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn a_previewed_amount_is_the_invoice_to_the_cent_stripe_40() {
+async fn a_previewed_amount_is_the_invoice_to_the_cent() {
     let own = Subscriber::with_five_seats().await;
     for wanted in [
         json!({ "quantity": 8 }),
@@ -78,7 +78,7 @@ async fn the_next_amount_is_that_of_the_renewal() {
 }
 
 #[tokio::test]
-async fn lines_add_up_and_a_credit_goes_to_the_balance_stripe_40() {
+async fn lines_add_up_and_a_credit_goes_to_the_balance() {
     let own = Subscriber::with(json!({ "plan": "team", "interval": "year", "quantity": 5 })).await;
     own.shop.sandbox.advance_days(10);
     let wanted = json!({ "plan": "starter", "interval": "month" });
@@ -127,7 +127,7 @@ fn must_be_outdated(answer: &Answer, why: &str) {
 }
 
 #[tokio::test]
-async fn an_outdated_preview_changes_nothing_stripe_40() {
+async fn an_outdated_preview_changes_nothing() {
     let own = Subscriber::with_five_seats().await;
     let wanted = json!({ "quantity": 8 });
     let preview = own.preview(&wanted).await;

@@ -163,7 +163,7 @@ async fn add_ons_are_sold_with_a_plan_added_later_and_removed() {
 }
 
 #[tokio::test]
-async fn a_subscription_that_was_paid_for_a_year_leaves_a_perpetual_license_stripe_38() {
+async fn a_subscription_that_was_paid_for_a_year_leaves_a_perpetual_license() {
     let shop = Shop::selling().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let began = shop.sandbox.clock().now();

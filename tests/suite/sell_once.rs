@@ -30,7 +30,7 @@ fn payment_of(shop: &Shop, session: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_perpetual_license_is_sold_by_one_payment_stripe_37() {
+async fn a_perpetual_license_is_sold_by_one_payment() {
     let shop = Shop::selling().await;
     let ada = shop.buyer("ada@example.com").await;
     let bought_at = now(&shop);
@@ -178,7 +178,7 @@ async fn a_bank_debit_counts_when_it_arrives_and_blocks_meanwhile_stripe_3() {
 }
 
 #[tokio::test]
-async fn from_perpetual_to_a_subscription_and_back_nothing_is_lost_stripe_37() {
+async fn from_perpetual_to_a_subscription_and_back_nothing_is_lost() {
     let shop = Shop::selling().await;
     let mut ada = shop.buyer("ada@example.com").await;
     shop.purchase(&ada, studio()).await;

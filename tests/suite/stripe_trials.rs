@@ -52,7 +52,7 @@ fn announcements(shop: &Shop, buyer: &Buyer) -> Vec<Mail> {
 }
 
 #[tokio::test]
-async fn one_trial_per_customer_stripe_39() {
+async fn one_trial_per_customer() {
     let shop = Shop::selling_with(CLOUD).await;
     let ada = shop.buyer("ada@example.com").await;
     let first = buy(&shop, &ada, Card::Paid).await;
@@ -74,7 +74,7 @@ async fn one_trial_per_customer_stripe_39() {
 }
 
 #[tokio::test]
-async fn a_card_that_has_had_a_trial_is_charged_at_once_stripe_39() {
+async fn a_card_that_has_had_a_trial_is_charged_at_once() {
     let shop = Shop::selling_with(CLOUD).await;
     let (ada, bob) = (shop.buyer("ada@example.com").await, shop.buyer("bob@example.com").await);
     assert_eq!(buy(&shop, &ada, Card::Paid).await["status"], "trialing");
@@ -103,7 +103,7 @@ async fn a_card_that_has_had_a_trial_is_charged_at_once_stripe_39() {
 }
 
 #[tokio::test]
-async fn two_accounts_with_one_card_at_once_get_one_trial_stripe_39() {
+async fn two_accounts_with_one_card_at_once_get_one_trial() {
     let shop = Shop::selling_with(CLOUD).await;
     let mut buyers = Vec::new();
     let mut subscriptions = Vec::new();
@@ -217,7 +217,7 @@ async fn an_extended_trial_is_followed_and_announced_again() {
 }
 
 #[tokio::test]
-async fn the_card_is_remembered_after_the_account_is_deleted_stripe_39() {
+async fn the_card_is_remembered_after_the_account_is_deleted() {
     let shop = Shop::selling_with(CLOUD).await;
     let ada = shop.buyer("ada@example.com").await;
     buy(&shop, &ada, Card::Paid).await;

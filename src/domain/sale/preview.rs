@@ -233,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_lines_add_up_to_the_amount_due_stripe_40(
+        fn the_lines_add_up_to_the_amount_due(
             lines in prop::collection::vec(-100_000i64..100_000, 0..12),
             (discount, tax) in (0i64..1000, -1000i64..1000),
             balance in -100_000i64..100_000,

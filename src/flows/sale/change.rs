@@ -363,7 +363,8 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     Ok(resumed?)
 }
 
-/// Ends the schedule of a subscription, if it has one: Stripe refuses to change or end it otherwise.
+/// Ends the schedule of a subscription, if it has one. Otherwise Stripe refuses to change or end
+/// the subscription.
 async fn release_schedule(app: &App, schedule: Option<&str>) -> Result<()> {
     if let Some(schedule) = schedule {
         let at = app.fail_points.at(Place::ChangeCleared);

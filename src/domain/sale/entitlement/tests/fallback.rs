@@ -64,7 +64,7 @@ fn team(units: u32, until: u32) -> Option<(String, u32, i64)> {
 }
 
 #[test]
-fn after_twelve_months_it_covers_the_first_day_and_then_a_year_less_stripe_38() {
+fn after_exactly_twelve_months_it_covers_the_first_day_and_then_a_year_less() {
     assert_eq!(kept(&months(0..11)), None);
     assert_eq!(kept(&months(0..12)), team(1, 0));
     assert_eq!(kept(&months(0..13)), team(1, 1));

@@ -185,7 +185,7 @@ fn a_partial_refund_follows_the_policy_stripe_15_24_26() {
 }
 
 #[test]
-fn the_higher_plan_holds_and_the_lower_one_returns_stripe_37() {
+fn the_higher_plan_holds_and_the_lower_one_returns() {
     let once = payment("in_1", NOW - YEAR / 2, &[bills("price_studio_once", 1)]);
     let window = owns(&paid_once(vec![once.clone()]), NOW).unwrap().2;
     let team = subscription("sub_1", "active", &["price_team_month"]);
