@@ -118,7 +118,7 @@ async fn the_refusal_of_a_trial_is_explained_once() {
     };
     assert_eq!((explained(&ada), explained(&bob)), (0, 1));
     let refused = "SELECT customer_id FROM audit_log WHERE action = 'trial.refused'";
-    assert_eq!(texts(&shop.app.app.store, refused).await, [bob.customer_id.clone()]);
+    assert_eq!(texts(&shop.app.app.store, refused).await, *std::slice::from_ref(&bob.customer_id));
 }
 
 #[tokio::test]
