@@ -345,6 +345,13 @@ async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<Li
         {
             id_of(token)
         }
+        Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {
+            let days = REFRESHABLE.num_days();
+            return Err(Error::InvalidLicense(format!(
+                "it expired more than {days} days ago; log in to get the current one, or let it be \
+                 mailed to the customer's address"
+            )));
+        }
         Err(rejection @ Rejection::UnknownKey { .. }) => {
             let issued = issued(app, id_of(token), token).await?;
             let revoked = issued.is_some_and(|license| license.revoked_at.is_some());

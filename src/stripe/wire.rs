@@ -105,11 +105,27 @@ pub struct InvoiceSettings {
 #[serde(untagged)]
 pub enum WireMethod {
     Id(String),
-    Object { id: String, card: Option<WireCard> },
+    Object {
+        id: String,
+        #[serde(flatten)]
+        account: WireAccount,
+    },
+}
+
+/// The card or bank account of a payment method: one of these. Each type that has a fingerprint is
+/// listed (<https://docs.stripe.com/api/payment_methods/object>).
+#[derive(Debug, Deserialize)]
+pub struct WireAccount {
+    card: Option<Fingerprint>,
+    sepa_debit: Option<Fingerprint>,
+    us_bank_account: Option<Fingerprint>,
+    bacs_debit: Option<Fingerprint>,
+    acss_debit: Option<Fingerprint>,
+    au_becs_debit: Option<Fingerprint>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct WireCard {
+struct Fingerprint {
     fingerprint: Option<String>,
 }
 
@@ -120,13 +136,20 @@ impl WireMethod {
         }
     }
 
-    /// Returns the card's fingerprint, which is the same for all uses of a card number in an
-    /// account; `None` if the method is not included or no card.
+    /// Returns the fingerprint, which is the same for all uses of a card or bank account; `None` if
+    /// the method is not included or has none.
     pub fn fingerprint(&self) -> Option<&str> {
-        match self {
-            Self::Object { card: Some(card), .. } => card.fingerprint.as_deref(),
-            _ => None,
-        }
+        let Self::Object { account, .. } = self else { return None };
+        let WireAccount {
+            card,
+            sepa_debit,
+            us_bank_account,
+            bacs_debit,
+            acss_debit,
+            au_becs_debit,
+        } = account;
+        let kinds = [card, sepa_debit, us_bank_account, bacs_debit, acss_debit, au_becs_debit];
+        kinds.into_iter().flatten().find_map(|account| account.fingerprint.as_deref())
     }
 }
 

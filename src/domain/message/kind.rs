@@ -148,6 +148,8 @@ kinds! {
     Receipt = "receipt": Named, [Portal], [Paid, Unverified];
     /// The trial at Stripe ends soon, and the first payment begins.
     PaymentBegins = "payment_begins": Named, [Portal], [Usual, Unverified];
+    /// A trial with a card that has had one was ended, and the first period charged.
+    TrialCardUsed = "trial_card_used": NotUsed, [Portal], [Usual, Unverified];
     /// The trial ends soon.
     TrialEnding = "trial_ending": Named, [], [Usual, Unverified];
     /// The trial has ended.

@@ -119,6 +119,8 @@ text_enum! {
         SubscriptionCancelRequested = "subscription.cancel_requested",
         /// A customer requested to resume the subscription.
         SubscriptionResumeRequested = "subscription.resume_requested",
+        /// A trial at Stripe was refused: its card has had one.
+        TrialRefused = "trial.refused",
         /// A customer was linked to a Stripe customer.
         StripeLinked = "stripe.linked",
         /// The link to a Stripe customer was removed: by support, or because it was deleted.

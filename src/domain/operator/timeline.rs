@@ -217,6 +217,9 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::SubscriptionResumeRequested => {
             "The resumption of the subscription was requested.".to_owned()
         }
+        AuditAction::TrialRefused => {
+            "The trial at Stripe was refused, because its card has had one.".to_owned()
+        }
         AuditAction::StripeLinked => {
             format!("The customer was linked to {} at Stripe.", fact("stripe_customer_id"))
         }

@@ -96,6 +96,7 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::SubscriptionChangeRequested
         | AuditAction::SubscriptionCancelRequested
         | AuditAction::SubscriptionResumeRequested
+        | AuditAction::TrialRefused
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
         | AuditAction::PlansReduced

@@ -190,8 +190,8 @@ async fn fetch(
         let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
         let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
-        let trial_cards = Vec::new();
-        return Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, trial_cards });
+        let first_trials = Vec::new();
+        return Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, first_trials });
     }
     let name = stripe_customer.name.as_ref().map(Private::as_str);
     let is_pushed =
@@ -202,7 +202,8 @@ async fn fetch(
         sells_once: app.plans.sells_once(),
         has_trials: app.plans.has_stripe_trials(),
     };
-    let (mut state, trial_cards) = trial::purchases(app, &stripe_id, &needs, mode).await?;
+    let ids = (&customer.customer_id, &stripe_id);
+    let (mut state, first_trials) = trial::purchases(app, ids, &needs, mode).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
     let is_listed =
@@ -220,7 +221,7 @@ async fn fetch(
     }
     state.default_payment_method = stripe_customer.default_payment_method;
     state.usual_currency = stripe_customer.currency;
-    Ok(Fetched { customer, is_pushed, stripe_id, kept, state, trial_cards })
+    Ok(Fetched { customer, is_pushed, stripe_id, kept, state, first_trials })
 }
 
 /// Returns the present state of a Checkout session. One that Stripe no longer knows has ended.

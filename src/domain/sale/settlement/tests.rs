@@ -45,6 +45,8 @@ fn record() -> Record {
         paid_licenses: Vec::new(),
         last_grant: None,
         has_password: true,
+        had_trial: false,
+        sent_notices: BTreeSet::new(),
     }
 }
 
@@ -119,6 +121,10 @@ fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Rec
                 }
             }
             Change::Mail { .. } => {}
+            Change::FirstTrial => record.had_trial = true,
+            Change::Notice { notice, .. } => {
+                record.sent_notices.insert(notice.key());
+            }
             Change::Unlink(_) => record.customer.stripe_customer_id = None,
         }
     }

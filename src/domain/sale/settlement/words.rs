@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use super::Change;
+use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::subscription::SubscriptionRow;
+use crate::domain::sale::trial::Notice;
 use crate::domain::time::Timestamp;
 
 impl Change<'_> {
@@ -28,7 +30,10 @@ impl Change<'_> {
                 format!("former license {}: {} revoked", license.license_id, license.plan)
             }
             Self::Revoke(license) => format!("license: {} revoked", license.plan),
-            Self::Mail { kind, .. } => format!("mail: {kind}"),
+            Self::Mail { kind, .. } | Self::Notice { notice: Notice { kind, .. }, .. } => {
+                format!("mail: {kind}")
+            }
+            Self::FirstTrial => "trial: the customer's first at Stripe".into(),
             Self::Unlink(id) => format!("Stripe customer {id}: deleted at Stripe, unlinked here"),
         }
     }
@@ -95,7 +100,11 @@ impl Change<'_> {
             Self::Unlink(id) => {
                 (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() }))
             }
-            Self::Mail { .. } => return None,
+            Self::Notice { notice, .. } if notice.kind == Kind::TrialCardUsed => {
+                let detail = json!({ "trial_end": notice.trial_end.epoch_seconds() });
+                (AuditAction::TrialRefused, detail)
+            }
+            Self::Mail { .. } | Self::Notice { .. } | Self::FirstTrial => return None,
         })
     }
 }
