@@ -195,7 +195,7 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     if !helped {
         entitlement(history, who, licenses.first(), truth.as_ref());
     }
-    for invoice in truth.iter().flat_map(|truth| &truth.invoices) {
+    for invoice in truth.iter().flat_map(Truth::all_invoices) {
         ordered(history, who, invoice, orders);
     }
     let former = history.people[who].former.clone();

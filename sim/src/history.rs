@@ -13,6 +13,7 @@ use licentia::error::Result;
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
+use crate::changes::{Compared, Shown};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::people::Person;
@@ -31,6 +32,8 @@ pub struct Ending {
     /// The steps in words, if requested.
     pub trace: Vec<String>,
     pub deaths: BTreeMap<&'static str, usize>,
+    /// The changes of subscriptions that were compared with their previews.
+    pub compared: Compared,
 }
 
 /// A running history.
@@ -51,6 +54,8 @@ pub struct History {
     pub has_accounts: bool,
     /// Whether there is more to sell than subscriptions of one unit ([`crate::SELLING_FROM`]).
     pub sells: bool,
+    /// Whether customers change their subscriptions through the API ([`crate::CHANGES_FROM`]).
+    pub changes: bool,
     /// Whether more than a year may pass at once.
     pub is_long: bool,
     /// The attempts with accounts.
@@ -67,6 +72,10 @@ pub struct History {
     pub paused: BTreeSet<String>,
     /// Invoices that the vendor wrote off, whatever became of them later.
     pub written_off: BTreeSet<String>,
+    /// The previews that customers saw.
+    pub shown: Vec<Shown>,
+    /// The invoices of changes that waited for their payment.
+    pub waiting: BTreeSet<String>,
     /// The result of the last reconciliation.
     pub report: Option<reconcile::Report>,
     pub ahead: Vec<i64>,
@@ -132,6 +141,7 @@ impl History {
         let dice = Dice::seeded(seed);
         let all_kinds = seed >= crate::ALL_KINDS_FROM;
         let sells = seed >= crate::SELLING_FROM;
+        let changes = seed >= crate::CHANGES_FROM;
         let has_accounts = seed >= crate::ACCOUNTS_FROM && !sells;
         let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
         let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
@@ -180,6 +190,7 @@ impl History {
             many_invoices: seed >= crate::MANY_INVOICES_FROM && !sells,
             has_accounts,
             sells,
+            changes,
             is_long,
             ledger: Ledger::default(),
             frozen: None,
@@ -188,6 +199,8 @@ impl History {
             acknowledged: BTreeSet::new(),
             paused: BTreeSet::new(),
             written_off: BTreeSet::new(),
+            shown: Vec::new(),
+            waiting: BTreeSet::new(),
             report: None,
             ahead,
             ending: Ending::default(),

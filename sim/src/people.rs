@@ -21,6 +21,7 @@ use licentia::flows::sale::subscription;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
 
+use crate::changes::BY_API;
 use crate::history::History;
 use crate::ledger::{Actor, mailboxes};
 use crate::work::Outcome;
@@ -107,6 +108,10 @@ impl History {
             return Ok(());
         }
         let Some(caller) = self.caller(who).await? else { return Ok(()) };
+        if self.changes && dice.happens(BY_API) {
+            self.change_by_api(server, who, caller);
+            return Ok(());
+        }
         let app = self.servers[server].app.clone();
         match dice.below(20) {
             0..=9 => self.check_out(server, who, caller),

@@ -40,7 +40,7 @@ const RECURRING: [&str; 4] =
 const CODES: [(&str, &str); 2] = [("FREE", FREE_ONCE), ("HALF", HALF)];
 
 /// The most units that customers ask for: one more than are sold.
-const MOST_UNITS: usize = 21;
+pub const MOST_UNITS: usize = 21;
 
 /// A time after which a subscription has been paid for more than a year, in days.
 pub const LONG_DAYS: usize = 400;
@@ -107,6 +107,9 @@ impl History {
             return;
         }
         let Some(stripe_id) = self.stripe_customer(who) else { return };
+        if self.changes && self.world.dice.happens(300) && self.pay_waiting(who, &stripe_id) {
+            return;
+        }
         let live = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
         match self.world.dice.pick(&live).filter(|_| self.world.dice.happens(700)) {
             Some(found) => self.change_selling(who, &stripe_id, found),
@@ -179,8 +182,11 @@ impl History {
                     Card::DeclinedLater,
                     Card::DelayedPaid,
                     Card::DelayedFailed,
+                    Card::Authenticate,
                 ];
-                let card = *dice.pick(&cards).unwrap_or(&Card::Paid);
+                // Only a change through the API is paid while the customer is there to confirm it.
+                let cards = if self.changes { &cards[..] } else { &cards[..5] };
+                let card = *dice.pick(cards).unwrap_or(&Card::Paid);
                 format!("pays by {card:?} from now on: {:?}", stripe.replace_card(stripe_id, card))
             }
             15 => {

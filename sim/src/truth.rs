@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use licentia::domain::sale::plan::Catalog;
 use serde_json::Value;
 
+use crate::changes;
 use crate::history::History;
 use crate::invoices::{self, Invoice, Line};
 use crate::people::id_of;
@@ -22,6 +23,8 @@ pub struct Truth {
     pub subscriptions: Vec<Value>,
     /// The newest first, as Stripe lists them.
     pub invoices: Vec<Invoice>,
+    /// The invoices of changes that were never paid and had no effect.
+    pub without_effect: Vec<Invoice>,
 }
 
 /// What must be licensed at a time.
@@ -42,9 +45,13 @@ impl Truth {
         let subscriptions = history.list("/v1/subscriptions", &format!("{of}&status=all"));
         let invoices = history.list("/v1/invoices", &of);
         let disputes = history.list("/v1/disputes", "");
-        let invoices =
-            invoices.iter().map(|found| invoices::read(history, found, &disputes)).collect();
-        Self { subscriptions, invoices }
+        let (mut counted, mut without_effect) = (Vec::new(), Vec::new());
+        for found in &invoices {
+            let is_without = changes::is_without_effect(history, found);
+            let group = if is_without { &mut without_effect } else { &mut counted };
+            group.push(invoices::read(history, found, &disputes));
+        }
+        Self { subscriptions, invoices: counted, without_effect }
     }
 
     /// What Stripe has, for the trace of a violation.
@@ -56,7 +63,12 @@ impl Truth {
             format!("  {}, {prices:?} until {:?}", fields.join(", "), period_end(found))
         };
         let subscriptions = self.subscriptions.iter().map(of_subscription);
-        subscriptions.chain(self.invoices.iter().map(|invoice| format!("  {invoice:?}")))
+        subscriptions.chain(self.all_invoices().map(|invoice| format!("  {invoice:?}")))
+    }
+
+    /// Every invoice.
+    pub fn all_invoices(&self) -> impl Iterator<Item = &Invoice> {
+        self.invoices.iter().chain(&self.without_effect)
     }
 
     /// The lines that were paid and not given back or credited since.

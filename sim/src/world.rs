@@ -18,6 +18,7 @@ use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, Mail, NewPrice, Options, SECRET_KEY, StartTime,
     Times,
 };
+use serde_json::Value;
 
 use crate::dice::Dice;
 use crate::gate::Gate;
@@ -91,6 +92,26 @@ impl Arrived {
     }
 }
 
+/// A change of a subscription's items by a call of a server, as Stripe has it after the call.
+#[derive(Debug)]
+pub struct Made {
+    pub subscription: String,
+    /// The time from which the rest of the period is billed, if it is.
+    pub billed_from: Option<i64>,
+    /// The invoice that the change made, if it made one.
+    pub invoice: Option<Bill>,
+    /// Whether the change waits for the payment of that invoice.
+    pub is_waiting: bool,
+}
+
+/// An invoice that a change made.
+#[derive(Debug)]
+pub struct Bill {
+    pub id: String,
+    pub due: i64,
+    pub total: i64,
+}
+
 /// All surroundings. Clones share them.
 #[derive(Clone)]
 pub struct World {
@@ -115,6 +136,8 @@ pub struct World {
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     /// The idempotency keys of the calls that Stripe refused.
     refused: Arc<Mutex<BTreeSet<String>>>,
+    /// The changes of subscriptions since the last `take_made`.
+    made: Arc<Mutex<Vec<Made>>>,
     /// The notes since the last `notes`.
     diary: Arc<Mutex<Vec<String>>>,
 }
@@ -163,6 +186,7 @@ impl World {
             refused_mails: Arc::default(),
             deaths: Arc::default(),
             refused: Arc::default(),
+            made: Arc::default(),
             diary: Arc::default(),
         };
         (world, secret)
@@ -229,7 +253,8 @@ impl World {
                     idempotency_key: call.idempotency_key,
                 };
                 let late = world.timers.sleep(server, CALL_TIMEOUT);
-                let answer = match select(pin!(world.stripe.call(&call)), late).await {
+                let called = world.call(&call);
+                let answer = match select(pin!(called), late).await {
                     Either::Left((answer, _)) => answer,
                     Either::Right(((), _)) => None,
                 };
@@ -238,6 +263,48 @@ impl World {
             }
             .boxed()
         })
+    }
+
+    /// Makes a call at once, and records what it changes. The response may come later.
+    fn call(&self, call: &Call) -> impl Future<Output = Option<(u16, Value)>> + Send + use<> {
+        let form = String::from_utf8_lossy(&call.form);
+        let id = call.path.strip_prefix("/v1/subscriptions/").filter(|_| call.method == "POST");
+        let id = id.filter(|_| form.contains("proration_behavior="));
+        let now = |id: &str| {
+            let fields = ["items", "pending_update", "latest_invoice"];
+            self.stripe.look(id, |found| fields.map(|field| found[field].clone()))
+        };
+        let before = id.map(now);
+        let called = self.stripe.call(call);
+        if let (Some(id), Some(before)) = (id, before) {
+            let after = now(id);
+            if after != before {
+                let [_, waits, newest] = after;
+                let newest = newest.as_str().filter(|_| newest != before[2]);
+                let bill = |invoice: &str| {
+                    let number = |field: &str| {
+                        self.stripe.look(invoice, |found| found[field].as_i64().unwrap_or_default())
+                    };
+                    let (due, total) = (number("amount_due"), number("total"));
+                    Bill { id: invoice.to_owned(), due, total }
+                };
+                let billed_from = form.split('&').find_map(|field| {
+                    field.strip_prefix("proration_date=").and_then(|text| text.parse().ok())
+                });
+                self.made.lock().unwrap_or_else(PoisonError::into_inner).push(Made {
+                    subscription: id.to_owned(),
+                    billed_from,
+                    invoice: newest.map(bill),
+                    is_waiting: !waits.is_null(),
+                });
+            }
+        }
+        called
+    }
+
+    /// Removes and returns the changes of subscriptions.
+    pub fn take_made(&self) -> Vec<Made> {
+        std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn may_fail(&self, call: &stripe::Call) {
