@@ -240,8 +240,9 @@ impl History {
         if self.has_accounts {
             self.add_webhook().await?;
         }
-        // An address is changed and the change undone only after many steps.
-        let least = if self.has_accounts { 300 } else { 150 };
+        // An address is changed and the change undone only after many steps. A subscription is
+        // changed only once it was bought.
+        let least = if self.has_accounts || self.changes { 300 } else { 150 };
         let steps = least + self.world.dice.below(200);
         for _ in 0..steps {
             self.step().await?;
@@ -266,7 +267,7 @@ impl History {
             (if self.air.is_empty() { 0 } else { 20 + 2 * self.air.len() }, Step::Deliver),
             (14, Step::WorkOnEvents),
             (7 + with_accounts(13), Step::SendMails),
-            (12, Step::Act),
+            (if self.changes { 20 } else { 12 }, Step::Act),
             (14, Step::Buy),
             (8, Step::Time),
             (12 * dead, Step::Restart),

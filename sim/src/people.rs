@@ -21,7 +21,6 @@ use licentia::flows::sale::subscription;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
 
-use crate::changes::BY_API;
 use crate::history::History;
 use crate::ledger::{Actor, mailboxes};
 use crate::work::Outcome;
@@ -108,7 +107,7 @@ impl History {
             return Ok(());
         }
         let Some(caller) = self.caller(who).await? else { return Ok(()) };
-        if self.changes && dice.happens(BY_API) {
+        if self.changes && dice.happens(self.share_by_api(who)) {
             self.change_by_api(server, who, caller);
             return Ok(());
         }
@@ -266,8 +265,8 @@ impl History {
             return;
         }
         let Some(stripe_id) = self.stripe_customer(who) else { return };
-        let live = self.live_subscriptions(&stripe_id);
-        match self.world.dice.pick(&live).cloned() {
+        let live = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
+        match self.world.dice.pick(&live).map(id_of) {
             Some(subscription) => self.change(who, &stripe_id, &subscription),
             None => self.reverse(who, &stripe_id),
         }
@@ -405,11 +404,6 @@ impl History {
         let all = self.list("/v1/customers", "");
         let ours = |found: &&Value| found["metadata"]["customer_id"] == customer_id.as_str();
         all.iter().find(ours).map(id_of)
-    }
-
-    fn live_subscriptions(&self, stripe_id: &str) -> Vec<String> {
-        let all = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
-        all.iter().map(id_of).collect()
     }
 
     /// Returns one of Stripe's lists, by a call without faults.

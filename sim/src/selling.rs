@@ -68,11 +68,12 @@ impl History {
     /// Opens a checkout for something, in some quantity, with or without the add-on.
     pub fn check_out_selling(&mut self, server: usize, who: usize, caller: SignedIn) {
         let dice = &self.world.dice;
+        let recurring = if self.changes { 3 } else { 1 };
         let offers = [
-            (2, ("starter", Interval::Month)),
-            (1, ("starter", Interval::Year)),
-            (5, ("team", Interval::Month)),
-            (3, ("team", Interval::Year)),
+            (2 * recurring, ("starter", Interval::Month)),
+            (recurring, ("starter", Interval::Year)),
+            (5 * recurring, ("team", Interval::Month)),
+            (3 * recurring, ("team", Interval::Year)),
             (5, ("studio", Interval::Once)),
             (3, ("studio", Interval::Updates)),
         ];

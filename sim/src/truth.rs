@@ -269,7 +269,7 @@ impl Truth {
     /// Whether a bank debit for it is on its way.
     fn is_debited(&self, subscription: &Value) -> bool {
         let id = id_of(subscription);
-        let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
+        let mut own = self.all_invoices().filter(|invoice| invoice.subscription == id);
         own.any(|invoice| !invoice.is_paid() && invoice.is_processing)
     }
 

@@ -334,6 +334,8 @@ fn session_alone(history: &History, session: &Value) -> Bill {
     let intent = session["payment_intent"].as_str().unwrap_or_default();
     let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
     let charged = stripe.look(charge.as_str().unwrap_or_default(), |one| one["created"].as_i64());
+    // A payment of an order without cost was begun before the order became free.
+    let charged = charged.filter(|_| session["amount_total"] != 0);
     let at = charged.or(session["created"].as_i64()).unwrap_or_default();
     let lines = history.list(&format!("/v1/checkout/sessions/{id}/line_items"), "");
     let lines = lines.iter().map(|line| Sold {
