@@ -129,6 +129,9 @@ pub async fn everything(history: &mut History) -> Result<()> {
     for who in 0..history.people.len() {
         person(history, who, &orders).await?;
     }
+    if history.changes {
+        history.no_second_trial();
+    }
     given_up_late(history).await?;
     account_checks::all(history).await?;
     webhooks::all(history).await?;
@@ -324,10 +327,13 @@ fn entitlement(
     let due = certain.and_then(|truth| truth.due(&catalog, now));
     let bridged = certain.and_then(|truth| truth.bridged(&catalog, now));
     let ends = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::epoch_seconds);
-    // With two subscriptions, the higher plan applies while it works, including its grace period.
+    // With two subscriptions, the higher plan applies while it works, including its grace period,
+    // or else the one with more units.
+    let has_changes = history.changes;
     let reaches = |license: &IssuedLicense, due: &Due, until: i64| {
         let rank = catalog.rank(&license.plan);
-        rank >= due.rank && (until >= due.until || (!due.alone && rank > due.rank))
+        let is_another = !due.alone && (rank > due.rank || has_changes);
+        rank >= due.rank && (until >= due.until || is_another)
     };
     if let Some(grace) = bridged.filter(|_| due.is_none()) {
         let enough = |license| reaches(license, &grace, ends(license.term().ends()));

@@ -19,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::people::Person;
 use crate::selling;
 use crate::server::{Ground, Server};
+use crate::trials;
 use crate::work::Begun;
 use crate::world::{START, World};
 
@@ -76,6 +77,8 @@ pub struct History {
     pub shown: Vec<Shown>,
     /// The invoices of changes that waited for their payment.
     pub waiting: BTreeSet<String>,
+    /// The latest end of each trial that the vendor moved.
+    pub trial_ends: BTreeMap<String, i64>,
     /// The result of the last reconciliation.
     pub report: Option<reconcile::Report>,
     pub ahead: Vec<i64>,
@@ -175,6 +178,9 @@ impl History {
         };
         let lossy = dice.happens(400);
         ground.plans.policy = policy(&dice, all_kinds, sells);
+        if changes {
+            trials::draw(&dice, &mut ground.plans);
+        }
         let mut servers = Vec::new();
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
@@ -201,6 +207,7 @@ impl History {
             written_off: BTreeSet::new(),
             shown: Vec::new(),
             waiting: BTreeSet::new(),
+            trial_ends: BTreeMap::new(),
             report: None,
             ahead,
             ending: Ending::default(),

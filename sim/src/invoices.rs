@@ -16,6 +16,8 @@ const ALL_BUT_EXCHANGE: i64 = 98;
 pub struct Invoice {
     pub id: String,
     pub subscription: String,
+    /// Whether it is the first one of its subscription.
+    pub is_first: bool,
     pub status: String,
     /// What it asks for, less what was credited before anybody paid.
     pub amount: i64,
@@ -154,6 +156,7 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         due: found["due_date"].as_i64(),
         is_forgiven,
         subscription,
+        is_first: found["billing_reason"] == "subscription_create",
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount,
         asked: if is_forgiven { number(&found["total"]).max(0) } else { amount },

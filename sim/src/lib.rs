@@ -24,6 +24,7 @@ mod selling;
 mod server;
 mod support;
 mod timers;
+mod trials;
 mod truth;
 mod unit_checks;
 mod units;

@@ -293,6 +293,7 @@ impl History {
         let late = [(1, Card::DeclinedLater), (2, Card::DelayedPaid), (1, Card::DelayedFailed)];
         let cards: Vec<_> = cards.into_iter().chain(late).collect();
         let card = self.world.dice.weighted(&cards).unwrap_or(Card::Paid);
+        let card = self.draw_card(who, card);
         let paid = self.world.stripe.pay(session, card);
         self.tell(|| format!("{who} pays {session}: {card:?}, {paid:?}"));
     }
@@ -422,7 +423,7 @@ impl History {
         }
     }
 
-    fn call(&self, method: &str, path: &str, form: &str) -> Value {
+    pub fn call(&self, method: &str, path: &str, form: &str) -> Value {
         let call = Call {
             method: method.to_owned(),
             path: path.to_owned(),

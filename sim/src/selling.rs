@@ -111,6 +111,9 @@ impl History {
         if self.changes && self.world.dice.happens(300) && self.pay_waiting(who, &stripe_id) {
             return;
         }
+        if self.changes && self.world.dice.happens(150) && self.change_trial(who, &stripe_id) {
+            return;
+        }
         let live = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
         match self.world.dice.pick(&live).filter(|_| self.world.dice.happens(700)) {
             Some(found) => self.change_selling(who, &stripe_id, found),

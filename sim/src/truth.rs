@@ -10,6 +10,7 @@ use crate::changes;
 use crate::history::History;
 use crate::invoices::{self, Invoice, Line};
 use crate::people::id_of;
+use crate::trials::{self, Trial};
 
 const DAY: i64 = 86_400;
 
@@ -25,6 +26,8 @@ pub struct Truth {
     pub invoices: Vec<Invoice>,
     /// The invoices of changes that were never paid and had no effect.
     pub without_effect: Vec<Invoice>,
+    /// The trials of the subscriptions.
+    pub trials: Vec<Trial>,
 }
 
 /// What must be licensed at a time.
@@ -51,7 +54,14 @@ impl Truth {
             let group = if is_without { &mut without_effect } else { &mut counted };
             group.push(invoices::read(history, found, &disputes));
         }
-        Self { subscriptions, invoices: counted, without_effect }
+        let trials = history.trials_of(&subscriptions);
+        // A trial's invoice says what will be sold. Nothing was paid for it.
+        for invoice in counted.iter_mut().filter(|invoice| invoice.is_first) {
+            if trials.iter().any(|trial| trial.subscription == invoice.subscription) {
+                invoice.lines.clear();
+            }
+        }
+        Self { subscriptions, invoices: counted, without_effect, trials }
     }
 
     /// What Stripe has, for the trace of a violation.
@@ -64,6 +74,12 @@ impl Truth {
         };
         let subscriptions = self.subscriptions.iter().map(of_subscription);
         subscriptions.chain(self.all_invoices().map(|invoice| format!("  {invoice:?}")))
+    }
+
+    /// The trial of a subscription, if it began with one.
+    pub fn trial(&self, subscription: &Value) -> Option<&Trial> {
+        let id = id_of(subscription);
+        self.trials.iter().find(|trial| trial.subscription == id)
     }
 
     /// Every invoice.
@@ -133,6 +149,14 @@ impl Truth {
                 let ranked = late.filter_map(|line| Some((rank(catalog, &line.price)?, line.end)));
                 let (rank, until) = ranked.max()?;
                 return Some(Due { rank, until, alone: self.is_alone(now) });
+            }
+            if subscription["status"] == "trialing" {
+                let certain = self.trial(subscription).filter(|trial| !trial.is_doubtful);
+                let until = certain.and(subscription["trial_end"].as_i64())?;
+                let until = ends(subscription).map_or(until, |end| end.min(until));
+                let rank = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
+                let due = Due { rank, until, alone: self.is_alone(now) };
+                return (now < until).then_some(due);
             }
             if subscription["status"] != "active" {
                 return None;
@@ -226,6 +250,13 @@ impl Truth {
                 && items(subscription).filter_map(|price| rank(catalog, price)).max() >= Some(0)
         });
         live.any(|subscription| {
+            if let Some(trial) = self.trial(subscription)
+                && until <= trial.latest_end
+                && items(subscription).filter_map(|price| rank(catalog, price)).max()
+                    >= Some(at_rank)
+            {
+                return true;
+            }
             let paused = !subscription["pause_collection"].is_null();
             let lines = self.lines(subscription);
             let best = lines.iter().filter_map(|line| rank(catalog, &line.price)).max();
@@ -237,6 +268,11 @@ impl Truth {
     /// Whether something of this rank, that reaches to `until`, was paid before `at`, or not
     /// collected because the vendor did not want to.
     pub fn ever_paid(&self, catalog: &Catalog, at_rank: usize, until: i64, at: i64) -> bool {
+        // Plans and ends are changed during a trial without an invoice.
+        let is_of_a_trial = |trial: &Trial| trial.start <= at && until <= trial.latest_end;
+        if self.trials.iter().any(is_of_a_trial) {
+            return true;
+        }
         let counted = |invoice: &&Invoice| invoice.counts_since.is_some_and(|since| since <= at);
         let mut paid = self.invoices.iter().filter(counted);
         paid.any(|invoice| {
@@ -263,7 +299,8 @@ impl Truth {
             }
             Some(paid + self.grace(subscription, catalog, paid <= now))
         });
-        ends.max().unwrap_or(0)
+        let after_trials = self.trials.iter().map(|trial| trial.latest_end + trials::GRACE);
+        ends.chain(after_trials).max().unwrap_or(0)
     }
 
     /// Whether a bank debit for it is on its way.

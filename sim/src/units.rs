@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::history::History;
 use crate::invoices::Invoice;
 use crate::people::id_of;
+use crate::trials;
 use crate::truth::{self, Truth};
 
 /// The months of updates that a purchase, or its updates, includes; and the months that leave a
@@ -63,6 +64,8 @@ pub struct Share {
 /// Everything that somebody paid.
 pub struct Paid {
     pub bills: Vec<Bill>,
+    /// The times in which a trial, or its grace, may be licensed without a payment.
+    trials: Vec<(i64, i64)>,
     /// Whether something was asked for and not paid, or given back: then what is licensed is less
     /// certain.
     pub owes: bool,
@@ -90,7 +93,8 @@ impl Paid {
             bill.is_unbacked = is_unbacked;
         }
         bills.sort_by_key(|bill| bill.at);
-        Self { bills, owes }
+        let trials = truth.trials.iter().map(|one| (one.start, one.latest_end + trials::GRACE));
+        Self { bills, trials: trials.collect(), owes }
     }
 
     /// The units of the prices with this name that are paid for at a time.
@@ -118,7 +122,11 @@ impl Paid {
         let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
         shares.extend(self.fallbacks(now));
         for found in live {
-            shares.push(self.of_subscription(found, now)?);
+            shares.push(match truth.trial(found).filter(|_| found["status"] == "trialing") {
+                Some(trial) if trial.is_doubtful => return None,
+                Some(_) => self.of_trial(found),
+                None => self.of_subscription(found, now)?,
+            });
         }
         shares.sort();
         Some(shares)
@@ -149,6 +157,31 @@ impl Paid {
             has_pdf: rank == 2 && (own(PDF) > 0 || self.has_pdf_once()),
             basis: "subscription",
         })
+    }
+
+    /// Returns the license for a first trial: for everything that the subscription will bill.
+    fn of_trial(&self, found: &Value) -> Share {
+        let items = || found["items"]["data"].as_array().into_iter().flatten();
+        let of = |name: &'static str| {
+            let is_of = move |item: &&Value| {
+                item["price"]["id"].as_str().is_some_and(|price| price.contains(name))
+            };
+            items().filter(is_of).map(|item| item["quantity"].as_i64().unwrap_or(1)).sum::<i64>()
+        };
+        let is_team = of(TEAM) > 0;
+        Share {
+            covers_now: true,
+            rank: if is_team { 2 } else { 1 },
+            units: if is_team { of(TEAM) } else { 1 },
+            updates_until: i64::MAX,
+            has_pdf: is_team && (of(PDF) > 0 || self.has_pdf_once()),
+            basis: "subscription",
+        }
+    }
+
+    /// Whether something may be licensed for a trial at some moment between two times.
+    pub fn may_be_of_a_trial(&self, (from, to): (i64, i64)) -> bool {
+        self.trials.iter().any(|(start, end)| *start <= to && from <= *end)
     }
 
     fn has_pdf_once(&self) -> bool {
@@ -214,8 +247,12 @@ impl Paid {
 
     /// The most units that the license may state now, by what was not given back.
     pub fn most_units_now(&self, name: &str, now: i64) -> i64 {
-        let bills: Vec<&Bill> = self.good().collect();
-        most_of(&bills, name, (now, now))
+        let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
+        for bill in self.good() {
+            own.entry(&bill.subscription).or_default().push(bill);
+        }
+        // One subscription may be in its grace period while another one runs.
+        own.values().map(|bills| most_of(bills, name, (now, now))).sum()
     }
 
     /// The most units that were paid for at any time before `issued`.

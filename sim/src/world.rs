@@ -276,7 +276,10 @@ impl World {
         let form = String::from_utf8_lossy(&call.form);
         let of_form = |name: &str| form.split('&').find_map(|field| field.strip_prefix(name));
         let id = call.path.strip_prefix("/v1/subscriptions/").filter(|_| call.method == "POST");
-        let id = id.filter(|_| of_form("proration_behavior=").is_some());
+        // The end of a trial is none of the customer's changes.
+        let is_change =
+            of_form("proration_behavior=").is_some() && of_form("trial_end=").is_none();
+        let id = id.filter(|_| is_change);
         let before = id.map(|id| self.price_factors(id));
         let called = self.stripe.call(call);
         if let (Some(id), Some(before)) = (id, before) {
