@@ -218,7 +218,9 @@ impl History {
                 let what = format!("I: {who}: no preview showed this change: {made:?}, {asked:?}");
                 self.violation(what);
             }
-            (Some(number), _) if made.is_raced => self.shown[number].is_made = true,
+            (Some(number), _) if made.is_raced || self.trial_just_ended(&made.subscription) => {
+                self.shown[number].is_made = true;
+            }
             (Some(number), found) => {
                 self.shown[number].is_made = true;
                 self.ending.compared.all += 1;
@@ -233,6 +235,14 @@ impl History {
                 }
             }
         }
+    }
+
+    /// Whether the vendor ended the trial of a subscription within the hour, perhaps between the
+    /// service's last look at it and a change.
+    fn trial_just_ended(&self, subscription: &str) -> bool {
+        let end = self.world.stripe.look(subscription, |found| found["trial_end"].as_i64());
+        let since = self.world.now() - 3600;
+        end.is_some_and(|end| since <= end && end <= self.world.now())
     }
 
     /// Returns whose a subscription is.

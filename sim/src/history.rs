@@ -73,6 +73,8 @@ pub struct History {
     pub paused: BTreeSet<String>,
     /// Invoices that the vendor wrote off, whatever became of them later.
     pub written_off: BTreeSet<String>,
+    /// The addresses of buyers without an account.
+    pub buyers: Vec<String>,
     /// The previews that customers saw.
     pub shown: Vec<Shown>,
     /// The invoices of changes that waited for their payment.
@@ -180,6 +182,7 @@ impl History {
         ground.plans.policy = policy(&dice, all_kinds, sells);
         if changes {
             trials::draw(&dice, &mut ground.plans);
+            ground.plans.checkout.allow_unknown_buyers = dice.happens(500);
         }
         let mut servers = Vec::new();
         for (number, ahead) in ahead.iter().enumerate() {
@@ -205,6 +208,7 @@ impl History {
             acknowledged: BTreeSet::new(),
             paused: BTreeSet::new(),
             written_off: BTreeSet::new(),
+            buyers: Vec::new(),
             shown: Vec::new(),
             waiting: BTreeSet::new(),
             trial_ends: BTreeMap::new(),
@@ -220,6 +224,9 @@ impl History {
         }
         if sells {
             selling::add_codes(&history.world);
+        }
+        if changes {
+            history.add_more_codes();
         }
         Ok(history)
     }

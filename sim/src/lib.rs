@@ -16,6 +16,7 @@ mod history;
 mod idle;
 mod invoices;
 mod ledger;
+mod links;
 mod mails;
 mod mishaps;
 mod money;

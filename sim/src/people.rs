@@ -55,6 +55,8 @@ pub struct Person {
     pub by_hand: bool,
     /// Whether the vendor sold them something in the dashboard, possibly before they were linked.
     pub sold_by_hand: bool,
+    /// Whether the account followed from a purchase by a payment link.
+    pub bought_first: bool,
     /// Whether they asked to delete the account, and whether that got a response.
     pub leaving: bool,
     pub deleted: bool,
@@ -74,6 +76,7 @@ impl Person {
             former: Vec::new(),
             by_hand: false,
             sold_by_hand: false,
+            bought_first: false,
             leaving: false,
             deleted: false,
             helped: false,

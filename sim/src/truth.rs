@@ -54,11 +54,14 @@ impl Truth {
             let group = if is_without { &mut without_effect } else { &mut counted };
             group.push(invoices::read(history, found, &disputes));
         }
-        let trials = history.trials_of(&subscriptions);
+        let mut trials = history.trials_of(&subscriptions);
         // A trial's invoice says what will be sold. Nothing was paid for it.
         for invoice in counted.iter_mut().filter(|invoice| invoice.is_first) {
-            if trials.iter().any(|trial| trial.subscription == invoice.subscription) {
-                invoice.lines.clear();
+            let own = trials.iter_mut().find(|one| one.subscription == invoice.subscription);
+            if let Some(trial) = own {
+                let lines = std::mem::take(&mut invoice.lines);
+                let first = lines.iter().map(|line| line.end).max();
+                trial.latest_end = trial.latest_end.max(first.unwrap_or(0));
             }
         }
         Self { subscriptions, invoices: counted, without_effect, trials }
