@@ -1,6 +1,6 @@
 //! The customer's own steps with a subscription through the API: previews and changes, the end and
 //! the resumption. Each change that Stripe makes is compared with the preview that the customer saw
-//! (I).
+//! (N).
 
 use licentia::domain::sale::change::Wanted;
 use licentia::domain::sale::plan::Interval;
@@ -167,7 +167,7 @@ impl History {
         let number = self.shown.len();
         self.tell(|| format!("  preview {number}: {due_now} {currency} now"));
         if due_now != all {
-            self.violation(format!("I: the lines of a preview of {due_now} add up to {all}"));
+            self.violation(format!("N: the lines of a preview of {due_now} add up to {all}"));
         }
         let terms = Terms::split(&preview_id).and_then(|(text, _)| Terms::read(text));
         self.shown.push(Shown {
@@ -195,7 +195,7 @@ impl History {
                 self.waiting.extend(invoice.map(|invoice| invoice.id.clone()));
             }
             let Some(who) = self.owner(&made.subscription) else {
-                self.violation(format!("I: nobody owns what was changed: {made:?}"));
+                self.violation(format!("N: nobody owns what was changed: {made:?}"));
                 continue;
             };
             self.compare_change(who, &made);
@@ -215,7 +215,7 @@ impl History {
         let found = candidates.iter().find(|number| matches(&self.shown[**number]));
         match (found.or(candidates.first()).copied(), found) {
             (None, _) => {
-                let what = format!("I: {who}: no preview showed this change: {made:?}, {asked:?}");
+                let what = format!("N: {who}: no preview showed this change: {made:?}, {asked:?}");
                 self.violation(what);
             }
             (Some(number), _) if made.is_raced || self.trial_just_ended(&made.subscription) => {
@@ -228,7 +228,7 @@ impl History {
                 if found.is_none() {
                     let Shown { due_now, total: shown, .. } = self.shown[number];
                     let what = format!(
-                        "I: {who}: preview {number} showed {due_now} now, {shown} in all, and \
+                        "N: {who}: preview {number} showed {due_now} now, {shown} in all, and \
                          {due} are billed, {total} in all: {made:?}"
                     );
                     self.violation(what);

@@ -182,7 +182,7 @@ pub fn run(plan: &Plan) -> Result<Total> {
             let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
             let with_changes = plan.seeds.iter().filter(|seed| **seed >= CHANGES_FROM).count();
             if with_changes >= ENOUGH && total.billed_changes == 0 {
-                let what = "I: no change that was billed was compared with its preview";
+                let what = "N: no change that was billed was compared with its preview";
                 total.violations.push(what.to_owned());
             }
             Ok(Total { seconds: began.elapsed().as_secs(), ..total })

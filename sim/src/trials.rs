@@ -18,8 +18,7 @@ const DAY: i64 = 86_400;
 pub const GRACE: i64 = DAY;
 
 /// The cards that pay, one for each person.
-const OWN_CARDS: [Card; 4] =
-    [Card::Paid, Card::PaidMastercard, Card::PaidAmex, Card::Authenticate];
+const OWN_CARDS: [Card; 4] = [Card::Paid, Card::PaidMastercard, Card::PaidAmex, Card::Authenticate];
 
 /// A trial of a subscription.
 pub struct Trial {

@@ -277,8 +277,7 @@ impl World {
         let of_form = |name: &str| form.split('&').find_map(|field| field.strip_prefix(name));
         let id = call.path.strip_prefix("/v1/subscriptions/").filter(|_| call.method == "POST");
         // The end of a trial is none of the customer's changes.
-        let is_change =
-            of_form("proration_behavior=").is_some() && of_form("trial_end=").is_none();
+        let is_change = of_form("proration_behavior=").is_some() && of_form("trial_end=").is_none();
         let id = id.filter(|_| is_change);
         let before = id.map(|id| self.price_factors(id));
         let called = self.stripe.call(call);
@@ -311,9 +310,9 @@ impl World {
         }
         let bill = |invoice: &str| {
             let number = |found: &Value, field: &str| found[field].as_i64().unwrap_or_default();
-            let (due, total) = self.stripe.look(invoice, |found| {
-                (number(found, "amount_due"), number(found, "total"))
-            });
+            let (due, total) = self
+                .stripe
+                .look(invoice, |found| (number(found, "amount_due"), number(found, "total")));
             Bill { id: invoice.to_owned(), due, total }
         };
         let invoice = after["latest_invoice"].as_str().filter(|_| is_new("latest_invoice"));
