@@ -33,7 +33,7 @@ pub struct Trial {
 
 /// Gives the plan that is sold by the unit a trial at Stripe, or none.
 pub fn draw(dice: &Dice, catalog: &mut Catalog) {
-    let days = dice.pick(&[None, None, Some(3), Some(14), Some(30)]).copied().flatten();
+    let days = dice.pick(&[None, None, None, Some(3), Some(14), Some(30)]).copied().flatten();
     for plan in catalog.plans.iter_mut().filter(|plan| plan.id.as_str() == "team") {
         plan.trial_days = days;
     }

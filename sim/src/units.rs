@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::checks::WRONG_CLOCK;
 use crate::history::History;
-use crate::invoices::Invoice;
+use crate::invoices::{Invoice, Line};
 use crate::people::id_of;
 use crate::trials;
 use crate::truth::{self, Truth};
@@ -348,10 +349,12 @@ impl Sold {
 }
 
 fn bill(invoice: &Invoice) -> Bill {
+    // A change is billed from the time of the server's clock, which may be ahead.
+    let is_ahead = |line: &Line| (1..=WRONG_CLOCK).contains(&(line.start - invoice.created));
     let lines = invoice.lines.iter().map(|line| Sold {
         price: line.price.clone(),
         units: line.units,
-        start: line.start,
+        start: if is_ahead(line) { invoice.created } else { line.start },
         end: line.end,
     });
     Bill {
