@@ -51,6 +51,8 @@ pub struct Line {
     pub amount: i64,
     /// The units; below zero if they are credited.
     pub units: i64,
+    /// The invoice whose lines it credits, if it names one.
+    pub credited: String,
     pub start: i64,
     pub end: i64,
 }
@@ -176,6 +178,7 @@ fn lines(invoice: &Value) -> Vec<Line> {
         price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
         amount: number(&line["amount"]),
         units: units(line),
+        credited: credited(line)["invoice"].as_str().unwrap_or_default().to_owned(),
         start: number(&line["period"]["start"]),
         end: number(&line["period"]["end"]),
     });
@@ -184,10 +187,14 @@ fn lines(invoice: &Value) -> Vec<Line> {
 
 /// A credit may be for nothing: after a discount of all, it only names what it credits.
 fn units(line: &Value) -> i64 {
-    let part = &line["parent"]["subscription_item_details"]["proration_details"];
-    let is_credit = number(&line["amount"]) < 0 || !part["credited_items"].is_null();
+    let is_credit = number(&line["amount"]) < 0 || !credited(line).is_null();
     let units = line["quantity"].as_i64().unwrap_or(1);
     if is_credit { -units } else { units }
+}
+
+/// Returns what a line credits by name, or null.
+fn credited(line: &Value) -> &Value {
+    &line["parent"]["subscription_item_details"]["proration_details"]["credited_items"]
 }
 
 /// A renewal that the vendor voided or wrote off, by hand or by a pause, and anything of which all

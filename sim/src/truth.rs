@@ -56,13 +56,18 @@ impl Truth {
         }
         let mut trials = history.trials_of(&subscriptions);
         // A trial's invoice says what will be sold. Nothing was paid for it.
+        let mut of_trials = HashSet::new();
         for invoice in counted.iter_mut().filter(|invoice| invoice.is_first) {
             let own = trials.iter_mut().find(|one| one.subscription == invoice.subscription);
             if let Some(trial) = own {
                 let lines = std::mem::take(&mut invoice.lines);
                 let first = lines.iter().map(|line| line.end).max();
                 trial.latest_end = trial.latest_end.max(first.unwrap_or(0));
+                of_trials.insert(invoice.id.clone());
             }
+        }
+        for invoice in &mut counted {
+            invoice.lines.retain(|line| !of_trials.contains(&line.credited));
         }
         Self { subscriptions, invoices: counted, without_effect, trials }
     }

@@ -248,12 +248,8 @@ impl Paid {
 
     /// The most units that the license may state now, by what was not given back.
     pub fn most_units_now(&self, name: &str, now: i64) -> i64 {
-        let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
-        for bill in self.good() {
-            own.entry(&bill.subscription).or_default().push(bill);
-        }
-        // One subscription may be in its grace period while another one runs.
-        own.values().map(|bills| most_of(bills, name, (now, now))).sum()
+        let bills: Vec<&Bill> = self.good().collect();
+        most_of(&bills, name, (now, now))
     }
 
     /// The most units that were paid for at any time before `issued`.
@@ -286,9 +282,17 @@ impl Paid {
     }
 }
 
-/// The most units of these bills at any moment between two times. If none is paid for then, those
-/// of the last period that ended before.
-fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
+/// The most units of these bills at any moment between two times. Each subscription for which none
+/// is paid then counts with its last period: it may be in its grace period while another one runs.
+fn most_of(bills: &[&Bill], name: &str, between: (i64, i64)) -> i64 {
+    let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
+    for bill in bills {
+        own.entry(&bill.subscription).or_default().push(bill);
+    }
+    own.values().map(|bills| most_of_one(bills, name, between)).sum()
+}
+
+fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     let most_at = |time: i64| units_of(bills.iter().copied(), name, time, true);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
