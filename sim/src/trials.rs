@@ -133,8 +133,8 @@ impl History {
         prints.map(str::to_owned).collect()
     }
 
-    /// Checks that no two trials run by one card. Trials that the vendor gave without a card are left
-    /// out, and customers with several cards: which one counts is not certain.
+    /// Checks that no two trials run by one card. Trials that the vendor gave without a card are
+    /// left out, and customers with several cards: which one counts is not certain.
     pub fn no_second_trial(&mut self) {
         let all = self.list("/v1/subscriptions", "");
         let trialing = all.iter().filter(|found| {
