@@ -133,8 +133,9 @@ impl History {
         prints.map(str::to_owned).collect()
     }
 
-    /// Checks that no two trials run by one card. Trials that the vendor gave without a card are
-    /// left out, and customers with several cards: which one counts is not certain.
+    /// Checks that nobody got two trials by a checkout, and that no two run by one card. Left out
+    /// are trials that the vendor gave without a card, and customers with several cards: which one
+    /// counts is not certain.
     pub fn no_second_trial(&mut self) {
         let all = self.list("/v1/subscriptions", "");
         let trialing = all.iter().filter(|found| {
@@ -147,6 +148,15 @@ impl History {
         for (place, (id, cards)) in single.iter().enumerate() {
             if let Some((other, _)) = single[..place].iter().find(|(_, own)| own == cards) {
                 self.violation(format!("H: {id} and {other} are trials by one card"));
+            }
+        }
+        // A subscription by a checkout has the customer's id.
+        let all = self.list("/v1/subscriptions", "status=all");
+        let mut by_checkout = BTreeSet::new();
+        for found in all.iter().filter(|found| found["trial_end"].is_i64()) {
+            let whose = found["metadata"]["customer_id"].as_str();
+            if whose.is_some_and(|whose| !by_checkout.insert(whose)) {
+                self.violation(format!("H: {} is a second trial by a checkout", found["id"]));
             }
         }
     }
