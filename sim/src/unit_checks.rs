@@ -34,6 +34,7 @@ pub fn current(
     if let Some(held) = held.as_ref().filter(|held| held.basis == "subscription")
         && held.rank == 2
         && held.units > most
+        && !paid.may_be_of_a_trial((now, now))
     {
         history.violation(format!("M: {who} paid for {most} units and has {held:?} at {now}"));
     }
@@ -68,6 +69,9 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
     let (earliest, latest) = (issued - WRONG_CLOCK - OLDEST_STATE, issued + WRONG_CLOCK);
     let said = share(history, license, issued);
     let exceeds = |paid: &Paid| {
+        if license.basis == Basis::Subscription && paid.may_be_of_a_trial((earliest, latest)) {
+            return None;
+        }
         let most = match license.basis {
             Basis::Subscription => paid.most_units(TEAM, (earliest, latest)),
             Basis::Fallback => paid.most_units_ever(TEAM, latest),

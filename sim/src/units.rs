@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::checks::WRONG_CLOCK;
 use crate::history::History;
-use crate::invoices::Invoice;
+use crate::invoices::{Invoice, Line};
 use crate::people::id_of;
+use crate::trials;
 use crate::truth::{self, Truth};
 
 /// The months of updates that a purchase, or its updates, includes; and the months that leave a
@@ -63,6 +65,8 @@ pub struct Share {
 /// Everything that somebody paid.
 pub struct Paid {
     pub bills: Vec<Bill>,
+    /// The times in which a trial, or its grace, may be licensed without a payment.
+    trials: Vec<(i64, i64)>,
     /// Whether something was asked for and not paid, or given back: then what is licensed is less
     /// certain.
     pub owes: bool,
@@ -90,7 +94,8 @@ impl Paid {
             bill.is_unbacked = is_unbacked;
         }
         bills.sort_by_key(|bill| bill.at);
-        Self { bills, owes }
+        let trials = truth.trials.iter().map(|one| (one.start, one.latest_end + trials::GRACE));
+        Self { bills, trials: trials.collect(), owes }
     }
 
     /// The units of the prices with this name that are paid for at a time.
@@ -118,7 +123,11 @@ impl Paid {
         let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
         shares.extend(self.fallbacks(now));
         for found in live {
-            shares.push(self.of_subscription(found, now)?);
+            shares.push(match truth.trial(found).filter(|_| found["status"] == "trialing") {
+                Some(trial) if trial.is_doubtful => return None,
+                Some(_) => self.of_trial(found),
+                None => self.of_subscription(found, now)?,
+            });
         }
         shares.sort();
         Some(shares)
@@ -149,6 +158,31 @@ impl Paid {
             has_pdf: rank == 2 && (own(PDF) > 0 || self.has_pdf_once()),
             basis: "subscription",
         })
+    }
+
+    /// Returns the license for a first trial: for everything that the subscription will bill.
+    fn of_trial(&self, found: &Value) -> Share {
+        let items = || found["items"]["data"].as_array().into_iter().flatten();
+        let of = |name: &'static str| {
+            let is_of = move |item: &&Value| {
+                item["price"]["id"].as_str().is_some_and(|price| price.contains(name))
+            };
+            items().filter(is_of).map(|item| item["quantity"].as_i64().unwrap_or(1)).sum::<i64>()
+        };
+        let is_team = of(TEAM) > 0;
+        Share {
+            covers_now: true,
+            rank: if is_team { 2 } else { 1 },
+            units: if is_team { of(TEAM) } else { 1 },
+            updates_until: i64::MAX,
+            has_pdf: is_team && (of(PDF) > 0 || self.has_pdf_once()),
+            basis: "subscription",
+        }
+    }
+
+    /// Whether something may be licensed for a trial at some moment between two times.
+    pub fn may_be_of_a_trial(&self, (from, to): (i64, i64)) -> bool {
+        self.trials.iter().any(|(start, end)| *start <= to && from <= *end)
     }
 
     fn has_pdf_once(&self) -> bool {
@@ -248,9 +282,17 @@ impl Paid {
     }
 }
 
-/// The most units of these bills at any moment between two times. If none is paid for then, those
-/// of the last period that ended before.
-fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
+/// The most units of these bills at any moment between two times. Each subscription for which none
+/// is paid then counts with its last period: it may be in its grace period while another one runs.
+fn most_of(bills: &[&Bill], name: &str, between: (i64, i64)) -> i64 {
+    let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
+    for bill in bills {
+        own.entry(&bill.subscription).or_default().push(bill);
+    }
+    own.values().map(|bills| most_of_one(bills, name, between)).sum()
+}
+
+fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     let most_at = |time: i64| units_of(bills.iter().copied(), name, time, true);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
@@ -311,10 +353,12 @@ impl Sold {
 }
 
 fn bill(invoice: &Invoice) -> Bill {
+    // A change is billed from the time of the server's clock, which may be ahead.
+    let is_ahead = |line: &Line| (1..=WRONG_CLOCK).contains(&(line.start - invoice.created));
     let lines = invoice.lines.iter().map(|line| Sold {
         price: line.price.clone(),
         units: line.units,
-        start: line.start,
+        start: if is_ahead(line) { invoice.created } else { line.start },
         end: line.end,
     });
     Bill {
@@ -334,6 +378,8 @@ fn session_alone(history: &History, session: &Value) -> Bill {
     let intent = session["payment_intent"].as_str().unwrap_or_default();
     let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
     let charged = stripe.look(charge.as_str().unwrap_or_default(), |one| one["created"].as_i64());
+    // A payment of an order without cost was begun before the order became free.
+    let charged = charged.filter(|_| session["amount_total"] != 0);
     let at = charged.or(session["created"].as_i64()).unwrap_or_default();
     let lines = history.list(&format!("/v1/checkout/sessions/{id}/line_items"), "");
     let lines = lines.iter().map(|line| Sold {

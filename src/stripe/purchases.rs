@@ -72,6 +72,7 @@ impl Stripe {
             invoice.into_domain(&payments, credited_later, &state.subscriptions)
         });
         state.invoices = invoices.collect();
+        state.end_trial_lines();
         let listed = by_session.iter().chain(&by_invoice);
         state.checkout_sessions = listed.filter_map(|one| one.to_domain(&payments)).collect();
         let paid = by_session.into_iter().filter_map(|session| session.into_paid(&payments));
