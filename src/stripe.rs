@@ -7,6 +7,7 @@ mod account;
 mod change;
 mod client;
 mod double;
+mod guests;
 mod listing;
 mod promotion;
 mod purchases;

@@ -35,6 +35,7 @@ mod export;
 mod find;
 mod forgiven;
 mod grants;
+mod guests;
 mod guides;
 mod idempotency;
 mod idempotency_attacks;

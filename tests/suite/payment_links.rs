@@ -4,7 +4,8 @@
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::sale::claim::{self, ClaimTarget};
+use licentia::flows::sale::buyers;
+use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use serde_json::{Value, json};
@@ -16,14 +17,14 @@ use crate::harness::shop::{Buyer, Shop};
 const WITH_CUSTOMER: [(&str, &str); 2] =
     [("customer_creation", "always"), ("invoice_creation[enabled]", "true")];
 
-async fn open_to_all() -> Shop {
+pub async fn open_to_all() -> Shop {
     Shop::selling_with("[checkout]\nallow_unknown_buyers = true\n").await
 }
 
 impl Shop {
     /// Buys a perpetual license by a payment link with these settings, and waits until all work is
     /// done. Returns the Checkout session.
-    async fn bought_by(&self, settings: &[(&str, &str)], email: &str) -> String {
+    pub async fn bought_by(&self, settings: &[(&str, &str)], email: &str) -> String {
         let price =
             [("line_items[0][price]", "price_studio_once"), ("line_items[0][quantity]", "1")];
         let link = self.at_stripe("payment_links", &[&price, settings].concat()).await;
@@ -34,13 +35,13 @@ impl Shop {
         session
     }
 
-    async fn listed(&self) -> Value {
+    pub async fn listed(&self) -> Value {
         let admin = self.app.admin(Scope::Read).await;
         admin.get("/api/admin/drift").await.body["buyers"].clone()
     }
 
     /// Returns the plans of the current licenses of an account.
-    async fn plans_held(&self, email: &str) -> Vec<String> {
+    pub async fn plans_held(&self, email: &str) -> Vec<String> {
         let current = format!(
             "SELECT l.plan FROM licenses l JOIN customers c ON c.customer_id = l.customer_id
              WHERE c.email = '{email}' AND l.superseded_at IS NULL AND l.revoked_at IS NULL"
@@ -49,7 +50,7 @@ impl Shop {
     }
 
     /// Sets the password by the link in a mail. Returns the response.
-    async fn choose_password(&self, mail: &str) -> crate::harness::Answer {
+    pub async fn choose_password(&self, mail: &str) -> crate::harness::Answer {
         let (_, rest) = mail.split_once("/account/reset#token=").expect("a link in the mail");
         let token = rest.split_whitespace().next().unwrap();
         let chosen = json!({ "token": token, "password": "OwnedByTheBuyer" });
@@ -100,7 +101,7 @@ async fn stripe_28_off_it_is_reported_and_claimable() {
     assert_eq!(listed[0]["plan"], "studio");
     for mode in [Mode::DryRun, Mode::Apply, Mode::Apply] {
         let report = reconcile(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
-        let listed = report.unknown_buyers.iter().map(|buyer| buyer.stripe_customer_id.to_string());
+        let listed = report.unknown_buyers.iter().map(|buyer| buyer.buyer_id.to_string());
         assert_eq!(listed.collect::<Vec<_>>(), [stripe_id.as_str()], "{mode:?}");
     }
     // It stays listed after Stripe no longer lists its events.
@@ -108,7 +109,8 @@ async fn stripe_28_off_it_is_reported_and_claimable() {
     reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
     let id = stripe_id.parse().unwrap();
-    let claimed = claim::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
+    let claimed =
+        buyers::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
     assert_eq!(claimed.unwrap().map_err(|left| left.reason).unwrap().action, "created");
     shop.settled().await;
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
@@ -157,7 +159,7 @@ async fn waiting(shop: &Shop) -> (Buyer, String) {
 }
 
 /// Returns the text of the only mail about the purchase.
-fn waiting_mail(shop: &Shop) -> String {
+pub fn waiting_mail(shop: &Shop) -> String {
     let mails = shop.mails_about_sales("ada@example.com");
     let [mail] = &mails[..] else { panic!("{} mails", mails.len()) };
     assert_eq!(mail.subject(), "Your purchase of acme-app");

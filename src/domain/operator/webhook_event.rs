@@ -98,6 +98,7 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::SubscriptionResumeRequested
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
+        | AuditAction::PurchaseClaimed
         | AuditAction::PlansReduced
         | AuditAction::StripeCompared
         | AuditAction::EventReplayed
