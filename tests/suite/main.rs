@@ -22,6 +22,7 @@ mod cli;
 mod clocks;
 mod crash;
 mod crash_accounts;
+mod crash_buyers;
 mod crash_changes;
 mod crash_outgoing;
 mod crash_support;
