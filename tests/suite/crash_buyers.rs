@@ -2,6 +2,7 @@
 //! Ada bought as a guest with the address of an account that a stranger opened, and proves that the
 //! mailbox is hers; Bob bought as a guest and has no account. Each ends with one license.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use licentia_sandbox::{Card, Interval, NewPrice};
@@ -53,13 +54,16 @@ const UNDONE: &str = "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL)
      + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL)";
 
 impl Patient {
-    /// Returns the texts of the mails to an address with this subject.
+    /// Returns the texts of the mails to an address with this subject. A mail that was accepted and
+    /// not recorded is sent again, with the same id.
     fn letters(&self, to: &str, subject: &str) -> Vec<String> {
         let mails = self.sandbox.mails();
         let wanted = mails.iter().filter(|mail| {
             mail.subject() == subject && mail.to.iter().any(|address| address == to)
         });
-        wanted.map(|mail| mail.text.clone().unwrap()).collect()
+        let by_id: BTreeMap<_, _> =
+            wanted.map(|mail| (mail.header("Message-ID"), mail.text.clone().unwrap())).collect();
+        by_id.into_values().collect()
     }
 
     async fn buy_as_guest(&self, email: &str) {

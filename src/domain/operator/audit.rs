@@ -103,7 +103,7 @@ text_enum! {
         LicenseExtended = "license.extended",
         /// Support sent a license again, perhaps as a new issue.
         LicenseResent = "license.resent",
-        /// A license was reissued because its key was revoked.
+        /// A license was reissued: its key was revoked, or a reset proved whose the account is.
         LicenseReissued = "license.renewed",
         /// A license was revoked.
         LicenseRevoked = "license.revoked",

@@ -178,6 +178,11 @@ impl WireSession {
 }
 
 impl WireLineItem {
+    /// Returns the id of its price.
+    pub fn into_price(self) -> Option<String> {
+        self.price.map(|price| price.id)
+    }
+
     fn to_domain(&self) -> Line {
         Line {
             id: self.id.clone(),
