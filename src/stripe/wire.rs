@@ -16,6 +16,7 @@ use serde::de::IgnoredAny;
 use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
+use crate::stripe::PaymentLink;
 
 pub use invoice::{WireCreditNote, WireInvoice, WireInvoicePayment, WireLine};
 pub use payment::{PaymentFacts, WireCharge, WireDispute, WirePaymentIntent};
@@ -281,6 +282,33 @@ impl fmt::Display for Recurring {
         match self.interval_count.unwrap_or(1) {
             1 => formatter.write_str(interval),
             count => write!(formatter, "{count} {interval}s"),
+        }
+    }
+}
+
+/// A payment link (<https://docs.stripe.com/api/payment-link/object>).
+#[derive(Deserialize)]
+pub struct WirePaymentLink {
+    pub id: String,
+    customer_creation: Option<String>,
+    invoice_creation: Option<InvoiceCreation>,
+    line_items: Option<List<WireLineItem>>,
+}
+
+#[derive(Deserialize)]
+struct InvoiceCreation {
+    #[serde(default)]
+    enabled: bool,
+}
+
+impl WirePaymentLink {
+    pub fn into_domain(self) -> PaymentLink {
+        let has_invoice = self.invoice_creation.is_some_and(|creation| creation.enabled);
+        let items = self.line_items.into_iter().flat_map(|items| items.data);
+        PaymentLink {
+            id: self.id,
+            prices: items.filter_map(WireLineItem::into_price).collect(),
+            is_for_guests: !has_invoice && self.customer_creation.as_deref() != Some("always"),
         }
     }
 }

@@ -176,7 +176,7 @@ kinds! {
     Verify = "verify": NotUsed, [Verify], [Unverified];
     /// Somebody bought with the address of an account that has not verified it, with the link that
     /// proves whose it is and sets the password.
-    PurchaseWaiting = "purchase_waiting": NotUsed, [FirstPassword], [Unverified];
+    PurchaseWaiting = "purchase_waiting": NotUsed, [Reset], [Unverified];
     /// The link that sets a password.
     Reset = "reset": NotUsed, [Reset], [Usual, Unverified];
     /// The password was changed.

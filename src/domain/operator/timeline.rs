@@ -188,6 +188,11 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             detail["after"]["expires_at"].as_str().unwrap_or("none")
         ),
         AuditAction::LicenseResent => format!("The license {} was sent again.", fact("license_id")),
+        AuditAction::LicenseReissued if detail["instead_of"].is_string() => format!(
+            "The license {} replaced {}, because the owner of the mailbox reset the password.",
+            fact("license_id"),
+            fact("instead_of")
+        ),
         AuditAction::LicenseReissued => format!(
             "The license {} replaced one of the revoked key {}.",
             fact("license_id"),
@@ -225,6 +230,9 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         }
         AuditAction::StripeUnlinked => {
             format!("The link to {} at Stripe was removed.", fact("stripe_customer_id"))
+        }
+        AuditAction::PurchaseClaimed => {
+            format!("The purchase {} as a guest was linked.", fact("stripe_checkout_session_id"))
         }
         AuditAction::PlansReduced => "The plans file grants less than before.".to_owned(),
         AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),

@@ -99,6 +99,7 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::TrialRefused
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
+        | AuditAction::PurchaseClaimed
         | AuditAction::PlansReduced
         | AuditAction::StripeCompared
         | AuditAction::EventReplayed

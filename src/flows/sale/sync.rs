@@ -142,7 +142,10 @@ async fn sync_under_lease(
     drop(tx);
     let stripe_id = match &customer.stripe_customer_id {
         Some(id) => id.clone(),
-        None if events.iter().any(LeasedEvent::asks_for_stripe_customer) => {
+        // Without a Stripe customer, what is kept was bought as a guest.
+        None if mode == Mode::Apply
+            && (!kept.is_empty() || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
+        {
             Box::pin(stripe_customer::ensure(app, lease, &customer)).await?.id
         }
         None => {

@@ -12,6 +12,7 @@ use super::{AdminCodes, permit};
 use crate::app::App;
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::queue::Backlog;
+use crate::domain::sale::buyer::{BuyerId, UnknownBuyer};
 use crate::domain::time::Timestamp;
 use crate::flows::operator::drift::{self, Drift};
 use crate::http::Tag;
@@ -80,23 +81,43 @@ struct ReconciliationView {
     left: usize,
 }
 
-/// A Stripe customer that pays for a plan and is not linked to a customer. `licentia stripe claim`
-/// links it.
+/// A buyer who pays for a plan and is not linked to a customer: a Stripe customer or a guest. One of
+/// the two ids is null. `licentia stripe claim` links the buyer.
 #[derive(Object)]
 #[oai(rename = "UnknownBuyer", example)]
 struct UnknownBuyerView {
     /// The Stripe customer.
-    stripe_customer_id: String,
+    #[oai(nullable)]
+    stripe_customer_id: Option<String>,
+    /// The Checkout session of a guest, for whom Stripe has no customer.
+    #[oai(nullable)]
+    stripe_checkout_session_id: Option<String>,
     /// The plan's id.
     plan: String,
     /// When the purchase was first detected.
     first_seen_at: DateTime<Utc>,
 }
 
+impl From<UnknownBuyer> for UnknownBuyerView {
+    fn from(UnknownBuyer { buyer_id, plan, first_seen_at }: UnknownBuyer) -> Self {
+        let (customer, session) = match buyer_id {
+            BuyerId::Customer(id) => (Some(id.to_string()), None),
+            BuyerId::Guest(id) => (None, Some(id.to_string())),
+        };
+        Self {
+            stripe_customer_id: customer,
+            stripe_checkout_session_id: session,
+            plan,
+            first_seen_at: first_seen_at.to_datetime(),
+        }
+    }
+}
+
 impl Example for UnknownBuyerView {
     fn example() -> Self {
         Self {
-            stripe_customer_id: "cus_Abc123".into(),
+            stripe_customer_id: Some("cus_Abc123".into()),
+            stripe_checkout_session_id: None,
             plan: "professional".into(),
             first_seen_at: Timestamp::saturating(1_795_186_800).to_datetime(),
         }
@@ -112,10 +133,10 @@ struct DriftView {
     paid_customers_without_license: i64,
     /// The first hundred of these customers.
     customers: Vec<PaidWithoutLicenseView>,
-    /// The number of Stripe customers that pay for a plan and are not linked to a customer. They
-    /// bought by a payment link, a quote or the dashboard.
+    /// The number of buyers who pay for a plan and are not linked to a customer. They bought by a
+    /// payment link, a quote or the dashboard.
     unknown_buyers: i64,
-    /// The first hundred of these Stripe customers.
+    /// The first hundred of these buyers.
     buyers: Vec<UnknownBuyerView>,
     /// The inbox: events from Stripe.
     events: BacklogView,
@@ -155,11 +176,7 @@ impl From<Drift> for DriftView {
             status: row.status.to_string(),
             current_period_end: row.current_period_end.to_datetime(),
         });
-        let buyers = drift.buyers.into_iter().map(|buyer| UnknownBuyerView {
-            stripe_customer_id: buyer.stripe_customer_id.to_string(),
-            plan: buyer.plan,
-            first_seen_at: buyer.first_seen_at.to_datetime(),
-        });
+        let buyers = drift.buyers.into_iter().map(UnknownBuyerView::from);
         Self {
             unknown_buyers: drift.unknown_buyers,
             buyers: buyers.collect(),
