@@ -38,6 +38,7 @@ mod forgiven;
 mod grants;
 mod guests;
 mod guides;
+mod holds;
 mod idempotency;
 mod idempotency_attacks;
 mod import;

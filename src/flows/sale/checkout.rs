@@ -11,7 +11,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::code::Sale;
-use crate::domain::sale::entitlement::{Grant, assess};
+use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::Interval;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -47,8 +47,8 @@ pub struct Purchase {
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
-/// [`Error::LowerThanOwned`], [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`],
-/// [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
+/// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::NoPerpetualLicense`],
+/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
 /// [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
     refuse_unknown(app, &wanted.wanted)?;
@@ -148,7 +148,8 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
 ///
 /// # Errors
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
-/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], or [`Error::NoPerpetualLicense`].
+/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], or
+/// [`Error::NoPerpetualLicense`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
@@ -156,7 +157,7 @@ async fn select<'a>(
     state: &StripeState,
 ) -> Result<Selection<'a>> {
     let assessment = assess(state, None, &app.plans, app.now());
-    let owned = || assessment.grants.iter().filter(|grant| grant.basis == Basis::Once);
+    let owned = || assessment.entitlements.iter().filter(|grant| grant.basis == Basis::Once);
     let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
     let mut wanted = wanted.clone();
     if wanted.interval == Some(Interval::Updates) {
@@ -174,10 +175,23 @@ async fn select<'a>(
         refuse_second_subscription(app, &lease.customer_id).await?;
     }
     let rank = app.plans.rank(plan.id.as_str());
-    let is_higher = |grant: &&Grant<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
+    let is_higher =
+        |grant: &&PaidEntitlement<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
     if let Some(higher) = owned().find(is_higher) {
         let until = higher.updates_until.map_or("ever".to_owned(), |until| until.to_string());
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
+    }
+    let shrunk = owned().filter(|grant| grant.is_shrunk_by((rank, plan), selection.quantity));
+    if selection.price.interval.is_recurring()
+        && let Some(owned) = shrunk.max_by_key(|grant| grant.quantity)
+    {
+        return Err(Error::SmallerThanOwned {
+            owned: owned.plan.id.to_string(),
+            units: owned.quantity,
+            addons: owned.entitlement().addon_ids().texts().join(", "),
+            plan: plan.id.to_string(),
+            wanted: selection.quantity,
+        });
     }
     Ok(selection)
 }
