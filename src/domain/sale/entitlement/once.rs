@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use super::{Alert, Grant};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::invoice::{Invoice, Line};
-use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Sold};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, MAX_MONTHS, Plan, Sold};
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId};
 use crate::domain::sale::stripe_state::{PaidSession, StripeState};
@@ -146,6 +148,10 @@ struct Holding<'a> {
     updates_until: Option<Timestamp>,
 }
 
+/// The months of updates that a purchase for all builds shares with units that have fewer: the most
+/// that a price can state.
+const MONTHS_OF_ALL_BUILDS: u32 = MAX_MONTHS;
+
 impl Holding<'_> {
     /// Extends the updates, from the later of the payment and their present end.
     fn extend(&mut self, at: Timestamp, months: Option<u32>) {
@@ -153,14 +159,27 @@ impl Holding<'_> {
             .updates_until
             .and_then(|until| months.map(|months| until.max(at).plus_months(months)));
     }
+
+    /// Shares the updates that are left with those of more units, so that each unit has the
+    /// average. The present end stays if it is later.
+    fn share(&mut self, units: u32, at: Timestamp, months: Option<u32>) {
+        let Some(until) = self.updates_until else { return };
+        let seconds = |end: Timestamp| i128::from((end.max(at) - at).num_seconds());
+        let bought = at.plus_months(months.unwrap_or(MONTHS_OF_ALL_BUILDS));
+        let (held, more) = (i128::from(self.units), i128::from(units));
+        let average = (seconds(until) * held + seconds(bought) * more) / (held + more).max(1);
+        // The average of two times of the range is in the range.
+        let average = TimeDelta::seconds(i64::try_from(average).unwrap_or(0));
+        self.updates_until = Some(until.max(at + average));
+    }
 }
 
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
 /// belongs to every plan that it is sold with.
 ///
 /// Buying a plan again extends the updates of all its units, if it is bought for as many units as
-/// the customer has. Otherwise it adds units and leaves the updates as they are: one seat must not
-/// renew a hundred.
+/// the customer has. Fewer units share theirs with all: one seat must not renew a hundred, and must
+/// not be without updates.
 pub(super) fn add<'a>(
     grants: &mut Vec<Grant<'a>>,
     purchases: &[Purchase<'_>],
@@ -236,3 +255,5 @@ fn buy<'a>(
         held.units = held.units.saturating_add(units);
     }
 }
+    } else {
+        held.share(units, at, months);
