@@ -239,7 +239,7 @@ fn subscription(
 }
 
 /// Returns whether an operator must act on the alerts. An unknown price or status needs no action
-/// if the customer has another entitlement or a grant.
+/// if the customer has another entitlement or a grant, and a single payment of long ago needs none.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,
@@ -253,11 +253,12 @@ fn needs_action(
             .as_ref()
             .is_some_and(|held| held.source == Source::Operator && held.works(now)),
     };
-    assessment.alerts.iter().any(|alert| match alert {
+    let mut alerts = assessment.alerts.iter().filter(|alert| !alert.is_information(now));
+    alerts.any(|alert| match alert {
         Alert::SeveralLive
         | Alert::Quantity { .. }
-        | Alert::AddonWithoutPlan(_)
-        | Alert::UpdatesNotApplied(_)
+        | Alert::AddonWithoutPlan { .. }
+        | Alert::UpdatesNotApplied { .. }
         | Alert::LowerThanOwned { .. }
         | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,

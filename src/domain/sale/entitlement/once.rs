@@ -187,13 +187,13 @@ pub(super) fn add<'a>(
     alerts: &mut Vec<Alert>,
 ) {
     let mut holdings: BTreeMap<usize, Holding<'a>> = BTreeMap::new();
-    let mut addons: Vec<&Addon> = Vec::new();
+    let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for purchase in purchases {
         for line in purchase.lines {
             let units = line.quantity.unwrap_or(1);
             match bought_once(line, catalog).filter(|_| units > 0) {
                 Some(BoughtOnce::Plan { rank, plan, months }) => {
-                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity));
+                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity, Some(purchase.at)));
                     buy(&mut holdings, (rank, plan), units, (purchase.at, months));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
@@ -201,10 +201,13 @@ pub(super) fn add<'a>(
                         holdings.get_mut(&rank).filter(|held| plan.counted(units) >= held.units);
                     match held {
                         Some(held) => held.extend(purchase.at, Some(months)),
-                        None => alerts.push(Alert::UpdatesNotApplied(plan.id.clone())),
+                        None => alerts.push(Alert::UpdatesNotApplied {
+                            plan: plan.id.clone(),
+                            paid_at: purchase.at,
+                        }),
                     }
                 }
-                Some(BoughtOnce::Addon(addon)) => addons.push(addon),
+                Some(BoughtOnce::Addon(addon)) => addons.push((addon, purchase.at)),
                 None => {}
             }
         }
@@ -219,7 +222,9 @@ pub(super) fn add<'a>(
         basis: Basis::Once,
         of: None,
     }));
-    for addon in catalog.addons.iter().filter(|addon| addons.iter().any(|one| one.id == addon.id)) {
+    for addon in &catalog.addons {
+        let paid = addons.iter().filter(|(paid, _)| paid.id == addon.id);
+        let Some(paid_at) = paid.map(|(_, paid_at)| *paid_at).max() else { continue };
         let mut is_held = false;
         for grant in grants.iter_mut().filter(|grant| addon.is_for(grant.plan)) {
             is_held = true;
@@ -231,7 +236,8 @@ pub(super) fn add<'a>(
             }
         }
         if !is_held {
-            alerts.push(Alert::AddonWithoutPlan(addon.id.clone()));
+            let (addon, paid_at) = (addon.id.clone(), Some(paid_at));
+            alerts.push(Alert::AddonWithoutPlan { addon, paid_at });
         }
     }
 }
@@ -250,10 +256,10 @@ fn buy<'a>(
     };
     if units >= held.units {
         held.extend(at, months);
+    } else {
+        held.share(units, at, months);
     }
     if plan.is_per_unit() {
         held.units = held.units.saturating_add(units);
     }
 }
-    } else {
-        held.share(units, at, months);

@@ -113,8 +113,8 @@ fn updates_extend_only_what_is_held() {
     let catalog = selling();
     let assessment = assess(&alone, None, &catalog, at(BOUGHT));
     assert!(assessment.entitlement.is_none());
-    let studio: Slug = "studio".parse().unwrap();
-    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied(studio)]);
+    let plan: Slug = "studio".parse().unwrap();
+    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied { plan, paid_at: at(BOUGHT) }]);
     // Updates that were paid before the license count for nothing either.
     let late = payment("in_2", BOUGHT + DAY, &[bills("price_studio_once", 1)]);
     let state = StripeState { invoices: [alone.invoices, vec![late]].concat(), ..alone };

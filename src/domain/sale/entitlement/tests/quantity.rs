@@ -195,8 +195,8 @@ fn a_quantity_outside_the_plan_is_reported_and_followed_as_paid_stripe_34() {
     let catalog = selling();
     let assessment = assess(&state, None, &catalog, at(NOW));
     let sold = Quantity { min: 1, max: 20 };
-    let of = "team".parse().unwrap();
-    assert_eq!(assessment.alerts, [Alert::Quantity { of, found: 50, sold }]);
+    let item = "team".parse().unwrap();
+    assert_eq!(assessment.alerts, [Alert::Quantity { item, found: 50, sold, paid_at: None }]);
     assert_eq!(assessment.entitlement.unwrap().quantity, 50, "neither guessed nor clamped");
     assert_eq!(counted(&team(0, &[("in_1", Paid, vec![units("il_1", 0)])])), (None, 1));
 }
