@@ -80,7 +80,7 @@ fn a_paid_add_on_does_not_pay_for_the_plan() {
     let first = ("in_1", Open, vec![plan(), pdf()]);
     let removed = Line { id: "il_3".into(), credits: vec!["il_2".into()], amount: -300, ..pdf() };
     let mut state = with_addon(&BOTH[..1], &[first, ("in_2", Paid, vec![removed])]);
-    state.invoices[0].payment = Payment::Processing;
+    (state.invoices[0].payment, state.invoices[1].amount) = (Payment::Processing, 0);
     let catalog = selling();
     let entitlement = assess(&state, None, &catalog, at(PERIOD_START + DAY)).entitlement;
     assert!(entitlement.is_none(), "{entitlement:?}");
