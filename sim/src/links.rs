@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use licentia::domain::contact::Email;
 use licentia::error::Result;
-use licentia::flows::sale::claim;
+use licentia::flows::sale::buyers;
 use licentia_sandbox::Card;
 use serde_json::Value;
 
@@ -78,7 +78,7 @@ impl History {
             self.people.push(person);
         }
         let app = &self.servers[0].app;
-        let recorded = claim::list(app).await?;
+        let recorded = buyers::list(app).await?;
         let allowed = self.ground.plans.checkout.allow_unknown_buyers;
         let all = self.list("/v1/customers", "");
         let mut of_address: BTreeMap<&str, usize> = BTreeMap::new();
@@ -92,7 +92,7 @@ impl History {
             if is_linked || !self.pays(&id) {
                 continue;
             }
-            let is_recorded = recorded.iter().any(|buyer| buyer.stripe_customer_id.as_str() == id);
+            let is_recorded = recorded.iter().any(|buyer| buyer.buyer_id.to_string() == id);
             // An operator decides if the address has an account already, or several Stripe
             // customers.
             let is_clear = allowed && !is_known && of_address[email] == 1;

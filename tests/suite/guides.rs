@@ -4,7 +4,7 @@
 //! The first `toml` block of a guide is the plans file. Each `sh` block runs in one folder, with
 //! curl, sed and `licentia`; a `json` block after it is what it prints. In that, `"…"` stands for
 //! any value, and the member `"…": "…"` for more members. What a person does on Stripe's pages is
-//! marked by a comment: `<!-- test: pay -->`.
+//! marked by a comment, `<!-- test: pay -->`, and time that passes by `<!-- test: pass 30 days -->`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,7 +94,8 @@ impl Reader {
     }
 
     /// Does what a person does at Stripe: pays the open checkout, creates a promotion code for so
-    /// many percent, buys by a payment link for a price, or refunds the last payment.
+    /// many percent, buys by a payment link for a price, or refunds the last payment. Or lets days
+    /// pass.
     async fn act(&mut self, what: &str) {
         let words: Vec<_> = what.split(' ').collect();
         match words.as_slice() {
@@ -127,6 +128,9 @@ impl Reader {
                 let payment = last["data"]["object"]["id"].as_str().unwrap();
                 self.shop.sandbox.refund(payment, None).unwrap();
                 self.shop.settled().await;
+            }
+            ["pass", days, "days"] => {
+                self.shop.pass_days(&mut self.buyer, days.parse().unwrap()).await;
             }
             other => panic!("there is no action {other:?}"),
         }

@@ -276,7 +276,8 @@ fn subscription(
 }
 
 /// Returns whether an operator must act on the alerts. An unknown price or status needs action while
-/// it keeps the license as it is, or while nothing is paid for, unless the customer has a grant.
+/// it keeps the license as it is, or while nothing is paid for, unless the customer has a grant. A
+/// single payment of long ago needs none.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,
@@ -290,11 +291,12 @@ fn needs_action(
             .as_ref()
             .is_some_and(|held| held.source == Source::Operator && held.works(now)),
     };
-    assessment.alerts.iter().any(|alert| match alert {
+    let mut alerts = assessment.alerts.iter().filter(|alert| !alert.is_information(now));
+    alerts.any(|alert| match alert {
         Alert::SeveralLive
         | Alert::Quantity { .. }
-        | Alert::AddonWithoutPlan(_)
-        | Alert::UpdatesNotApplied(_)
+        | Alert::AddonWithoutPlan { .. }
+        | Alert::UpdatesNotApplied { .. }
         | Alert::WithoutEffect { .. }
         | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,

@@ -70,9 +70,12 @@ pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Resu
 }
 
 /// Refuses a plan or a quantity that no customer can buy, before anything is asked of Stripe. The
-/// currency and the add-ons depend on the customer, and are checked later.
+/// currency, the add-ons and the units of updates depend on the customer, and are checked later.
 fn refuse_unknown(app: &App, wanted: &Wanted) -> Result<()> {
-    match selection::select(&app.plans, wanted, &CustomerCurrency::default()) {
+    let is_of_updates = wanted.interval == Some(Interval::Updates);
+    let quantity = wanted.quantity.filter(|_| !is_of_updates);
+    let wanted = Wanted { quantity, ..wanted.clone() };
+    match selection::select(&app.plans, &wanted, &CustomerCurrency::default()) {
         Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason.into()),
         _ => Ok(()),
     }
@@ -159,18 +162,25 @@ async fn select<'a>(
     let assessment = assess(state, None, &app.plans, app.now());
     let owned = || assessment.entitlements.iter().filter(|grant| grant.basis == Basis::Once);
     let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
-    let mut wanted = wanted.clone();
-    if wanted.interval == Some(Interval::Updates) {
-        let held = owned().find(|grant| grant.plan.id == plan.id);
-        let held = held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?;
-        // Updates are for all units: one seat must not renew a hundred.
-        let units = wanted.quantity.unwrap_or(held.quantity);
-        if units < held.quantity {
-            return Err(Error::InvalidQuantity { min: held.quantity, max: plan.quantity.max });
+    let held = match wanted.interval {
+        Some(Interval::Updates) => {
+            let held = owned().find(|grant| grant.plan.id == plan.id);
+            Some(held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?)
         }
-        wanted.quantity = Some(units);
+        _ => None,
+    };
+    // Updates are for all units that the customer has, which may be more than are sold at once: one
+    // seat must not renew a hundred.
+    let held = held.map(|grant| grant.quantity);
+    if let Some((held, wanted)) = held.zip(wanted.quantity)
+        && held != wanted
+    {
+        return Err(Error::InvalidQuantity { min: held, max: held });
     }
-    let selection = selection::select(&app.plans, &wanted, &state.currency())?;
+    let quantity = wanted.quantity.filter(|_| held.is_none());
+    let wanted = Wanted { quantity, ..wanted.clone() };
+    let mut selection = selection::select(&app.plans, &wanted, &state.currency())?;
+    selection.quantity = held.unwrap_or(selection.quantity);
     if selection.price.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
     }

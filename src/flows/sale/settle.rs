@@ -95,7 +95,7 @@ pub(in crate::flows) async fn settle(
     let record = read_record(app, &mut tx, customer, &fetched.state).await?;
     let random = || app.random.bits();
     let settlement = settlement::settle(&record, &fetched.state, &app.plans, now, random);
-    for alert in &settlement.alerts {
+    for alert in settlement.alerts.iter().filter(|alert| !alert.is_information(now)) {
         tracing::warn!(customer_id = %lease.customer_id, %alert, "an operator should look at this");
         app.metrics.sync_alerts.inc();
     }

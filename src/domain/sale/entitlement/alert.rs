@@ -2,9 +2,16 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
+
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::{Quantity, Slug};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::time::Timestamp;
+
+/// How long an operator must act on an alert about a single payment: long enough to see it and to
+/// return the money. Nothing else can change a payment, so later it is only information.
+const RECENT: TimeDelta = TimeDelta::days(30);
 
 /// Something at Stripe that an operator should check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +29,28 @@ pub enum Alert {
     /// The customer has a number of units that the plan or the add-on does not sell.
     Quantity {
         /// The plan or the add-on.
-        of: Slug,
+        item: Slug,
         /// The number at Stripe.
         found: u32,
         /// The numbers that are sold.
         sold: Quantity,
+        /// The time of the payment, if it was a single one.
+        paid_at: Option<Timestamp>,
     },
     /// An add-on is paid for without a plan that it belongs to.
-    AddonWithoutPlan(Slug),
-    /// Updates of this plan were paid for, and the customer has no perpetual license for as many
-    /// units.
-    UpdatesNotApplied(Slug),
+    AddonWithoutPlan {
+        /// The add-on.
+        addon: Slug,
+        /// The time of the payment, if it was a single one.
+        paid_at: Option<Timestamp>,
+    },
+    /// Updates were paid for, and the customer had no perpetual license for as many units.
+    UpdatesNotApplied {
+        /// The plan of the updates.
+        plan: Slug,
+        /// The time of the payment.
+        paid_at: Timestamp,
+    },
     /// Something that was paid for has no effect, or only a part of it has: a license is for one
     /// subscription, or for the single payments for one plan.
     WithoutEffect {
@@ -112,9 +130,26 @@ fn counted(number: u32, thing: &str) -> String {
 }
 
 impl Alert {
-    /// Returns the alert about a number of units at Stripe, if that number is not sold.
-    pub(super) fn unsold(of: &Slug, found: u32, sold: Quantity) -> Option<Self> {
-        (!sold.allows(found)).then(|| Self::Quantity { of: of.clone(), found, sold })
+    /// Returns the alert about a number of units at Stripe, if that number is not sold. `paid_at`
+    /// is the time of a single payment.
+    pub(super) fn unsold(
+        item: &Slug,
+        found: u32,
+        sold: Quantity,
+        paid_at: Option<Timestamp>,
+    ) -> Option<Self> {
+        (!sold.allows(found)).then(|| Self::Quantity { item: item.clone(), found, sold, paid_at })
+    }
+
+    /// Returns whether it is about a single payment of long ago, so that nobody needs to act on it.
+    #[must_use]
+    pub fn is_information(&self, now: Timestamp) -> bool {
+        let paid_at = match self {
+            Self::Quantity { paid_at, .. } | Self::AddonWithoutPlan { paid_at, .. } => *paid_at,
+            Self::UpdatesNotApplied { paid_at, .. } => Some(*paid_at),
+            _ => None,
+        };
+        paid_at.is_some_and(|paid_at| paid_at < now - RECENT)
     }
 }
 
@@ -145,22 +180,36 @@ impl fmt::Display for Alert {
                 "the customer paid a renewal after the subscription {id} had ended; the period is \
                  licensed, and no renewal follows; ask whether they want a new subscription"
             ),
-            Self::Quantity { of, found, sold } => write!(
+            Self::Quantity { item, found, sold, paid_at: None } => write!(
                 formatter,
-                "the customer has {found} units of `{of}` at Stripe, which sells {} to {}; the \
+                "the customer has {found} units of `{item}` at Stripe, and {} to {} are sold; the \
                  license has what is paid for; correct the quantity at Stripe, or `quantity` in \
                  the plans file",
                 sold.min, sold.max
             ),
-            Self::AddonWithoutPlan(addon) => write!(
+            Self::Quantity { item, found, sold, paid_at: Some(paid_at) } => write!(
+                formatter,
+                "the customer paid once for {found} units of `{item}` at {paid_at}, and {} to {} \
+                 are sold; the license has what is paid for; refund the payment if it was a \
+                 mistake, or correct `quantity` in the plans file",
+                sold.min, sold.max
+            ),
+            Self::AddonWithoutPlan { addon, paid_at: None } => write!(
                 formatter,
                 "the customer pays for the add-on `{addon}` and has no plan that it belongs to, so \
                  it has no effect; add the plan at Stripe, or refund the add-on"
             ),
-            Self::UpdatesNotApplied(plan) => write!(
+            Self::AddonWithoutPlan { addon, paid_at: Some(paid_at) } => write!(
                 formatter,
-                "the customer paid for updates of `{plan}` and has no perpetual license of it for \
-                 as many units, so they have no effect; refund the payment, or grant a license"
+                "the customer paid once for the add-on `{addon}` at {paid_at} and has no plan that \
+                 it belongs to; it has an effect once the customer buys such a plan; or refund the \
+                 payment"
+            ),
+            Self::UpdatesNotApplied { plan, paid_at } => write!(
+                formatter,
+                "the customer paid for updates of `{plan}` at {paid_at} and had no perpetual \
+                 license of it for as many units, so they have no effect; refund the payment, or \
+                 grant a license"
             ),
             Self::WithoutEffect { paid, license } => write!(
                 formatter,

@@ -1,5 +1,8 @@
 //! A subscription that was paid without a gap for long enough leaves a perpetual license when it
 //! ends. It covers the builds up to `fallback_months` of the plan before the end of the paid time.
+//!
+//! A period that the vendor forgave was not paid, whatever the policy says about the license of
+//! that period. A payment that was returned in part counts by the policy.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +10,7 @@ use super::PaidEntitlement;
 use super::paid::{Span, counting, plan_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
-use crate::domain::sale::policy::Policy;
+use crate::domain::sale::policy::{Bought, Policy};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -51,6 +54,7 @@ fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog, policy: &Policy)
     if catalog.plans.iter().all(|plan| plan.fallback_months.is_none()) {
         return paid;
     }
+    let policy = &Policy { forgiven: Bought::Revoke, ..*policy };
     for subscription in &state.subscriptions {
         let own = plan_invoices(subscription, &state.invoices, catalog);
         let own = counting(&own, catalog, policy);

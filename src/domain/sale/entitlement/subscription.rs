@@ -170,12 +170,12 @@ fn unsold_quantities(subscription: &Subscription, plan: &Plan, catalog: &Catalog
         let found = item.quantity?;
         match catalog.sold(&item.price)? {
             Sold::Plan { plan: of, .. } if of.id == plan.id => {
-                Alert::unsold(&plan.id, found, plan.quantity)
+                Alert::unsold(&plan.id, found, plan.quantity, None)
             }
             Sold::Addon { addon, .. } if !addon.is_for(plan) => {
-                Some(Alert::AddonWithoutPlan(addon.id.clone()))
+                Some(Alert::AddonWithoutPlan { addon: addon.id.clone(), paid_at: None })
             }
-            Sold::Addon { addon, .. } => Alert::unsold(&addon.id, found, Quantity::ONE),
+            Sold::Addon { addon, .. } => Alert::unsold(&addon.id, found, Quantity::ONE, None),
             Sold::Plan { .. } => None,
         }
     };

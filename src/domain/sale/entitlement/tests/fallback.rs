@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::license::Basis;
+use crate::domain::sale::policy::Bought;
 
 /// The beginning: 2026-01-15T00:00:00Z.
 const BEGIN: i64 = 1_768_435_200;
@@ -90,6 +91,32 @@ fn a_month_that_was_not_paid_is_a_gap_and_a_late_payment_is_none() {
     let start = &mut second.invoices[6].lines[0].period_start;
     *start = start.map(|start| start + TimeDelta::seconds(1));
     assert_eq!(kept(&second), None, "a gap of a second");
+}
+
+#[test]
+fn a_forgiven_month_is_a_gap_and_one_that_was_returned_in_part_follows_the_policy_stripe_25_26() {
+    use InvoiceStatus::{Paid, Uncollectible, Void};
+    let forgiven: [(InvoiceStatus, fn(&mut Invoice)); 3] = [
+        (Void, |_| ()),
+        (Uncollectible, |invoice| invoice.is_written_off_by_hand = true),
+        (Paid, |invoice| (invoice.amount, invoice.credited) = (0, 1000)),
+    ];
+    let policy = Policy::default();
+    for (status, forgive) in forgiven {
+        let mut state = months(0..12);
+        let invoice = &mut state.invoices[5];
+        (invoice.status, invoice.reason) = (status, BillingReason::Renewal);
+        forgive(invoice);
+        assert!(invoice.is_forgiven() && invoice.is_paid(&policy), "{status:?}");
+        assert_eq!(kept(&state), None, "{status:?}");
+        assert!(fallback_subscriptions(&state, &selling()).is_empty(), "{status:?}");
+    }
+    let mut partly = months(0..12);
+    partly.invoices[5].payment = Payment::PartlyReturned;
+    assert_eq!(kept(&partly), team(1, 0));
+    let policy = Policy { partial_refund: Bought::Revoke, ..policy };
+    let catalog = Catalog { policy, ..selling() };
+    assert!(assess(&partly, None, &catalog, at(month(36))).entitlement.is_none());
 }
 
 #[test]

@@ -242,3 +242,28 @@ fn a_grant_returns_when_less_is_paid_for() {
     assert_eq!(held(&lower, NOW).unwrap().plan, "studio", "not the lower plan that is paid");
     assert_eq!(settle_at(&lower, &team("active", 1), NOW).changes, []);
 }
+
+#[test]
+fn an_alert_about_a_single_payment_needs_action_for_thirty_days() {
+    // Updates without a license, an add-on without a plan, and three units of one that has no
+    // units. Nobody can correct a payment.
+    for (price, units) in
+        [("price_studio_updates", 1), ("price_pdf_once", 1), ("price_studio_once", 3)]
+    {
+        let needs_action = |days: i64| {
+            let mut state = bought_once(NOW - days * DAY);
+            let line = &mut state.invoices[0].lines[0];
+            (line.price, line.quantity) = (Some(price.to_owned()), Some(units));
+            let settlement = settle_by(selling(), &record(), &state, NOW);
+            assert_eq!(settlement.alerts.len(), 1, "{price}: it stays as information");
+            settlement.needs_action
+        };
+        assert_eq!((needs_action(29), needs_action(31)), (true, false), "{price}");
+    }
+    // What a subscription has can be corrected at any time.
+    let mut state = paid("active");
+    let item = &mut state.subscriptions[0].items[0];
+    (item.price, item.quantity) = ("price_studio_month".into(), Some(3));
+    state.subscriptions[0].created = at(NOW - 400 * DAY);
+    assert!(settle_by(selling(), &record(), &state, NOW).needs_action);
+}
