@@ -6,7 +6,7 @@ use stripe_client_core::StripeMethod;
 use super::wire::{Identified, WireInvoicePage, WirePreview, WireSchedule};
 use super::{Answer, Form, Stripe, field, read};
 use crate::domain::ids::AttemptId;
-use crate::domain::sale::change::ItemEdit;
+use crate::domain::sale::change::{ItemEdit, SubscriptionChange};
 use crate::domain::sale::preview::UpcomingInvoice;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::time::Timestamp;
@@ -36,10 +36,14 @@ pub struct ChangeParameters {
     pub billed_from: Option<i64>,
     /// Whether its invoices are sent to the customer instead of charged.
     pub is_sent: bool,
+    /// The discounts before the change.
+    #[serde(default)]
+    pub discounts: Vec<String>,
+    /// The promotion code to add.
+    #[serde(default)]
+    pub promotion_code: Option<String>,
     /// The newest invoice before the change.
     pub latest_invoice: Option<String>,
-    /// Whether that invoice is of a former change that waits for its payment.
-    pub is_waiting: bool,
     /// The schedule that the change replaces.
     pub schedule: Option<String>,
 }
@@ -71,9 +75,21 @@ fn fields(edits: &[ItemEdit], place: &str) -> Form {
     form
 }
 
+/// Returns the fields that add a promotion code to a subscription or to a preview of it. They
+/// replace all its discounts, so those that stay are listed. Without a code nothing is sent, and
+/// the discounts stay (<https://docs.stripe.com/api/subscriptions/update#update_subscription-discounts>,
+/// <https://docs.stripe.com/api/invoices/create_preview#create_create_preview-discounts>).
+fn discount_fields(present: &[String], promotion_code: Option<&str>) -> Form {
+    let Some(code) = promotion_code else { return Form::new() };
+    let kept = present.iter().map(|id| ("discount", id.as_str()));
+    let all = kept.chain([("promotion_code", code)]).enumerate();
+    all.map(|(place, (name, id))| field(format!("discounts[{place}][{name}]"), id)).collect()
+}
+
 impl ChangeParameters {
     fn form(&self) -> Form {
         let mut form = fields(&self.edits, "items");
+        form.extend(discount_fields(&self.discounts, self.promotion_code.as_deref()));
         match self.billed_from {
             None => form.push(field("proration_behavior", "none")),
             Some(at) => {
@@ -91,15 +107,17 @@ impl ChangeParameters {
 }
 
 impl Stripe {
-    /// Returns an invoice of a subscription whose items are edited. Nothing is written.
+    /// Returns an invoice of a subscription after a change. Nothing is written.
     pub async fn preview_change(
         &self,
-        id: &StripeSubscriptionId,
-        edits: &[ItemEdit],
+        change: &SubscriptionChange<'_>,
         of: PreviewOf,
     ) -> Answer<UpcomingInvoice> {
-        let mut form = vec![field("subscription", id.as_str())];
-        form.extend(fields(edits, "subscription_details[items]"));
+        let subscription = change.subscription;
+        let mut form = vec![field("subscription", subscription.id.as_str())];
+        form.extend(fields(&change.edits, "subscription_details[items]"));
+        let code = change.promotion_code.as_deref();
+        form.extend(discount_fields(&subscription.discounts, code));
         let behavior = "subscription_details[proration_behavior]";
         match of {
             PreviewOf::Change(at) => {
@@ -119,7 +137,7 @@ impl Stripe {
         Ok(found.into_domain())
     }
 
-    /// Changes the items of a subscription. The same attempt changes it once.
+    /// Changes the items and discounts of a subscription. The same attempt changes it once.
     pub async fn change_subscription(
         &self,
         attempt: &AttemptId,
@@ -211,5 +229,19 @@ mod tests {
                 "items[2][deleted]=true",
             ]
         );
+    }
+
+    #[test]
+    fn a_promotion_code_is_added_to_the_discounts() {
+        let present = ["di_1".to_owned(), "di_2".to_owned()];
+        assert_eq!(discount_fields(&present, None), Form::new());
+        let pairs = discount_fields(&present, Some("promo_1"));
+        let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = [
+            "discounts[0][discount]=di_1",
+            "discounts[1][discount]=di_2",
+            "discounts[2][promotion_code]=promo_1",
+        ];
+        assert_eq!(written, expected);
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::change::{Change, Wanted};
+use crate::domain::sale::change::{ChangeRequest, SubscriptionChange};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
@@ -115,7 +115,7 @@ impl Preview {
     /// the subscription ends before.
     #[must_use]
     pub fn new(
-        change: &Change<'_>,
+        change: &SubscriptionChange<'_>,
         now: Option<&UpcomingInvoice>,
         next: Option<&UpcomingInvoice>,
         catalog: &Catalog,
@@ -126,7 +126,7 @@ impl Preview {
         });
         let billed = now.into_iter().flat_map(|invoice| &invoice.lines);
         let of_plan = billed.filter(|line| {
-            line.amount >= 0 && line.price.as_deref() == Some(change.price.as_str())
+            line.amount >= 0 && line.price.is_some() && line.price.as_deref() == change.plan_price()
         });
         let end = of_plan.filter_map(|line| line.period_end).max();
         let end = end.or_else(|| change.subscription.period_end(catalog));
@@ -188,11 +188,13 @@ pub fn hash(text: &str) -> String {
 
 /// Returns the hash of a request of a customer.
 #[must_use]
-pub fn request_hash(customer_id: &CustomerId, wanted: &Wanted) -> String {
-    hash(&format!("{customer_id} {}", wanted.to_json()))
+pub fn request_hash(customer_id: &CustomerId, request: &ChangeRequest) -> String {
+    hash(&format!("{customer_id} {}", request.to_json()))
 }
 
-/// Returns the hash of everything about a subscription that decides what a change costs.
+/// Returns the hash of everything about a subscription that decides what a change costs. A former
+/// change that waits for its payment is no part of it: the new one discards it, perhaps in a first
+/// attempt whose response was lost.
 #[must_use]
 pub fn fingerprint(subscription: &Subscription) -> String {
     let Subscription {
@@ -204,7 +206,7 @@ pub fn fingerprint(subscription: &Subscription) -> String {
         cancel_at_period_end,
         trial_end,
         latest_invoice,
-        pending_until,
+        discounts,
         schedule,
         is_sent,
         ..
@@ -213,7 +215,7 @@ pub fn fingerprint(subscription: &Subscription) -> String {
     items.sort();
     hash(&format!(
         "{id} {status} {items:?} {currency:?} {cancel_at:?} {cancel_at_period_end} {trial_end:?} \
-         {latest_invoice:?} {pending_until:?} {schedule:?} {is_sent}"
+         {latest_invoice:?} {discounts:?} {schedule:?} {is_sent}"
     ))
 }
 
@@ -222,6 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::sale::entitlement::tests::subscription;
 
     fn invoice(lines: &[i64], discount: i64, added_tax: i64, balance: i64) -> UpcomingInvoice {
         let line = |amount: &i64| UpcomingLine { amount: *amount, ..UpcomingLine::default() };
@@ -262,6 +265,20 @@ mod tests {
         let credit = invoice(&[-500, 300], 0, 0, -50);
         assert_eq!(texts(&credit), named(&[("Credited to your balance", 200)]));
         assert_eq!((credit.due, credit.balance_after()), (0, -250));
+    }
+
+    #[test]
+    fn a_preview_is_for_one_code_and_the_discounts_of_then() {
+        let customer = CustomerId::from_random(7);
+        let with = |code: Option<&str>| {
+            let promotion_code = code.map(str::to_owned);
+            request_hash(&customer, &ChangeRequest { promotion_code, ..ChangeRequest::default() })
+        };
+        assert_ne!(with(None), with(Some("HALF")));
+        assert_ne!(with(Some("HALF")), with(Some("TENTH")));
+        let before = subscription("sub_1", "active", &["team_m"]);
+        let after = Subscription { discounts: vec!["di_1".into()], ..before.clone() };
+        assert_ne!(fingerprint(&before), fingerprint(&after));
     }
 
     #[test]

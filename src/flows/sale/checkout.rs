@@ -3,6 +3,8 @@
 
 mod session;
 
+use std::net::IpAddr;
+
 use chrono::TimeDelta;
 
 use crate::app::App;
@@ -19,7 +21,7 @@ use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeS
 use crate::error::{Code, Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
-use crate::flows::sale::promotion;
+use crate::flows::sale::promotion::{self, EnteredCode};
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 use crate::stripe::{SessionMode, SessionParameters, StripeFailure};
@@ -33,8 +35,8 @@ const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 pub struct Purchase {
     /// The request of the customer.
     pub wanted: Wanted,
-    /// The text of a promotion code.
-    pub promotion_code: Option<String>,
+    /// The text of a promotion code, and the address of the client that entered it.
+    pub promotion_code: Option<(String, IpAddr)>,
     /// The URL that the browser returns to after the payment.
     pub success_url: String,
     /// The URL that the browser returns to when the customer cancels.
@@ -93,15 +95,19 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
         customer = load(app, &lease.customer_id).await?;
     }
     let mut selection = select(app, lease, &purchase.wanted, &state).await?;
+    let known = customer.stripe_customer_id.as_ref();
+    // A wrong code must not create a Stripe customer.
+    let mut code = promotion_code(app, lease, known, &selection, &state, purchase).await?;
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
         // After a restored backup, the Stripe customer may have a subscription already.
         state = sync::sync_held(app, lease).await?.state;
         selection = select(app, lease, &purchase.wanted, &state).await?;
+        code = promotion_code(app, lease, Some(&ensured.id), &selection, &state, purchase).await?;
     }
     let stripe_id = ensured.id;
     let parameters = SessionParameters {
-        promotion_code: promotion_code(app, &stripe_id, &selection, &state, purchase).await?,
+        promotion_code: code,
         trial_days: trial_days(app, lease, &selection, &state).await?,
         ..session::parameters(lease, &stripe_id, &selection, purchase, app.plans.checkout)
     };
@@ -201,21 +207,23 @@ async fn trial_days(
 /// Returns Stripe's id of the promotion code that a purchase names.
 async fn promotion_code(
     app: &App,
-    stripe_id: &StripeCustomerId,
+    lease: &Lease,
+    stripe_id: Option<&StripeCustomerId>,
     selection: &Selection<'_>,
     state: &StripeState,
     purchase: &Purchase,
 ) -> Result<Option<String>> {
-    let Some(text) = &purchase.promotion_code else { return Ok(None) };
+    let Some((text, client)) = &purchase.promotion_code else { return Ok(None) };
     let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
     let sale = Sale {
-        customer: stripe_id.as_str(),
+        customer: stripe_id.map(StripeCustomerId::as_str),
         has_bought: state.has_bought(),
-        amount: selection.amount(),
+        amount: Some(selection.amount()),
         currency: &selection.currency,
         prices: addons.chain([selection.price.id.as_str()]).collect(),
     };
-    promotion::usable(app, text, &sale).await.map(Some)
+    let entered = EnteredCode { text, customer_id: &lease.customer_id, client: *client };
+    promotion::usable(app, entered, &sale).await.map(Some)
 }
 
 /// Returns the error for a session that Stripe refused. Stripe has no code for a customer who is

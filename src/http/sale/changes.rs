@@ -11,7 +11,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::subscriptions::{SubscriptionView, interval};
 use crate::app::App;
-use crate::domain::sale::change::Wanted;
+use crate::domain::sale::change::ChangeRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::account::password;
@@ -19,7 +19,7 @@ use crate::flows::account::session::SignedIn;
 use crate::flows::sale::change::{self, CancelAt};
 use crate::flows::sale::preview::{self, Previewed};
 use crate::http::Tag;
-use crate::http::caller::{Buyer, Caller};
+use crate::http::caller::{Buyer, Caller, Client};
 use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, documented};
@@ -28,20 +28,20 @@ use crate::http::throttle::Throttle;
 pub struct ChangesApi;
 
 documented!(PreviewCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked, TooManyRequests,
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked, TooManyRequests,
     BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(ChangeCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed, PaymentActionRequired,
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed, PaymentActionRequired,
     ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(CancelCodes: NoSubscription, ChangeNotPossible, ResetRequired, TooManyRequests,
     BillingNotConfigured, BillingRefused, BillingUnavailable);
-documented!(ResumeCodes: NoSubscription, PaymentFailed, PaymentActionRequired, ResetRequired,
+documented!(ResumeCodes: NoSubscription, ChangeNotPossible, PaymentFailed, PaymentActionRequired, ResetRequired,
     TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
 /// A requested change of the subscription. A missing field keeps the present value.
 #[derive(Object)]
 #[oai(rename = "SubscriptionWish", deny_unknown_fields, example)]
-struct PreviewRequest {
+struct PreviewBody {
     /// The plan's id, from `GET /api/plans`.
     #[oai(skip_serializing_if_is_none)]
     plan: Option<String>,
@@ -57,18 +57,22 @@ struct PreviewRequest {
     /// The ids of all add-ons. Those that are missing are removed. Each can be listed once.
     #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
     addons: Option<Vec<String>>,
+    /// A promotion code. The discounts that the subscription has stay.
+    #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
+    promotion_code: Option<String>,
 }
 
-impl Example for PreviewRequest {
+impl Example for PreviewBody {
     fn example() -> Self {
-        Self { plan: None, interval: None, quantity: Some(8), addons: None }
+        let quantity = Some(8);
+        Self { plan: None, interval: None, quantity, addons: None, promotion_code: None }
     }
 }
 
 /// A change of the subscription, as a preview showed it.
 #[derive(Object)]
 #[oai(rename = "SubscriptionChange", deny_unknown_fields, example)]
-struct ChangeRequest {
+struct ChangeBody {
     /// The same value as in the preview.
     #[oai(skip_serializing_if_is_none)]
     plan: Option<String>,
@@ -84,18 +88,22 @@ struct ChangeRequest {
     /// The same value as in the preview.
     #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
     addons: Option<Vec<String>>,
+    /// The same value as in the preview.
+    #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
+    promotion_code: Option<String>,
     /// The id of the preview. It is valid for half an hour.
     #[oai(validator(max_length = 1000))]
     preview_id: String,
 }
 
-impl Example for ChangeRequest {
+impl Example for ChangeBody {
     fn example() -> Self {
         Self {
             plan: None,
             interval: None,
             quantity: Some(8),
             addons: None,
+            promotion_code: None,
             preview_id: EXAMPLE_PREVIEW.into(),
         }
     }
@@ -192,15 +200,6 @@ impl Example for CancelRequest {
     }
 }
 
-fn wanted(
-    plan: Option<String>,
-    text: Option<String>,
-    quantity: Option<u32>,
-    addons: Option<Vec<String>>,
-) -> Result<Wanted, Error> {
-    Ok(Wanted { plan, interval: interval(text)?, quantity, addons })
-}
-
 /// Limits and refuses a caller who may not change the subscription.
 fn check(throttle: &Throttle, caller: &SignedIn) -> Result<(), Error> {
     throttle.billing(&caller.customer.customer_id)?;
@@ -211,21 +210,24 @@ fn check(throttle: &Throttle, caller: &SignedIn) -> Result<(), Error> {
 impl ChangesApi {
     /// Preview a change
     ///
-    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent.
-    /// Nothing is changed. An app without a login session sends its license token.
+    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent, or
+    /// what a promotion code saves. Nothing is changed. An app without a login session sends its license token.
     #[oai(path = "/preview", method = "post", operation_id = "previewChange")]
     async fn preview(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
-        Input(request): Input<PreviewRequest>,
+        client: Client,
+        Input(body): Input<PreviewBody>,
     ) -> Result<Json<PreviewView>, Failure<PreviewCodes>> {
         let customer = buyer.customer(app).await?;
         throttle.billing(&customer.customer_id)?;
-        let PreviewRequest { plan, interval, quantity, addons } = request;
-        let wanted = wanted(plan, interval, quantity, addons)?;
-        Ok(Json(preview::preview(app, &customer, &wanted).await?.into()))
+        let PreviewBody { plan, interval, quantity, addons, promotion_code } = body;
+        let interval = self::interval(interval)?;
+        let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
+        let previewed = preview::preview(app, &customer, &request, client.address).await?;
+        Ok(Json(previewed.into()))
     }
 
     /// Change my subscription
@@ -241,15 +243,17 @@ impl ChangesApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         Caller(caller): Caller,
-        Input(request): Input<ChangeRequest>,
+        client: Client,
+        Input(body): Input<ChangeBody>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<SubscriptionView>, Failure<ChangeCodes>> {
         check(throttle, &caller)?;
         let customer_id = &caller.customer.customer_id;
-        let ChangeRequest { plan, interval, quantity, addons, preview_id } = request;
-        let wanted = wanted(plan, interval, quantity, addons)?;
+        let ChangeBody { plan, interval, quantity, addons, promotion_code, preview_id } = body;
+        let interval = self::interval(interval)?;
+        let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
         once.begin(app, Some(customer_id)).await?;
-        let row = change::change(app, customer_id, wanted, &preview_id).await?;
+        let row = change::change(app, customer_id, request, &preview_id, client.address).await?;
         Ok(Json(SubscriptionView::new(row, &app.plans)))
     }
 

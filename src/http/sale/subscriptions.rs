@@ -18,7 +18,7 @@ use crate::flows::account::password;
 use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
-use crate::http::caller::{Buyer, Caller};
+use crate::http::caller::{Buyer, Caller, Client};
 use crate::http::idempotency::Once;
 use crate::http::input::{Input, OptionalInput};
 use crate::http::openapi::EXAMPLE_ORIGIN;
@@ -248,6 +248,7 @@ impl SubscriptionsApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
+        client: Client,
         Input(request): Input<CheckoutRequest>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
@@ -265,7 +266,7 @@ impl SubscriptionsApi {
                 quantity: request.quantity,
                 addons: request.addons,
             },
-            promotion_code: request.promotion_code,
+            promotion_code: request.promotion_code.map(|text| (text, client.address)),
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };
