@@ -103,8 +103,8 @@ impl Reader {
             }
             ["code", code, percent] => {
                 let percent = percent.parse().unwrap();
-                self.shop.sandbox.add_coupon("coupon", percent, CouponDuration::Once);
-                self.shop.sandbox.add_promotion_code("coupon", code).unwrap();
+                self.shop.sandbox.add_coupon(code, percent, CouponDuration::Once);
+                self.shop.sandbox.add_promotion_code(code, code).unwrap();
             }
             other => panic!("there is no action {other:?}"),
         }
