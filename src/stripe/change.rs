@@ -1,4 +1,4 @@
-//! The calls that preview and change a subscription.
+//! The calls that preview, change and end a subscription.
 
 use serde::{Deserialize, Serialize};
 use stripe_client_core::StripeMethod;
@@ -35,7 +35,7 @@ pub struct ChangeParameters {
     /// not.
     pub billed_from: Option<i64>,
     /// Whether its invoices are sent to the customer instead of charged.
-    pub is_sent: bool,
+    pub has_sent_invoices: bool,
     /// The discounts before the change.
     #[serde(default)]
     pub discounts: Vec<String>,
@@ -97,8 +97,11 @@ impl ChangeParameters {
                 form.push(field("proration_date", at.to_string()));
                 // The change waits for its payment. That is not possible for invoices that are
                 // sent (<https://docs.stripe.com/billing/subscriptions/pending-updates>).
-                let behavior =
-                    if self.is_sent { "allow_incomplete" } else { "pending_if_incomplete" };
+                let behavior = if self.has_sent_invoices {
+                    "allow_incomplete"
+                } else {
+                    "pending_if_incomplete"
+                };
                 form.push(field("payment_behavior", behavior));
             }
         }
@@ -164,6 +167,23 @@ impl Stripe {
         };
         let path = format!("/subscriptions/{id}");
         self.post::<Identified>(&path, form, None, at).await.map(drop)
+    }
+
+    /// Ends the trial of a subscription, so that its first period is charged. Repeating it changes
+    /// nothing.
+    pub async fn end_trial(&self, id: &StripeSubscriptionId, at: FailPoint<'_>) -> Answer<()> {
+        let form = vec![field("trial_end", "now"), field("proration_behavior", "none")];
+        self.post::<Identified>(&format!("/subscriptions/{id}"), form, None, at).await.map(drop)
+    }
+
+    /// Cancels a subscription immediately.
+    pub async fn cancel_subscription(
+        &self,
+        id: &StripeSubscriptionId,
+        at: FailPoint<'_>,
+    ) -> Answer<()> {
+        let path = format!("/subscriptions/{id}");
+        self.delete::<Identified>(&path, at).await.map(drop)
     }
 
     /// Resumes a paused subscription as soon as its invoice is paid.

@@ -201,7 +201,7 @@ impl WireSubscription {
             pending_until: self.pending_update.and_then(|update| time(update.expires_at)),
             discounts: discounts.map(|link| link.id().to_owned()).collect(),
             schedule: self.schedule.map(|link| link.id().to_owned()),
-            is_sent: self.collection_method.as_deref() == Some("send_invoice"),
+            has_sent_invoices: self.collection_method.as_deref() == Some("send_invoice"),
             default_payment_method: self
                 .default_payment_method
                 .map(|method| method.id().to_owned()),

@@ -277,7 +277,7 @@ async fn codes_cannot_be_searched_by_a_customer() {
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
     assert_eq!(ada.client.post(PREVIEW, &json!({ "quantity": 3 })).await.status, 200);
     let change = json!({ "promotion_code": "SECRET", "preview_id": "prev_a.b" });
-    assert_eq!(ada.client.post(CHANGE, &change).await.problem(), (409, "preview_outdated"));
+    assert_eq!(ada.client.post(CHANGE, &change).await.problem(), (429, "too_many_requests"));
     shop.sandbox.advance(Duration::from_secs(3600));
     let answer = ada.client.post(PREVIEW, &json!({ "promotion_code": "SECRET" })).await;
     assert_eq!(answer.status, 200, "an hour later: {answer:?}");

@@ -106,7 +106,7 @@ pub struct Subscription {
     /// Stripe's id of the schedule that manages it.
     pub schedule: Option<String>,
     /// Whether its invoices are sent to the customer instead of charged.
-    pub is_sent: bool,
+    pub has_sent_invoices: bool,
     /// The payment method.
     pub default_payment_method: Option<String>,
     /// The time of creation.

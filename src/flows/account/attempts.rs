@@ -179,23 +179,33 @@ pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<At
     }
 }
 
-/// Counts a promotion code that a customer enters. If it is right, [`give_back`] follows: only wrong
-/// codes count, so that codes cannot be searched.
+/// Carries out a request of a customer that may name a promotion code. Wrong codes are counted, so
+/// that codes cannot be searched.
 ///
 /// # Errors
-/// As [`log_in`].
-pub async fn promotion_code(
+/// As [`log_in`], and those of the request.
+pub async fn with_promotion_code<T>(
     app: &App,
     customer_id: &CustomerId,
     client: IpAddr,
-) -> Result<Attempts> {
+    has_code: bool,
+    request: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if !has_code {
+        return request.await;
+    }
     let network = attempts::client_network(client).to_string();
     let buckets = vec![
         Bucket::new(app, Counted::CodeOfCustomer, customer_id.as_str()).await?,
         Bucket::new(app, Counted::CodeFromClient, &network).await?,
         Bucket::new(app, Counted::Code, "").await?,
     ];
-    count(app, buckets).await
+    let counted = count(app, buckets).await?;
+    let result = request.await;
+    if !matches!(result, Err(Error::InvalidPromotionCode(_))) {
+        give_back(app, counted).await;
+    }
+    result
 }
 
 /// Returns whether a mail was counted, so that it may be sent. For a response that must not reveal

@@ -1,8 +1,6 @@
 //! Changes a customer's subscription as a preview showed it, and cancels and resumes it. Whether a
 //! license follows is decided by the sync alone, from what is paid.
 
-use std::net::IpAddr;
-
 use serde_json::json;
 
 use crate::app::App;
@@ -24,7 +22,7 @@ use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::preview::{self, invoice_of_change, refuse_vendors_schedule};
-use crate::flows::sale::promotion::{self, EnteredCode};
+use crate::flows::sale::promotion;
 use crate::flows::sale::stripe_customer::is_fresh;
 use crate::flows::sale::subscription::portal_for_owner;
 use crate::flows::sale::sync;
@@ -45,8 +43,6 @@ struct PreviewedChange {
     /// The terms of the preview, and the hash of its id.
     terms: Terms,
     preview_hash: String,
-    /// The address of the client.
-    client: IpAddr,
 }
 
 /// The request of a customer.
@@ -60,8 +56,7 @@ enum Request {
 }
 
 /// Changes the customer's subscription as a preview showed it. If the response was lost, the same
-/// request returns the same result. `client` is the address of the client, for which wrong
-/// promotion codes are counted. Returns the subscription.
+/// request returns the same result. Returns the subscription.
 ///
 /// # Errors
 /// [`Error::PreviewOutdated`]. [`Error::PaymentFailed`] and [`Error::PaymentActionRequired`]: then
@@ -71,11 +66,10 @@ pub async fn change(
     customer_id: &CustomerId,
     request: ChangeRequest,
     preview_id: &str,
-    client: IpAddr,
 ) -> Result<SubscriptionRow> {
     let terms = preview::open(app, customer_id, &request, preview_id).await?;
     let preview_hash = hash(preview_id);
-    let change = PreviewedChange { request, terms, preview_hash, client };
+    let change = PreviewedChange { request, terms, preview_hash };
     run(app, customer_id, Request::Change(Box::new(change))).await
 }
 
@@ -136,7 +130,11 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
         return Err(Error::PreviewOutdated);
     }
     let mut change = change::decide(subscription, paid.as_ref(), &previewed.request, &app.plans)?;
-    change.promotion_code = promotion_code(app, lease, previewed, &change, &state).await?;
+    let customer = app.store.read().await?.customer(&lease.customer_id).await?;
+    let stripe_id = customer.and_then(|customer| customer.stripe_customer_id);
+    let stripe_id = stripe_id.ok_or(Error::NoSubscription)?;
+    change.promotion_code =
+        preview::promotion_code(app, &previewed.request, &change, &state, &stripe_id).await?;
     if change.is_empty() {
         return Ok(());
     }
@@ -174,22 +172,6 @@ async fn former_attempt(
     }))
 }
 
-/// Returns Stripe's id of the promotion code that a change adds.
-async fn promotion_code(
-    app: &App,
-    lease: &Lease,
-    previewed: &PreviewedChange,
-    change: &SubscriptionChange<'_>,
-    state: &StripeState,
-) -> Result<Option<String>> {
-    let Some(text) = &previewed.request.promotion_code else { return Ok(None) };
-    let customer = app.store.read().await?.customer(&lease.customer_id).await?;
-    let stripe_id = customer.and_then(|customer| customer.stripe_customer_id);
-    let stripe_id = stripe_id.ok_or(Error::NoSubscription)?;
-    let entered = EnteredCode { text, customer_id: &lease.customer_id, client: previewed.client };
-    preview::promotion_code(app, entered, change, state, &stripe_id).await.map(Some)
-}
-
 /// Discards a former change that waits for its payment, by voiding its invoice.
 async fn discard_waiting(
     app: &App,
@@ -220,7 +202,7 @@ fn parameters_of(change: &SubscriptionChange<'_>, terms: &Terms) -> ChangeParame
         subscription: subscription.id.to_string(),
         edits: change.edits.clone(),
         billed_from: (change.billing == Billing::Now).then_some(terms.at),
-        is_sent: subscription.is_sent,
+        has_sent_invoices: subscription.has_sent_invoices,
         discounts: subscription.discounts.clone(),
         promotion_code: change.promotion_code.clone(),
         latest_invoice: subscription.latest_invoice.as_ref().map(ToString::to_string),

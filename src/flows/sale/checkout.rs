@@ -3,8 +3,6 @@
 
 mod session;
 
-use std::net::IpAddr;
-
 use chrono::TimeDelta;
 
 use crate::app::App;
@@ -12,16 +10,16 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
-use crate::domain::sale::code::Sale;
 use crate::domain::sale::entitlement::{Grant, assess};
 use crate::domain::sale::plan::Interval;
+use crate::domain::sale::promotion::Sale;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
 use crate::error::{Code, Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
-use crate::flows::sale::promotion::{self, EnteredCode};
+use crate::flows::sale::promotion;
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 use crate::stripe::{SessionMode, SessionParameters, StripeFailure};
@@ -35,8 +33,8 @@ const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 pub struct Purchase {
     /// The request of the customer.
     pub wanted: Wanted,
-    /// The text of a promotion code, and the address of the client that entered it.
-    pub promotion_code: Option<(String, IpAddr)>,
+    /// The text of a promotion code.
+    pub promotion_code: Option<String>,
     /// The URL that the browser returns to after the payment.
     pub success_url: String,
     /// The URL that the browser returns to when the customer cancels.
@@ -97,13 +95,13 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
     let mut selection = select(app, lease, &purchase.wanted, &state).await?;
     let known = customer.stripe_customer_id.as_ref();
     // A wrong code must not create a Stripe customer.
-    let mut code = promotion_code(app, lease, known, &selection, &state, purchase).await?;
+    let mut code = promotion_code(app, known, &selection, &state, purchase).await?;
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
         // After a restored backup, the Stripe customer may have a subscription already.
         state = sync::sync_held(app, lease).await?.state;
         selection = select(app, lease, &purchase.wanted, &state).await?;
-        code = promotion_code(app, lease, Some(&ensured.id), &selection, &state, purchase).await?;
+        code = promotion_code(app, Some(&ensured.id), &selection, &state, purchase).await?;
     }
     let stripe_id = ensured.id;
     let parameters = SessionParameters {
@@ -207,13 +205,12 @@ async fn trial_days(
 /// Returns Stripe's id of the promotion code that a purchase names.
 async fn promotion_code(
     app: &App,
-    lease: &Lease,
     stripe_id: Option<&StripeCustomerId>,
     selection: &Selection<'_>,
     state: &StripeState,
     purchase: &Purchase,
 ) -> Result<Option<String>> {
-    let Some((text, client)) = &purchase.promotion_code else { return Ok(None) };
+    let Some(text) = &purchase.promotion_code else { return Ok(None) };
     let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
     let sale = Sale {
         customer: stripe_id.map(StripeCustomerId::as_str),
@@ -222,8 +219,7 @@ async fn promotion_code(
         currency: &selection.currency,
         prices: addons.chain([selection.price.id.as_str()]).collect(),
     };
-    let entered = EnteredCode { text, customer_id: &lease.customer_id, client: *client };
-    promotion::usable(app, entered, &sale).await.map(Some)
+    promotion::usable(app, text, &sale).await.map(Some)
 }
 
 /// Returns the error for a session that Stripe refused. Stripe has no code for a customer who is

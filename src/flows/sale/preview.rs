@@ -1,24 +1,22 @@
 //! Previews of what a change of a subscription costs. Nothing is written, here or at Stripe.
 
-use std::net::IpAddr;
-
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::change::{
     self, Billing, ChangeRefused, ChangeRequest, SubscriptionChange,
 };
-use crate::domain::sale::code::Sale;
 use crate::domain::sale::preview::{
     LIFETIME, Preview, Terms, UpcomingInvoice, fingerprint, request_hash,
 };
+use crate::domain::sale::promotion::Sale;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::secret::Purpose;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::flows::sale::promotion::{self, EnteredCode};
+use crate::flows::sale::promotion;
 use crate::flows::sale::sync;
 use crate::flows::secret;
 use crate::stripe::{PreviewOf, StripeFailure};
@@ -33,19 +31,13 @@ pub struct Previewed {
     pub preview_id: String,
 }
 
-/// Returns what a change of the customer's subscription costs. `client` is the address of the
-/// client, for which wrong promotion codes are counted.
+/// Returns what a change of the customer's subscription costs.
 ///
 /// # Errors
 /// [`Error::NoSubscription`], [`Error::ChangeNotPossible`], [`Error::InvalidPromotionCode`], or the
-/// reason why what is requested is not sold. [`Error::TooManyRequests`] after too many wrong codes.
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure of the database.
-pub async fn preview(
-    app: &App,
-    customer: &Customer,
-    request: &ChangeRequest,
-    client: IpAddr,
-) -> Result<Previewed> {
+/// reason why what is requested is not sold. [`Error::BillingNotConfigured`], [`Error::Stripe`], or
+/// a failure of the database.
+pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) -> Result<Previewed> {
     let (id, now) = (&customer.customer_id, app.now());
     app.stripe()?;
     let stripe_id = customer.stripe_customer_id.as_ref().ok_or(Error::NoSubscription)?;
@@ -56,11 +48,7 @@ pub async fn preview(
     let (subscription, paid) = change::current(&state, current, &app.plans, now)?;
     let mut change = change::decide(subscription, paid.as_ref(), request, &app.plans)?;
     refuse_vendors_schedule(app, subscription).await?;
-    if let Some(text) = &request.promotion_code {
-        let entered = EnteredCode { text, customer_id: id, client };
-        change.promotion_code =
-            Some(promotion_code(app, entered, &change, &state, stripe_id).await?);
-    }
+    change.promotion_code = promotion_code(app, request, &change, &state, stripe_id).await?;
     let at = billed_from(&change, now, app);
     let due_now = invoice_of_change(app, &change, at).await?;
     let next = next_invoice(app, &change, due_now.is_some()).await?;
@@ -105,11 +93,12 @@ pub(super) async fn open(
 /// Those of [`promotion::usable`].
 pub(super) async fn promotion_code(
     app: &App,
-    entered: EnteredCode<'_>,
+    request: &ChangeRequest,
     change: &SubscriptionChange<'_>,
     state: &StripeState,
     stripe_id: &StripeCustomerId,
-) -> Result<String> {
+) -> Result<Option<String>> {
+    let Some(text) = &request.promotion_code else { return Ok(None) };
     let sale = Sale {
         customer: Some(stripe_id.as_str()),
         has_bought: state.has_bought(),
@@ -117,7 +106,7 @@ pub(super) async fn promotion_code(
         currency: &change.currency,
         prices: change.prices.iter().map(String::as_str).collect(),
     };
-    promotion::usable(app, entered, &sale).await
+    promotion::usable(app, text, &sale).await.map(Some)
 }
 
 /// Returns the invoice that a change creates at once, if it is billed from this time; `None` if it

@@ -12,8 +12,10 @@ use poem_openapi::{Enum, Object, OpenApi};
 use super::subscriptions::{SubscriptionView, interval};
 use crate::app::App;
 use crate::domain::sale::change::ChangeRequest;
+use crate::domain::sale::preview::{LineKind, PreviewLine};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
+use crate::flows::account::attempts::with_promotion_code;
 use crate::flows::account::password;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::change::{self, CancelAt};
@@ -112,11 +114,41 @@ impl Example for ChangeBody {
 /// The id of a preview in examples.
 const EXAMPLE_PREVIEW: &str = "prev_eyJyZXF1ZXN0Ijoi.b3JpZ2luYWw";
 
+/// The part of an invoice that a line shows.
+#[derive(Enum)]
+#[oai(rename = "PreviewLineKind", rename_all = "snake_case")]
+enum LineKindView {
+    /// A line of the invoice.
+    Item,
+    /// The discounts.
+    Discount,
+    /// The tax that is added.
+    Tax,
+    /// The lines that are not listed.
+    Other,
+    /// The part that the customer's balance pays, or that is credited to it.
+    Balance,
+}
+
+impl From<LineKind> for LineKindView {
+    fn from(kind: LineKind) -> Self {
+        match kind {
+            LineKind::Item => Self::Item,
+            LineKind::Discount => Self::Discount,
+            LineKind::Tax => Self::Tax,
+            LineKind::Other => Self::Other,
+            LineKind::Balance => Self::Balance,
+        }
+    }
+}
+
 /// One line of a preview.
 #[derive(Object)]
 #[oai(rename = "PreviewLine", example)]
 struct LineView {
-    /// The description.
+    /// What the line shows.
+    kind: LineKindView,
+    /// The description: that of the payment provider for an `item`, and an English one otherwise.
     text: String,
     /// The amount in the smallest unit of the currency, for example cents. Negative for a credit.
     amount: i64,
@@ -124,7 +156,8 @@ struct LineView {
 
 impl Example for LineView {
     fn example() -> Self {
-        Self { text: "Remaining time on 8 × Team after 29 Nov 2026".into(), amount: 4000 }
+        let text = "Remaining time on 8 × Team after 29 Nov 2026".into();
+        Self { kind: LineKindView::Item, text, amount: 4000 }
     }
 }
 
@@ -154,11 +187,20 @@ impl Example for PreviewView {
         Self {
             currency: "usd".into(),
             due_now: 1500,
-            lines: vec![LineView { text: unused.into(), amount: -2500 }, LineView::example()],
+            lines: vec![
+                LineView { kind: LineKindView::Item, text: unused.into(), amount: -2500 },
+                LineView::example(),
+            ],
             next_amount: Some(8000),
             next_date: Some(Timestamp::saturating(1_797_778_800).to_datetime()),
             preview_id: EXAMPLE_PREVIEW.into(),
         }
+    }
+}
+
+impl From<PreviewLine> for LineView {
+    fn from(PreviewLine { kind, text, amount }: PreviewLine) -> Self {
+        Self { kind: kind.into(), text, amount }
     }
 }
 
@@ -168,7 +210,7 @@ impl From<Previewed> for PreviewView {
         Self {
             currency,
             due_now: preview.due_now,
-            lines: lines.map(|line| LineView { text: line.text, amount: line.amount }).collect(),
+            lines: lines.map(LineView::from).collect(),
             next_amount: preview.next.map(|(amount, _)| amount),
             next_date: preview.next.map(|(_, at)| at.to_datetime()),
             preview_id,
@@ -226,7 +268,9 @@ impl ChangesApi {
         let PreviewBody { plan, interval, quantity, addons, promotion_code } = body;
         let interval = self::interval(interval)?;
         let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
-        let previewed = preview::preview(app, &customer, &request, client.address).await?;
+        let (id, has_code) = (&customer.customer_id, request.promotion_code.is_some());
+        let previewed = preview::preview(app, &customer, &request);
+        let previewed = with_promotion_code(app, id, client.address, has_code, previewed).await?;
         Ok(Json(previewed.into()))
     }
 
@@ -253,7 +297,9 @@ impl ChangesApi {
         let interval = self::interval(interval)?;
         let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
         once.begin(app, Some(customer_id)).await?;
-        let row = change::change(app, customer_id, request, &preview_id, client.address).await?;
+        let has_code = request.promotion_code.is_some();
+        let changed = change::change(app, customer_id, request, &preview_id);
+        let row = with_promotion_code(app, customer_id, client.address, has_code, changed).await?;
         Ok(Json(SubscriptionView::new(row, &app.plans)))
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         pending_until: None,
         discounts: Vec::new(),
         schedule: None,
-        is_sent: false,
+        has_sent_invoices: false,
         default_payment_method: None,
         created: at(PERIOD_START),
     }
