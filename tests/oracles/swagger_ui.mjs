@@ -14,6 +14,8 @@ const browser = await chromium.launch({
 
 try {
   const page = await browser.newPage({ viewport: { width: 1200, height: 1600 } });
+  // The page takes a second, but the machine may be busy with other tests.
+  page.setDefaultTimeout(120_000);
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
@@ -73,7 +75,7 @@ try {
   const session = page.locator(".modal-ux form", { hasText: "session" });
   await session.locator("input").fill(made.body.access_token);
   await session.getByRole("button", { name: "Apply credentials" }).click();
-  await session.getByRole("button", { name: "Logout" }).waitFor();
+  await session.getByText("Logout").waitFor();
   await session.getByRole("button", { name: "Close" }).click();
   console.log("authorized");
 

@@ -257,6 +257,19 @@ mod tests {
     }
 
     #[test]
+    fn wrong_promotion_codes_are_limited_for_a_customer_a_client_and_in_total() {
+        for (counted, at_once, in_an_hour) in [
+            (Counted::CodeOfCustomer, 10, 1),
+            (Counted::CodeFromClient, 30, 6),
+            (Counted::Code, 300, 120),
+        ] {
+            let mut key = Key::of(counted);
+            assert_eq!(key.allowed(0, 1000), at_once, "{counted}");
+            assert_eq!(key.allowed(3600, 1000), in_an_hour, "{counted}");
+        }
+    }
+
+    #[test]
     fn an_attempt_without_effect_is_given_back() {
         for counted in Counted::ALL {
             let mut key = Key::of(counted);
