@@ -42,7 +42,7 @@ documented!(ResumeCodes: NoSubscription, ChangeNotPossible, PaymentFailed, Payme
 
 /// A requested change of the subscription. A missing field keeps the present value.
 #[derive(Object)]
-#[oai(rename = "SubscriptionWish", deny_unknown_fields, example)]
+#[oai(rename = "SubscriptionPreviewRequest", deny_unknown_fields, example)]
 struct PreviewBody {
     /// The plan's id, from `GET /api/plans`.
     #[oai(skip_serializing_if_is_none)]
