@@ -77,7 +77,8 @@ fn fields(edits: &[ItemEdit], place: &str) -> Form {
 
 /// Returns the fields that add a promotion code to a subscription or to a preview of it. They
 /// replace all its discounts, so those that stay are listed. Without a code nothing is sent, and
-/// the discounts stay (<https://docs.stripe.com/api/subscriptions/update#update_subscription-discounts>,
+/// the discounts stay
+/// (<https://docs.stripe.com/api/subscriptions/update#update_subscription-discounts>,
 /// <https://docs.stripe.com/api/invoices/create_preview#create_create_preview-discounts>).
 fn discount_fields(present: &[String], promotion_code: Option<&str>) -> Form {
     let Some(code) = promotion_code else { return Form::new() };

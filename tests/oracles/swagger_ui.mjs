@@ -29,7 +29,8 @@ try {
     if (!(await block.getAttribute("class")).includes("is-open")) {
       await block.locator(".opblock-summary-control").click();
     }
-    const answered = page.waitForResponse((answer) => new URL(answer.url()).pathname.startsWith("/api/"));
+    const isCall = (answer) => new URL(answer.url()).pathname.startsWith("/api/");
+    const answered = page.waitForResponse(isCall);
     await block.getByRole("button", { name: "Execute" }).click();
     const status = String((await answered).status());
     const shown = page.locator(".response-col_status", { hasText: status });

@@ -1,6 +1,6 @@
-//! Subscription schedules: changes of plan at the ends of the next periods. One of the portal has two
-//! phases, the current one and the next, and completes after the second. Other schedules, which the
-//! API could create, are not supported.
+//! Subscription schedules: changes of plan at the ends of the next periods. One of the portal has
+//! two phases, the current one and the next, and completes after the second. Other schedules, which
+//! the API could create, are not supported.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Limits for attempts that all servers on one database count together: those that guess a password
-//! or a promotion code, or cause a mail. This decides; `flows/account/attempts.rs` reads and stores the states. Limits
-//! against floods are in memory (`http/throttle.rs`).
+//! or a promotion code, or cause a mail. This decides; `flows/account/attempts.rs` reads and stores
+//! the states. Limits against floods are in memory (`http/throttle.rs`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

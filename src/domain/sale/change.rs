@@ -242,7 +242,8 @@ pub fn decide<'a>(
 }
 
 /// Returns the invoice of a former change that waits for its payment; `None` if none waits. The
-/// subscription may have a newer invoice, for example of a renewal. `invoices` are the oldest first.
+/// subscription may have a newer invoice, for example of a renewal. In `invoices`, the oldest is
+/// first.
 #[must_use]
 pub fn waiting_invoice<'a>(
     subscription: &Subscription,
@@ -388,8 +389,8 @@ fn currency(
     stated.or_else(of_price).ok_or(ChangeRefused::UnknownPrice)
 }
 
-/// Returns the requested number of units. Without a request it stays, unless another plan is sold in one
-/// unit only.
+/// Returns the requested number of units. Without a request it stays, unless another plan is sold
+/// in one unit only.
 fn quantity(before: &Held<'_>, plan: &Plan, request: &ChangeRequest) -> Result<u32, NotSold> {
     let is_same_plan = plan.id == before.plan.id;
     let quantity = match request.quantity {

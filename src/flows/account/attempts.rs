@@ -1,6 +1,7 @@
 //! Counts the attempts that all servers on one database count together: those that guess a password
-//! or a promotion code, or cause a mail. [`crate::domain::account::attempts`] has the limits. A function without a
-//! [`Tx`] parameter commits its own transaction, so the attempt counts even if the request fails.
+//! or a promotion code, or cause a mail. [`crate::domain::account::attempts`] has the limits. A
+//! function without a [`Tx`] parameter commits its own transaction, so the attempt counts even if
+//! the request fails.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! Looks promotion codes up at Stripe. [`crate::domain::sale::promotion`] decides whether a customer can
-//! use one.
+//! Looks promotion codes up at Stripe. [`crate::domain::sale::promotion`] decides whether a
+//! customer can use one.
 
 use std::collections::BTreeSet;
 

@@ -30,15 +30,17 @@ use crate::http::throttle::Throttle;
 pub struct ChangesApi;
 
 documented!(PreviewCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    InvalidPromotionCode, NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked, TooManyRequests,
-    BillingNotConfigured, BillingRefused, BillingUnavailable);
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked,
+    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(ChangeCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    InvalidPromotionCode, NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed, PaymentActionRequired,
-    ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed,
+    PaymentActionRequired, ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused,
+    BillingUnavailable);
 documented!(CancelCodes: NoSubscription, ChangeNotPossible, ResetRequired, TooManyRequests,
     BillingNotConfigured, BillingRefused, BillingUnavailable);
-documented!(ResumeCodes: NoSubscription, ChangeNotPossible, PaymentFailed, PaymentActionRequired, ResetRequired,
-    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(ResumeCodes: NoSubscription, ChangeNotPossible, PaymentFailed,
+    PaymentActionRequired, ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused,
+    BillingUnavailable);
 
 /// A requested change of the subscription. A missing field keeps the present value.
 #[derive(Object)]
@@ -252,8 +254,9 @@ fn check(throttle: &Throttle, caller: &SignedIn) -> Result<(), Error> {
 impl ChangesApi {
     /// Preview a change
     ///
-    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent, or
-    /// what a promotion code saves. Nothing is changed. An app without a login session sends its license token.
+    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent,
+    /// or what a promotion code saves. Nothing is changed. An app without a login session sends its
+    /// license token.
     #[oai(path = "/preview", method = "post", operation_id = "previewChange")]
     async fn preview(
         &self,
