@@ -313,7 +313,16 @@ impl Double {
     /// When it has ended already or is canceled, before its first payment, or when there is no such
     /// price.
     pub fn schedule_change(&self, subscription: &str, price: &str) -> Result<(), ActionError> {
-        self.shared.write(|world| actions::schedule_change(world, subscription, price))
+        self.schedule_changes(subscription, &[price])
+    }
+
+    /// Schedules prices of a subscription, one for each of its next periods, as a vendor does in
+    /// the dashboard.
+    ///
+    /// # Errors
+    /// As [`Self::schedule_change`].
+    pub fn schedule_changes(&self, subscription: &str, prices: &[&str]) -> Result<(), ActionError> {
+        self.shared.write(|world| actions::schedule_changes(world, subscription, prices))
     }
 
     /// Removes a scheduled change.

@@ -2,7 +2,7 @@
 //! the resumption. Each change that Stripe makes is compared with the preview that the customer saw
 //! (N).
 
-use licentia::domain::sale::change::Wanted;
+use licentia::domain::sale::change::ChangeRequest;
 use licentia::domain::sale::plan::Interval;
 use licentia::domain::sale::preview::Terms;
 use licentia::error::Result;
@@ -28,7 +28,7 @@ const OF_BALANCE: [&str; 2] = ["Credited to your balance", "Your balance"];
 /// A preview that a customer saw.
 pub struct Shown {
     who: usize,
-    wanted: Wanted,
+    wanted: ChangeRequest,
     preview_id: String,
     due_now: i64,
     /// The lines without what the balance pays or gets.
@@ -118,9 +118,9 @@ impl History {
     }
 
     /// Returns what a customer wants instead of the present.
-    fn draw_wish(&self) -> Wanted {
+    fn draw_wish(&self) -> ChangeRequest {
         let dice = &self.world.dice;
-        let mut wanted = Wanted::default();
+        let mut wanted = ChangeRequest::default();
         let kind = dice.below(10);
         if kind < 5 {
             wanted.quantity = u32::try_from(1 + dice.below(MOST_UNITS)).ok();
@@ -157,7 +157,13 @@ impl History {
     }
 
     /// Notes a preview. The customer often changes at once. Returns whether that began.
-    pub fn saw(&mut self, server: usize, who: usize, wanted: Wanted, seen: Previewed) -> bool {
+    pub fn saw(
+        &mut self,
+        server: usize,
+        who: usize,
+        wanted: ChangeRequest,
+        seen: Previewed,
+    ) -> bool {
         let Previewed { preview, currency, preview_id } = seen;
         let sum = |is_of: &dyn Fn(&str) -> bool| -> i64 {
             let lines = preview.lines.iter().filter(|line| is_of(&line.text));

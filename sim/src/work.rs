@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
-use licentia::domain::sale::change::Wanted;
+use licentia::domain::sale::change::ChangeRequest;
 use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::domain::sale::subscription::SubscriptionRow;
 use licentia::error::{Error, Result};
@@ -36,7 +36,7 @@ pub enum Outcome {
     Deliveries(Result<Vec<LeasedDelivery>>),
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
-    Previewed(usize, Wanted, Result<Previewed>),
+    Previewed(usize, ChangeRequest, Result<Previewed>),
     Ended(CancelAt, Result<SubscriptionRow>),
     Done(&'static str, Result<()>),
     /// The result of an attempt, by its number.
@@ -274,6 +274,7 @@ impl History {
                 | Error::CurrencyNotSold { .. }
                 | Error::CurrencyPinned { .. }
                 | Error::LowerThanOwned { .. }
+                | Error::SmallerThanOwned { .. }
                 | Error::NoPerpetualLicense { .. }
         );
         // The portal needs a reset after an undone change of the address.

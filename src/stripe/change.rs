@@ -1,4 +1,4 @@
-//! The calls that preview and change a subscription.
+//! The calls that preview, change and end a subscription.
 
 use serde::{Deserialize, Serialize};
 use stripe_client_core::StripeMethod;
@@ -6,7 +6,7 @@ use stripe_client_core::StripeMethod;
 use super::wire::{Identified, WireInvoicePage, WirePreview, WireSchedule};
 use super::{Answer, Form, Stripe, field, read};
 use crate::domain::ids::AttemptId;
-use crate::domain::sale::change::ItemEdit;
+use crate::domain::sale::change::{ItemEdit, SubscriptionChange};
 use crate::domain::sale::preview::UpcomingInvoice;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::time::Timestamp;
@@ -35,11 +35,15 @@ pub struct ChangeParameters {
     /// not.
     pub billed_from: Option<i64>,
     /// Whether its invoices are sent to the customer instead of charged.
-    pub is_sent: bool,
+    pub has_sent_invoices: bool,
+    /// The discounts before the change.
+    #[serde(default)]
+    pub discounts: Vec<String>,
+    /// The promotion code to add.
+    #[serde(default)]
+    pub promotion_code: Option<String>,
     /// The newest invoice before the change.
     pub latest_invoice: Option<String>,
-    /// Whether that invoice is of a former change that waits for its payment.
-    pub is_waiting: bool,
     /// The schedule that the change replaces.
     pub schedule: Option<String>,
 }
@@ -71,9 +75,22 @@ fn fields(edits: &[ItemEdit], place: &str) -> Form {
     form
 }
 
+/// Returns the fields that add a promotion code to a subscription or to a preview of it. They
+/// replace all its discounts, so those that stay are listed. Without a code nothing is sent, and
+/// the discounts stay
+/// (<https://docs.stripe.com/api/subscriptions/update#update_subscription-discounts>,
+/// <https://docs.stripe.com/api/invoices/create_preview#create_create_preview-discounts>).
+fn discount_fields(present: &[String], promotion_code: Option<&str>) -> Form {
+    let Some(code) = promotion_code else { return Form::new() };
+    let kept = present.iter().map(|id| ("discount", id.as_str()));
+    let all = kept.chain([("promotion_code", code)]).enumerate();
+    all.map(|(place, (name, id))| field(format!("discounts[{place}][{name}]"), id)).collect()
+}
+
 impl ChangeParameters {
     fn form(&self) -> Form {
         let mut form = fields(&self.edits, "items");
+        form.extend(discount_fields(&self.discounts, self.promotion_code.as_deref()));
         match self.billed_from {
             None => form.push(field("proration_behavior", "none")),
             Some(at) => {
@@ -81,8 +98,11 @@ impl ChangeParameters {
                 form.push(field("proration_date", at.to_string()));
                 // The change waits for its payment. That is not possible for invoices that are
                 // sent (<https://docs.stripe.com/billing/subscriptions/pending-updates>).
-                let behavior =
-                    if self.is_sent { "allow_incomplete" } else { "pending_if_incomplete" };
+                let behavior = if self.has_sent_invoices {
+                    "allow_incomplete"
+                } else {
+                    "pending_if_incomplete"
+                };
                 form.push(field("payment_behavior", behavior));
             }
         }
@@ -91,15 +111,17 @@ impl ChangeParameters {
 }
 
 impl Stripe {
-    /// Returns an invoice of a subscription whose items are edited. Nothing is written.
+    /// Returns an invoice of a subscription after a change. Nothing is written.
     pub async fn preview_change(
         &self,
-        id: &StripeSubscriptionId,
-        edits: &[ItemEdit],
+        change: &SubscriptionChange<'_>,
         of: PreviewOf,
     ) -> Answer<UpcomingInvoice> {
-        let mut form = vec![field("subscription", id.as_str())];
-        form.extend(fields(edits, "subscription_details[items]"));
+        let subscription = change.subscription;
+        let mut form = vec![field("subscription", subscription.id.as_str())];
+        form.extend(fields(&change.edits, "subscription_details[items]"));
+        let code = change.promotion_code.as_deref();
+        form.extend(discount_fields(&subscription.discounts, code));
         let behavior = "subscription_details[proration_behavior]";
         match of {
             PreviewOf::Change(at) => {
@@ -119,7 +141,7 @@ impl Stripe {
         Ok(found.into_domain())
     }
 
-    /// Changes the items of a subscription. The same attempt changes it once.
+    /// Changes the items and discounts of a subscription. The same attempt changes it once.
     pub async fn change_subscription(
         &self,
         attempt: &AttemptId,
@@ -146,6 +168,23 @@ impl Stripe {
         };
         let path = format!("/subscriptions/{id}");
         self.post::<Identified>(&path, form, None, at).await.map(drop)
+    }
+
+    /// Ends the trial of a subscription, so that its first period is charged. Repeating it changes
+    /// nothing.
+    pub async fn end_trial(&self, id: &StripeSubscriptionId, at: FailPoint<'_>) -> Answer<()> {
+        let form = vec![field("trial_end", "now"), field("proration_behavior", "none")];
+        self.post::<Identified>(&format!("/subscriptions/{id}"), form, None, at).await.map(drop)
+    }
+
+    /// Cancels a subscription immediately.
+    pub async fn cancel_subscription(
+        &self,
+        id: &StripeSubscriptionId,
+        at: FailPoint<'_>,
+    ) -> Answer<()> {
+        let path = format!("/subscriptions/{id}");
+        self.delete::<Identified>(&path, at).await.map(drop)
     }
 
     /// Resumes a paused subscription as soon as its invoice is paid.
@@ -211,5 +250,19 @@ mod tests {
                 "items[2][deleted]=true",
             ]
         );
+    }
+
+    #[test]
+    fn a_promotion_code_is_added_to_the_discounts() {
+        let present = ["di_1".to_owned(), "di_2".to_owned()];
+        assert_eq!(discount_fields(&present, None), Form::new());
+        let pairs = discount_fields(&present, Some("promo_1"));
+        let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let expected = [
+            "discounts[0][discount]=di_1",
+            "discounts[1][discount]=di_2",
+            "discounts[2][promotion_code]=promo_1",
+        ];
+        assert_eq!(written, expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The calls about promotion codes. [`crate::domain::sale::code`] decides who can use one.
+//! The calls about promotion codes. [`crate::domain::sale::promotion`] decides who can use one.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::wire::Link;
 use super::{Answer, Stripe, field};
-use crate::domain::sale::code::PromotionCode;
+use crate::domain::sale::promotion::PromotionCode;
 use crate::domain::time::Timestamp;
 
 #[derive(Deserialize)]

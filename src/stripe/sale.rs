@@ -13,9 +13,7 @@ use super::{Answer, Form, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
 use crate::domain::sale::plan::{CheckoutOptions, Currency};
-use crate::domain::sale::stripe_ids::{
-    CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
-};
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::CheckoutSession;
 use crate::fail_point::FailPoint;
 
@@ -378,23 +376,6 @@ impl Stripe {
         let form = vec![field("customer", id.as_str()), field("return_url", return_url)];
         let created: WirePortal = self.post("/billing_portal/sessions", form, None, at).await?;
         Ok(created.url)
-    }
-
-    /// Ends the trial of a subscription, so that its first period is charged. Repeating it changes
-    /// nothing.
-    pub async fn end_trial(&self, id: &StripeSubscriptionId, at: FailPoint<'_>) -> Answer<()> {
-        let form = vec![field("trial_end", "now"), field("proration_behavior", "none")];
-        self.post::<Identified>(&format!("/subscriptions/{id}"), form, None, at).await.map(drop)
-    }
-
-    /// Cancels a subscription immediately.
-    pub async fn cancel_subscription(
-        &self,
-        id: &StripeSubscriptionId,
-        at: FailPoint<'_>,
-    ) -> Answer<()> {
-        let path = format!("/subscriptions/{id}");
-        self.delete::<Identified>(&path, at).await.map(drop)
     }
 }
 

@@ -168,6 +168,7 @@ pub struct WireSubscription {
     latest_invoice: Option<Link>,
     default_payment_method: Option<WireMethod>,
     pending_update: Option<PendingUpdate>,
+    discounts: Option<Vec<Link>>,
     schedule: Option<Link>,
     collection_method: Option<String>,
     currency: Option<String>,
@@ -202,6 +203,7 @@ impl WireSubscription {
     /// Returns the subscription; `None` if its id is invalid.
     pub fn into_domain(self) -> Option<Subscription> {
         let items = self.items.into_iter().flat_map(|items| items.data);
+        let discounts = self.discounts.into_iter().flatten();
         Some(Subscription {
             id: self.id.parse().ok()?,
             status: Status::from_name(self.status.as_deref().unwrap_or_default()),
@@ -221,8 +223,9 @@ impl WireSubscription {
             is_trial_refused: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
             pending_until: self.pending_update.and_then(|update| time(update.expires_at)),
+            discounts: discounts.map(|link| link.id().to_owned()).collect(),
             schedule: self.schedule.map(|link| link.id().to_owned()),
-            is_sent: self.collection_method.as_deref() == Some("send_invoice"),
+            has_sent_invoices: self.collection_method.as_deref() == Some("send_invoice"),
             default_payment_method: self
                 .default_payment_method
                 .map(|method| method.id().to_owned()),

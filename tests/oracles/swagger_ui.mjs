@@ -14,22 +14,28 @@ const browser = await chromium.launch({
 
 try {
   const page = await browser.newPage({ viewport: { width: 1200, height: 1600 } });
+  // The page takes a second, but the machine may be busy with other tests.
+  page.setDefaultTimeout(120_000);
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   const picture = (name) => page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });
   const operation = (id) => page.locator(`[id$="-${id}"].opblock`);
 
-  // Presses Execute and waits for the server's answer: its status and body.
+  // Presses Execute and waits until the page shows the server's answer: its status and body. The
+  // answer of an earlier press stays on the page until then.
   const execute = async (id) => {
     const block = operation(id);
     if (!(await block.getAttribute("class")).includes("is-open")) {
       await block.locator(".opblock-summary-control").click();
     }
+    const isCall = (answer) => new URL(answer.url()).pathname.startsWith("/api/");
+    const answered = page.waitForResponse(isCall);
     await block.getByRole("button", { name: "Execute" }).click();
-    const row = block.locator(".live-responses-table tbody tr.response").first();
+    const status = String((await answered).status());
+    const shown = page.locator(".response-col_status", { hasText: status });
+    const row = block.locator(".live-responses-table tbody tr.response", { has: shown }).first();
     await row.waitFor();
-    const status = (await row.locator(".response-col_status").innerText()).trim().split(/\s/)[0];
     const body = await row.locator(".response-col_description pre").first().innerText();
     return { status, body: JSON.parse(body) };
   };
@@ -63,11 +69,14 @@ try {
   await picture("3-errors");
 
   await page.getByRole("button", { name: "Authorize" }).first().click();
+  // The dialog may not be there yet, and `allInnerTexts` does not wait.
+  await page.locator(".modal-ux form").last().waitFor();
   const schemes = await page.locator(".modal-ux h4 code").allInnerTexts();
   if (schemes.join() !== "session,license,admin_key") throw new Error(`schemes: ${schemes}`);
   const session = page.locator(".modal-ux form", { hasText: "session" });
   await session.locator("input").fill(made.body.access_token);
   await session.getByRole("button", { name: "Apply credentials" }).click();
+  await session.getByText("Logout").waitFor();
   await session.getByRole("button", { name: "Close" }).click();
   console.log("authorized");
 

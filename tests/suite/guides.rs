@@ -107,8 +107,8 @@ impl Reader {
             }
             ["code", code, percent] => {
                 let percent = percent.parse().unwrap();
-                self.shop.sandbox.add_coupon("coupon", percent, CouponDuration::Once);
-                self.shop.sandbox.add_promotion_code("coupon", code).unwrap();
+                self.shop.sandbox.add_coupon(code, percent, CouponDuration::Once);
+                self.shop.sandbox.add_promotion_code(code, code).unwrap();
             }
             ["buy", price, email] => {
                 let terms = [("line_items[0][price]", *price), ("line_items[0][quantity]", "1")];

@@ -193,12 +193,18 @@ pub fn discounts(
         }
         ItemEdit::Remove { .. } => None,
     });
+    let stays = |item: &&Value| {
+        !edits.iter().any(|edit| match edit {
+            ItemEdit::Set { item: id, .. } | ItemEdit::Remove { item: id } => item["id"] == *id,
+            ItemEdit::Add { .. } => false,
+        })
+    };
     let line = |item: &Value| OfferLine {
         quantity: integer(item, "quantity"),
         ..OfferLine::of(text(&item["price"], "id"))
     };
-    let lines: Vec<OfferLine> =
-        subscription::items(world, sub).iter().map(line).chain(edited).collect();
+    let kept_items = subscription::items(world, sub).iter().filter(stays);
+    let lines: Vec<OfferLine> = kept_items.map(line).chain(edited).collect();
     let sale = Sale {
         customer: subscription["customer"].as_str(),
         is_guest: false,

@@ -175,15 +175,17 @@ fn change_item(
     Ok(())
 }
 
-/// Schedules a change of the price of a subscription's first item for the end of its period.
-pub fn schedule_change(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
+/// Schedules prices of a subscription's first item, one for each of its next periods.
+pub fn schedule_changes(world: &mut World, sub: &str, prices: &[&str]) -> Result<(), ActionError> {
     require_changeable(world, sub)?;
-    require_exists(world, Kind::Price, "price", price)?;
-    require_currency(world, sub, price)?;
+    for price in prices {
+        require_exists(world, Kind::Price, "price", price)?;
+        require_currency(world, sub, price)?;
+    }
     if world.get(Kind::Subscription, sub)["cancel_at"].is_i64() {
         return Err(ActionError::state(sub, "canceled for a later time", "not canceled"));
     }
-    schedule::change_at_period_end(world, sub, price);
+    schedule::change_later(world, sub, prices);
     Ok(())
 }
 

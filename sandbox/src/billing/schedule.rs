@@ -1,6 +1,6 @@
-//! Subscription schedules as the portal creates them: a change of plan at the end of the period.
-//! Such a schedule has two phases, the current one and the next, and completes after the second.
-//! Other schedules, which the API could create, are not supported.
+//! Subscription schedules: changes of plan at the ends of the next periods. One of the portal has
+//! two phases, the current one and the next, and completes after the second. Other schedules, which
+//! the API could create, are not supported.
 
 use serde_json::{Value, json};
 
@@ -8,18 +8,22 @@ use super::{period, subscription};
 use crate::objects::{Kind, integer, put, schedule_item, schedule_phase, text, with};
 use crate::world::World;
 
-/// Schedules a new price for the first item of a subscription, from its next period on.
-pub fn change_at_period_end(world: &mut World, sub: &str, price: &str) {
+/// Schedules new prices for the first item of a subscription: one for each of its next periods.
+pub fn change_later(world: &mut World, sub: &str, prices: &[&str]) {
     let mut items = subscription::items(world, sub).to_vec();
     let Some(first) = items.first() else { return };
     let current = (integer(first, "current_period_start"), integer(first, "current_period_end"));
-    let now = phase(world, &items, current);
-    let price = world.get(Kind::Price, price).clone();
-    let next = (current.1, period::end_after(current.1, &price["recurring"], current.1));
-    items[0]["price"] = price;
-    let later = phase(world, &items, next);
-    let schedule = attached(world, sub).unwrap_or_else(|| attach(world, sub, &now));
-    let phases = json!({ "phases": [now, later] });
+    let mut phases = vec![phase(world, &items, current)];
+    let mut start = current.1;
+    for price in prices {
+        let price = world.get(Kind::Price, price).clone();
+        let end = period::end_after(start, &price["recurring"], start);
+        items[0]["price"] = price;
+        phases.push(phase(world, &items, (start, end)));
+        start = end;
+    }
+    let schedule = attached(world, sub).unwrap_or_else(|| attach(world, sub, &phases[0]));
+    let phases = json!({ "phases": phases });
     world.change(Kind::SubscriptionSchedule, &schedule, phases, "subscription_schedule.updated");
 }
 

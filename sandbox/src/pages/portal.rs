@@ -86,7 +86,7 @@ pub fn act(world: &mut World, id: &str, action: &str, form: &Form) -> Page {
     let done = match action {
         "plan" if own_sub => actions::change_plan(world, sub, field(form, "price")),
         "quantity" if own_sub => set_quantity(world, sub, form),
-        "schedule" if own_sub => actions::schedule_change(world, sub, field(form, "price")),
+        "schedule" if own_sub => actions::schedule_changes(world, sub, &[field(form, "price")]),
         "unschedule" if own_sub => actions::unschedule(world, sub),
         "cancel" if own_sub => actions::cancel(world, sub, true),
         "uncancel" if own_sub => actions::cancel(world, sub, false),

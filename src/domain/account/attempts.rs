@@ -1,6 +1,6 @@
 //! Limits for attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. This decides; `flows/account/attempts.rs` reads and stores the states. Limits
-//! against floods are in memory (`http/throttle.rs`).
+//! or a promotion code, or cause a mail. This decides; `flows/account/attempts.rs` reads and stores
+//! the states. Limits against floods are in memory (`http/throttle.rs`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -31,6 +31,12 @@ text_enum! {
         Client = "client",
         /// Mails that the clients of one network cause.
         Network = "network",
+        /// Wrong promotion codes of one customer.
+        CodeOfCustomer = "code_of_customer",
+        /// Wrong promotion codes from one client address.
+        CodeFromClient = "code_from_client",
+        /// Wrong promotion codes of all customers.
+        Code = "code",
     }
 }
 
@@ -73,6 +79,14 @@ impl Counted {
             Self::Client => Limit::Bucket { burst: 10, refill: TimeDelta::minutes(1) },
             // Enough for a company or a campus.
             Self::Network => Limit::Window { most: 60, period: TimeDelta::hours(1) },
+            // Ten typing errors, and then one an hour: nobody has more codes to try.
+            Self::CodeOfCustomer => Limit::Bucket { burst: 10, refill: TimeDelta::hours(1) },
+            // A few people that share an address. Accounts are free to create, so this limits a
+            // search with many of them.
+            Self::CodeFromClient => Limit::Bucket { burst: 30, refill: TimeDelta::minutes(10) },
+            // Against a search from many addresses. More than customers mistype; and at 2,880 a
+            // day, half of all codes of four letters and digits take more than nine months.
+            Self::Code => Limit::Bucket { burst: 300, refill: TimeDelta::seconds(30) },
         }
     }
 }
@@ -240,6 +254,19 @@ mod tests {
         assert_eq!((network.allowed(3599, 5), network.wait(3599)), (0, 1));
         assert_eq!(network.allowed(3600, 50), 40);
         assert_eq!(network.allowed(5400, 50), 20);
+    }
+
+    #[test]
+    fn wrong_promotion_codes_are_limited_for_a_customer_a_client_and_in_total() {
+        for (counted, at_once, in_an_hour) in [
+            (Counted::CodeOfCustomer, 10, 1),
+            (Counted::CodeFromClient, 30, 6),
+            (Counted::Code, 300, 120),
+        ] {
+            let mut key = Key::of(counted);
+            assert_eq!(key.allowed(0, 1000), at_once, "{counted}");
+            assert_eq!(key.allowed(3600, 1000), in_an_hour, "{counted}");
+        }
     }
 
     #[test]

@@ -130,6 +130,11 @@ pub fn merge(sources: [Vec<Entry>; 3]) -> Vec<Entry> {
 }
 
 /// Returns an action as a sentence.
+/// Returns the end of a sentence about a subscription whose schedule at Stripe gives way.
+fn instead_of_schedule(detail: &Value) -> &'static str {
+    if detail["replaces_schedule"] == true { ", instead of its scheduled changes" } else { "" }
+}
+
 fn sentence(action: AuditAction, detail: &Value) -> String {
     let fact = |name: &str| match &detail[name] {
         Value::Null => "none".to_owned(),
@@ -217,14 +222,17 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             fact("from")
         ),
         AuditAction::SubscriptionChangeRequested => {
-            "A change of the subscription was requested.".to_owned()
+            format!("A change of the subscription was requested{}.", instead_of_schedule(detail))
         }
-        AuditAction::SubscriptionCancelRequested => {
-            format!("The end of the subscription was requested ({}).", fact("at"))
-        }
-        AuditAction::SubscriptionResumeRequested => {
-            "The resumption of the subscription was requested.".to_owned()
-        }
+        AuditAction::SubscriptionCancelRequested => format!(
+            "The end of the subscription was requested ({}){}.",
+            fact("at"),
+            instead_of_schedule(detail)
+        ),
+        AuditAction::SubscriptionResumeRequested => format!(
+            "The resumption of the subscription was requested{}.",
+            instead_of_schedule(detail)
+        ),
         AuditAction::TrialRefused => {
             "The trial at Stripe was refused, because its card has had one.".to_owned()
         }

@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
+use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold};
-use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
 
 /// A requested change. `None` keeps the present value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ChangeRequest {
     /// The plan's id.
     pub plan: Option<String>,
     /// How often the price is charged.
@@ -25,10 +26,12 @@ pub struct Wanted {
     pub quantity: Option<u32>,
     /// The ids of all add-ons.
     pub addons: Option<Vec<String>>,
+    /// The text of a promotion code to add.
+    pub promotion_code: Option<String>,
 }
 
-impl Wanted {
-    /// Returns it as JSON: the same for the same wish.
+impl ChangeRequest {
+    /// Returns it as JSON: the same for the same request.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut addons = self.addons.clone();
@@ -38,6 +41,7 @@ impl Wanted {
             "interval": self.interval.map(Interval::as_str),
             "quantity": self.quantity,
             "addons": addons,
+            "promotion_code": self.promotion_code,
         })
     }
 }
@@ -81,15 +85,37 @@ pub enum Billing {
 
 /// The change of a subscription.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change<'a> {
+pub struct SubscriptionChange<'a> {
     /// The subscription.
     pub subscription: &'a Subscription,
-    /// The edits of its items: none if it already is as wanted.
+    /// The edits of its items: none if they already are as requested.
     pub edits: Vec<ItemEdit>,
     /// When they are billed.
     pub billing: Billing,
-    /// The price of the plan after the change.
-    pub price: String,
+    /// The prices after the change: that of the plan, then those of the add-ons.
+    pub prices: Vec<String>,
+    /// The currency, which stays.
+    pub currency: Currency,
+    /// The amount of a whole period after the change, without discounts and exclusive tax, in the
+    /// currency's smallest unit. `None` if the catalog lacks the amount of a price.
+    pub amount: Option<i64>,
+    /// Stripe's id of the promotion code to add. It is looked up after the decision, because
+    /// whether a code can be used depends on the prices.
+    pub promotion_code: Option<String>,
+}
+
+impl SubscriptionChange<'_> {
+    /// Returns whether the subscription is already as requested.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty() && self.promotion_code.is_none()
+    }
+
+    /// Returns the price of the plan after the change.
+    #[must_use]
+    pub fn plan_price(&self) -> Option<&str> {
+        self.prices.first().map(String::as_str)
+    }
 }
 
 /// The reason why a subscription cannot be changed.
@@ -111,6 +137,9 @@ pub enum ChangeRefused {
     NotRecurring,
     /// A schedule of the vendor manages the subscription.
     Scheduled,
+    /// The change adds something, which is billed now, and takes away something that is paid until
+    /// the end of the period.
+    MoreAndLess,
 }
 
 impl fmt::Display for ChangeRefused {
@@ -137,6 +166,11 @@ impl fmt::Display for ChangeRefused {
             }
             Self::Scheduled => {
                 "the vendor has scheduled changes of the subscription; ask them to change it"
+            }
+            Self::MoreAndLess => {
+                "it adds one thing and takes another away; make two changes: first what is added, \
+                 which is billed now, and then what is taken away, which counts from the next \
+                 period on"
             }
         })
     }
@@ -166,16 +200,16 @@ pub fn current<'a>(
     Ok((subscription, assessment.entitlements.into_iter().find(is_its)))
 }
 
-/// Returns how a subscription becomes what is wanted. `paid` is what it grants now.
+/// Returns how a subscription changes as requested. `paid` is what it grants now.
 ///
 /// # Errors
 /// The reason why it cannot.
 pub fn decide<'a>(
     subscription: &'a Subscription,
     paid: Option<&PaidEntitlement<'_>>,
-    wanted: &Wanted,
+    request: &ChangeRequest,
     catalog: &Catalog,
-) -> Result<Change<'a>, ChangeRefused> {
+) -> Result<SubscriptionChange<'a>, ChangeRefused> {
     match subscription.status {
         Status::Active | Status::Trialing => {}
         Status::PastDue | Status::Unpaid => return Err(ChangeRefused::Unpaid),
@@ -184,12 +218,44 @@ pub fn decide<'a>(
         _ => return Err(ChangeRefused::NoSubscription),
     }
     let before = Held::of(subscription, catalog)?;
-    let after = Target::of(&before, subscription, wanted, catalog)?;
+    let after = Target::of(&before, subscription, request, catalog)?;
     let edits = edits(&before, &after);
     let is_trialing = subscription.status == Status::Trialing;
-    let is_paid = !is_trialing && paid.is_some_and(|paid| is_paid(&before, &after, paid));
-    let billing = if is_trialing || is_paid { Billing::Later } else { Billing::Now };
-    Ok(Change { subscription, edits, billing, price: after.price })
+    let is_paid = paid.is_some_and(|paid| is_paid(&before, &after, paid));
+    let is_billed_now = !edits.is_empty() && !is_trialing && !is_paid;
+    // With another plan or interval, the rest of the period is credited in any case.
+    if is_billed_now && paid.is_some_and(|paid| takes_away(&before, &after, paid)) {
+        return Err(ChangeRefused::MoreAndLess);
+    }
+    let billing = if is_billed_now { Billing::Now } else { Billing::Later };
+    let (amount, prices) = (after.amount(catalog), after.prices());
+    let currency = after.currency;
+    Ok(SubscriptionChange {
+        subscription,
+        edits,
+        billing,
+        prices,
+        currency,
+        amount,
+        promotion_code: None,
+    })
+}
+
+/// Returns the invoice of a former change that waits for its payment; `None` if none waits. The
+/// subscription may have a newer invoice, for example of a renewal. In `invoices`, the oldest is
+/// first.
+#[must_use]
+pub fn waiting_invoice<'a>(
+    subscription: &Subscription,
+    invoices: &'a [Invoice],
+) -> Option<&'a InvoiceId> {
+    subscription.pending_until?;
+    let is_its = |invoice: &&Invoice| {
+        invoice.subscription.as_ref() == Some(&subscription.id)
+            && invoice.status == InvoiceStatus::Open
+            && invoice.reason == BillingReason::Change
+    };
+    invoices.iter().rev().find(is_its).map(|invoice| &invoice.id)
 }
 
 /// Returns whether a subscription is as these edits make it.
@@ -238,6 +304,7 @@ struct Target<'a> {
     price: String,
     quantity: u32,
     addons: Vec<(&'a Addon, String)>,
+    currency: Currency,
     /// Whether the plan and the interval stay.
     is_same_price: bool,
 }
@@ -246,24 +313,24 @@ impl<'a> Target<'a> {
     fn of(
         before: &Held<'a>,
         subscription: &Subscription,
-        wanted: &Wanted,
+        request: &ChangeRequest,
         catalog: &'a Catalog,
     ) -> Result<Self, ChangeRefused> {
-        let plan = match &wanted.plan {
+        let plan = match &request.plan {
             Some(id) => catalog.plan(id).ok_or(NotSold::Plan)?,
             None => before.plan,
         };
-        if wanted.interval.is_some_and(|interval| !interval.is_recurring()) {
+        if request.interval.is_some_and(|interval| !interval.is_recurring()) {
             return Err(ChangeRefused::NotRecurring);
         }
         let is_same_price = plan.id == before.plan.id
-            && wanted.interval.is_none_or(|interval| before.interval == Some(interval));
+            && request.interval.is_none_or(|interval| before.interval == Some(interval));
         let currency = currency(subscription, before, catalog)?;
         let (price, interval) = if is_same_price {
             (before.item.price.clone(), before.interval)
         } else {
             let default = || plan.price(None).map(|price| price.interval);
-            let interval = wanted.interval.or(before.interval).or_else(default);
+            let interval = request.interval.or(before.interval).or_else(default);
             let interval = interval.filter(|interval| interval.is_recurring());
             let interval = interval.filter(|one| plan.price(Some(*one)).is_some());
             let interval = interval.ok_or(NotSold::Plan)?;
@@ -271,9 +338,9 @@ impl<'a> Target<'a> {
             let (price, _) = selection::price(plan, interval, Some(&currency), &none)?;
             (price.id.clone(), Some(interval))
         };
-        let quantity = quantity(before, plan, wanted)?;
+        let quantity = quantity(before, plan, request)?;
         let kept = || before.addons.iter().map(|(addon, _)| addon.id.to_string()).collect();
-        let ids: Vec<String> = wanted.addons.clone().unwrap_or_else(kept);
+        let ids: Vec<String> = request.addons.clone().unwrap_or_else(kept);
         // An add-on that stays is not checked: it may have a former price.
         let keeps = |addon: &Addon| {
             let held = before.addons.iter().find(|(held, _)| held.id == addon.id);
@@ -295,7 +362,19 @@ impl<'a> Target<'a> {
             };
             addons.extend(known.map(|addon| (addon, price)));
         }
-        Ok(Self { price, quantity, addons, is_same_price })
+        Ok(Self { price, quantity, addons, currency, is_same_price })
+    }
+
+    fn prices(&self) -> Vec<String> {
+        let addons = self.addons.iter().map(|(_, price)| price.clone());
+        std::iter::once(self.price.clone()).chain(addons).collect()
+    }
+
+    /// Returns the amount of a whole period; `None` if the catalog lacks the amount of a price.
+    fn amount(&self, catalog: &Catalog) -> Option<i64> {
+        let of = |id: &str| catalog.sold(id)?.price()?.amount_in(&self.currency).map(i64::from);
+        let plan = of(&self.price)?.saturating_mul(self.quantity.into());
+        self.addons.iter().try_fold(plan, |sum, (_, id)| Some(sum.saturating_add(of(id)?)))
     }
 }
 
@@ -310,11 +389,11 @@ fn currency(
     stated.or_else(of_price).ok_or(ChangeRefused::UnknownPrice)
 }
 
-/// Returns the wanted number of units. Without a wish it stays, unless another plan is sold in one
-/// unit only.
-fn quantity(before: &Held<'_>, plan: &Plan, wanted: &Wanted) -> Result<u32, NotSold> {
+/// Returns the requested number of units. Without a request it stays, unless another plan is sold
+/// in one unit only.
+fn quantity(before: &Held<'_>, plan: &Plan, request: &ChangeRequest) -> Result<u32, NotSold> {
     let is_same_plan = plan.id == before.plan.id;
-    let quantity = match wanted.quantity {
+    let quantity = match request.quantity {
         Some(quantity) => quantity,
         None if is_same_plan => return Ok(before.quantity()),
         None if !plan.is_per_unit() => 1,
@@ -354,16 +433,38 @@ fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
     edits
 }
 
-/// Returns whether the items before and after the change are all paid for until the end of the
-/// period. An unpaid item must be credited now.
+/// Returns whether everything that the change edits is paid for until the end of the period, before
+/// and after it. An unpaid item that is lowered or removed must be credited now.
 fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
     let units = before.quantity().max(after.quantity);
+    let is_edited = before.quantity() != after.quantity;
     let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
     after.is_same_price
         && paid.plan.id == before.plan.id
-        && (!before.plan.is_per_unit() || units <= paid.quantity)
-        && before.addons.iter().all(|(addon, _)| has(addon))
-        && after.addons.iter().all(|(addon, _)| has(addon))
+        && (!is_edited || !before.plan.is_per_unit() || units <= paid.quantity)
+        && removed(before, after).all(has)
+        && added(before, after).all(has)
+}
+
+/// Returns whether the change takes away something that is paid for until the end of the period.
+/// If that were billed now, the rest of its period would be credited.
+fn takes_away(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
+    let is_edited = before.quantity() != after.quantity;
+    let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
+    after.is_same_price
+        && paid.plan.id == before.plan.id
+        && ((is_edited && before.plan.is_per_unit() && after.quantity < paid.quantity)
+            || removed(before, after).any(has))
+}
+
+fn removed<'a>(before: &Held<'a>, after: &Target<'_>) -> impl Iterator<Item = &'a Addon> {
+    let held = before.addons.iter().map(|(addon, _)| *addon);
+    held.filter(|held| !after.addons.iter().any(|(kept, _)| kept.id == held.id))
+}
+
+fn added<'a>(before: &Held<'_>, after: &Target<'a>) -> impl Iterator<Item = &'a Addon> {
+    let kept = after.addons.iter().map(|(addon, _)| *addon);
+    kept.filter(|kept| !before.addons.iter().any(|(held, _)| held.id == kept.id))
 }
 
 #[cfg(test)]

@@ -182,8 +182,10 @@ pub struct Line {
 /// (<https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BillingReason {
-    /// A subscription began or was changed, or any other reason.
+    /// A subscription began, or any other reason.
     Other,
+    /// A subscription was changed.
+    Change,
     /// A new period of a subscription began.
     Renewal,
     /// The vendor created it by hand.

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::change::{Change, Wanted};
+use crate::domain::sale::change::{ChangeRequest, SubscriptionChange};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 /// How long a preview can be followed by its change.
@@ -23,10 +24,29 @@ const PREFIX: &str = "prev_";
 /// The longest id of a preview, in bytes. Ours have about 400.
 pub const MAX_ID_BYTES: usize = 1000;
 
+text_enum! {
+    /// The part of an invoice that a line of a preview shows.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum LineKind {
+        /// A line of the invoice.
+        Item = "item",
+        /// The discounts.
+        Discount = "discount",
+        /// The tax that is added.
+        Tax = "tax",
+        /// The lines that Stripe leaves out.
+        Other = "other",
+        /// The part that the customer's balance pays, or that is credited to it.
+        Balance = "balance",
+    }
+}
+
 /// One line of a preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviewLine {
-    /// The description, in the words of Stripe.
+    /// What it shows.
+    pub kind: LineKind,
+    /// The description: Stripe's of an item, or ours.
     pub text: String,
     /// In the currency's smallest unit; negative for a credit.
     pub amount: i64,
@@ -72,28 +92,22 @@ impl UpcomingInvoice {
     /// Returns the lines for the customer. They add up to the amount due.
     #[must_use]
     pub fn breakdown(&self) -> Vec<PreviewLine> {
-        let line = |text: &str, amount: i64| PreviewLine { text: text.to_owned(), amount };
-        let mut lines: Vec<_> = self.lines.iter().map(|one| line(&one.text, one.amount)).collect();
+        let line = |kind, text: &str, amount| PreviewLine { kind, text: text.to_owned(), amount };
+        let items = self.lines.iter();
+        let mut lines: Vec<_> =
+            items.map(|one| line(LineKind::Item, &one.text, one.amount)).collect();
         let sum = |lines: &[PreviewLine]| {
             lines.iter().map(|line| line.amount).fold(0, i64::saturating_add)
         };
-        lines.push(line("Discount", self.discount.saturating_neg()));
-        lines.push(line("Tax", self.added_tax));
+        lines.push(line(LineKind::Discount, "Discount", self.discount.saturating_neg()));
+        lines.push(line(LineKind::Tax, "Tax", self.added_tax));
         // Stripe lists at most ten lines in an invoice.
         let others = self.total.saturating_sub(sum(&lines));
-        lines.push(line("Other items", others));
+        lines.push(line(LineKind::Other, "Other items", others));
         let from_balance = self.due.saturating_sub(self.total);
-        let is_credit = self.total < 0;
-        lines.push(line(
-            if is_credit { "Credited to your balance" } else { "Your balance" },
-            from_balance,
-        ));
-        let of_invoice = self.lines.len();
-        let mut place = 0;
-        lines.retain(|line| {
-            place += 1;
-            place <= of_invoice || line.amount != 0
-        });
+        let text = if self.total < 0 { "Credited to your balance" } else { "Your balance" };
+        lines.push(line(LineKind::Balance, text, from_balance));
+        lines.retain(|line| line.kind == LineKind::Item || line.amount != 0);
         lines
     }
 }
@@ -115,7 +129,7 @@ impl Preview {
     /// the subscription ends before.
     #[must_use]
     pub fn new(
-        change: &Change<'_>,
+        change: &SubscriptionChange<'_>,
         now: Option<&UpcomingInvoice>,
         next: Option<&UpcomingInvoice>,
         catalog: &Catalog,
@@ -126,7 +140,7 @@ impl Preview {
         });
         let billed = now.into_iter().flat_map(|invoice| &invoice.lines);
         let of_plan = billed.filter(|line| {
-            line.amount >= 0 && line.price.as_deref() == Some(change.price.as_str())
+            line.amount >= 0 && line.price.is_some() && line.price.as_deref() == change.plan_price()
         });
         let end = of_plan.filter_map(|line| line.period_end).max();
         let end = end.or_else(|| change.subscription.period_end(catalog));
@@ -188,11 +202,13 @@ pub fn hash(text: &str) -> String {
 
 /// Returns the hash of a request of a customer.
 #[must_use]
-pub fn request_hash(customer_id: &CustomerId, wanted: &Wanted) -> String {
-    hash(&format!("{customer_id} {}", wanted.to_json()))
+pub fn request_hash(customer_id: &CustomerId, request: &ChangeRequest) -> String {
+    hash(&format!("{customer_id} {}", request.to_json()))
 }
 
-/// Returns the hash of everything about a subscription that decides what a change costs.
+/// Returns the hash of everything about a subscription that decides what a change costs. A former
+/// change that waits for its payment is no part of it: the new one discards it, perhaps in a first
+/// attempt whose response was lost.
 #[must_use]
 pub fn fingerprint(subscription: &Subscription) -> String {
     let Subscription {
@@ -204,16 +220,16 @@ pub fn fingerprint(subscription: &Subscription) -> String {
         cancel_at_period_end,
         trial_end,
         latest_invoice,
-        pending_until,
+        discounts,
         schedule,
-        is_sent,
+        has_sent_invoices,
         ..
     } = subscription;
     let mut items: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
     items.sort();
     hash(&format!(
         "{id} {status} {items:?} {currency:?} {cancel_at:?} {cancel_at_period_end} {trial_end:?} \
-         {latest_invoice:?} {pending_until:?} {schedule:?} {is_sent}"
+         {latest_invoice:?} {discounts:?} {schedule:?} {has_sent_invoices}"
     ))
 }
 
@@ -222,6 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::sale::entitlement::tests::subscription;
 
     fn invoice(lines: &[i64], discount: i64, added_tax: i64, balance: i64) -> UpcomingInvoice {
         let line = |amount: &i64| UpcomingLine { amount: *amount, ..UpcomingLine::default() };
@@ -249,8 +266,9 @@ mod tests {
     #[test]
     fn what_is_not_a_line_of_the_invoice_is_named() {
         let texts = |invoice: &UpcomingInvoice| {
-            let lines = invoice.breakdown().into_iter().map(|line| (line.text, line.amount));
-            lines.filter(|(text, _)| !text.is_empty()).collect::<Vec<_>>()
+            let lines = invoice.breakdown().into_iter();
+            let ours = lines.filter(|line| line.kind != LineKind::Item);
+            ours.map(|line| (line.text, line.amount)).collect::<Vec<_>>()
         };
         let charge = invoice(&[1000], 100, 180, -80);
         let named = |pairs: &[(&str, i64)]| {
@@ -262,6 +280,20 @@ mod tests {
         let credit = invoice(&[-500, 300], 0, 0, -50);
         assert_eq!(texts(&credit), named(&[("Credited to your balance", 200)]));
         assert_eq!((credit.due, credit.balance_after()), (0, -250));
+    }
+
+    #[test]
+    fn a_preview_is_for_one_code_and_the_discounts_of_then() {
+        let customer = CustomerId::from_random(7);
+        let with = |code: Option<&str>| {
+            let promotion_code = code.map(str::to_owned);
+            request_hash(&customer, &ChangeRequest { promotion_code, ..ChangeRequest::default() })
+        };
+        assert_ne!(with(None), with(Some("HALF")));
+        assert_ne!(with(Some("HALF")), with(Some("TENTH")));
+        let before = subscription("sub_1", "active", &["team_m"]);
+        let after = Subscription { discounts: vec!["di_1".into()], ..before.clone() };
+        assert_ne!(fingerprint(&before), fingerprint(&after));
     }
 
     #[test]

@@ -102,10 +102,12 @@ pub struct Subscription {
     /// The time until which a change of its items waits for its payment
     /// (<https://docs.stripe.com/billing/subscriptions/pending-updates>).
     pub pending_until: Option<Timestamp>,
+    /// Stripe's ids of its discounts.
+    pub discounts: Vec<String>,
     /// Stripe's id of the schedule that manages it.
     pub schedule: Option<String>,
     /// Whether its invoices are sent to the customer instead of charged.
-    pub is_sent: bool,
+    pub has_sent_invoices: bool,
     /// The payment method.
     pub default_payment_method: Option<String>,
     /// The time of creation.

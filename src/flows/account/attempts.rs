@@ -1,6 +1,7 @@
 //! Counts the attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. [`crate::domain::account::attempts`] has the limits. A function without a
-//! [`Tx`] parameter commits its own transaction, so the attempt counts even if the request fails.
+//! or a promotion code, or cause a mail. [`crate::domain::account::attempts`] has the limits. A
+//! function without a [`Tx`] parameter commits its own transaction, so the attempt counts even if
+//! the request fails.
 
 use std::net::IpAddr;
 
@@ -10,7 +11,7 @@ use crate::app::App;
 use crate::domain::account::attempts::{self, Counted};
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::secret::{KeyedHash, Purpose};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -45,9 +46,9 @@ pub struct LoginAttempt {
     is_known: bool,
 }
 
-/// Mails that were counted, until [`give_back`].
+/// Attempts that were counted, until [`give_back`]: mails, or promotion codes.
 #[must_use]
-pub struct Mails {
+pub struct Attempts {
     buckets: Vec<Bucket>,
     at: Timestamp,
 }
@@ -121,9 +122,9 @@ fn log(stored: Result<()>) {
 ///
 /// # Errors
 /// As [`log_in`].
-pub async fn mail(app: &App, client: IpAddr) -> Result<Mails> {
+pub async fn mail(app: &App, client: IpAddr) -> Result<Attempts> {
     let buckets = mails_of(app, client).await?;
-    count_mails(app, buckets).await
+    count(app, buckets).await
 }
 
 /// The budget of a mailbox for the mails of sign-ups. Without one of its own, the mails of others
@@ -159,10 +160,10 @@ impl SignupMailBudget {
 ///
 /// # Errors
 /// As [`log_in`].
-pub async fn link_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mails> {
+pub async fn link_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Attempts> {
     let mut buckets = mails_of(app, client).await?;
     buckets.push(Bucket::new(app, Counted::Mailbox, mailbox.as_str()).await?);
-    count_mails(app, buckets).await
+    count(app, buckets).await
 }
 
 /// Counts a mail with the link that sets a password. A mailbox has a budget of its own for these,
@@ -170,13 +171,42 @@ pub async fn link_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mai
 ///
 /// # Errors
 /// As [`log_in`].
-pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mails> {
+pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Attempts> {
     let mut buckets = mails_of(app, client).await?;
     buckets.push(Bucket::new(app, Counted::ResetMailbox, mailbox.as_str()).await?);
-    match count_mails(app, buckets).await {
+    match count(app, buckets).await {
         Err(Error::TooManyRequests { .. }) => link_mail(app, mailbox, client).await,
         counted => counted,
     }
+}
+
+/// Carries out a request of a customer that may name a promotion code. Wrong codes are counted, so
+/// that codes cannot be searched.
+///
+/// # Errors
+/// As [`log_in`], and those of the request.
+pub async fn with_promotion_code<T>(
+    app: &App,
+    customer_id: &CustomerId,
+    client: IpAddr,
+    has_code: bool,
+    request: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if !has_code {
+        return request.await;
+    }
+    let network = attempts::client_network(client).to_string();
+    let buckets = vec![
+        Bucket::new(app, Counted::CodeOfCustomer, customer_id.as_str()).await?,
+        Bucket::new(app, Counted::CodeFromClient, &network).await?,
+        Bucket::new(app, Counted::Code, "").await?,
+    ];
+    let counted = count(app, buckets).await?;
+    let result = request.await;
+    if !matches!(result, Err(Error::InvalidPromotionCode(_))) {
+        give_back(app, counted).await;
+    }
+    result
 }
 
 /// Returns whether a mail was counted, so that it may be sent. For a response that must not reveal
@@ -184,7 +214,7 @@ pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Ma
 ///
 /// # Errors
 /// Any other error.
-pub fn was_counted(counted: Result<Mails>) -> Result<bool> {
+pub fn was_counted(counted: Result<Attempts>) -> Result<bool> {
     match counted {
         Ok(_) => Ok(true),
         Err(Error::TooManyRequests { .. }) => Ok(false),
@@ -192,14 +222,14 @@ pub fn was_counted(counted: Result<Mails>) -> Result<bool> {
     }
 }
 
-/// Stops counting mails that were not sent.
-pub async fn give_back(app: &App, mails: Mails) {
-    if let Err(error) = uncount(app, mails).await {
-        tracing::warn!(%error, "mails that were not sent stay counted");
+/// Stops counting attempts that had no effect: mails that were not sent, and right codes.
+pub async fn give_back(app: &App, attempts: Attempts) {
+    if let Err(error) = uncount(app, attempts).await {
+        tracing::warn!(%error, "attempts without an effect stay counted");
     }
 }
 
-async fn uncount(app: &App, Mails { buckets, at }: Mails) -> Result<()> {
+async fn uncount(app: &App, Attempts { buckets, at }: Attempts) -> Result<()> {
     let mut tx = app.store.write().await?;
     for Bucket { counted, key } in &buckets {
         let limit = counted.limit();
@@ -219,10 +249,10 @@ async fn mails_of(app: &App, client: IpAddr) -> Result<Vec<Bucket>> {
     ])
 }
 
-async fn count_mails(app: &App, mut buckets: Vec<Bucket>) -> Result<Mails> {
+async fn count(app: &App, mut buckets: Vec<Bucket>) -> Result<Attempts> {
     let at = app.now();
     take(app, &mut buckets, None, at).await?;
-    Ok(Mails { buckets, at })
+    Ok(Attempts { buckets, at })
 }
 
 /// Takes from all buckets, or from none. It sorts them first, because transactions that lock rows

@@ -7,7 +7,9 @@ use crate::app::App;
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::StoredChange;
-use crate::domain::sale::change::{self, Billing, Change, ChangeRefused, Wanted, is_applied};
+use crate::domain::sale::change::{
+    self, Billing, ChangeRefused, ChangeRequest, SubscriptionChange, is_applied,
+};
 use crate::domain::sale::entitlement::PaidEntitlement;
 use crate::domain::sale::invoice::{InvoiceStatus, Payment};
 use crate::domain::sale::preview::{Terms, fingerprint, hash};
@@ -20,6 +22,7 @@ use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::preview::{self, invoice_of_change, refuse_vendors_schedule};
+use crate::flows::sale::promotion;
 use crate::flows::sale::stripe_customer::is_fresh;
 use crate::flows::sale::subscription::portal_for_owner;
 use crate::flows::sale::sync;
@@ -34,10 +37,18 @@ pub enum CancelAt {
     Now,
 }
 
+/// A change as a preview showed it.
+struct PreviewedChange {
+    request: ChangeRequest,
+    /// The terms of the preview, and the hash of its id.
+    terms: Terms,
+    preview_hash: String,
+}
+
 /// The request of a customer.
 enum Request {
-    /// A change as a preview showed it, with the hash of the preview.
-    Change { wanted: Wanted, terms: Terms, preview_hash: String },
+    /// A change.
+    Change(Box<PreviewedChange>),
     /// The end.
     Cancel(CancelAt),
     /// No end, or the end of a pause.
@@ -53,12 +64,13 @@ enum Request {
 pub async fn change(
     app: &App,
     customer_id: &CustomerId,
-    wanted: Wanted,
+    request: ChangeRequest,
     preview_id: &str,
 ) -> Result<SubscriptionRow> {
-    let terms = preview::open(app, customer_id, &wanted, preview_id).await?;
+    let terms = preview::open(app, customer_id, &request, preview_id).await?;
     let preview_hash = hash(preview_id);
-    run(app, customer_id, Request::Change { wanted, terms, preview_hash }).await
+    let change = PreviewedChange { request, terms, preview_hash };
+    run(app, customer_id, Request::Change(Box::new(change))).await
 }
 
 /// Lets the customer's subscription end. Returns the subscription.
@@ -88,9 +100,7 @@ async fn run(app: &App, customer_id: &CustomerId, request: Request) -> Result<Su
             let lease = Lease::take(&own, &customer_id).await?;
             let work = async {
                 match &request {
-                    Request::Change { wanted, terms, preview_hash } => {
-                        change_held(&own, &lease, wanted, terms, preview_hash).await?;
-                    }
+                    Request::Change(change) => change_held(&own, &lease, change).await?,
                     Request::Cancel(at) => cancel_held(&own, &lease, *at).await?,
                     Request::Resume => resume_held(&own, &lease).await?,
                 }
@@ -102,28 +112,16 @@ async fn run(app: &App, customer_id: &CustomerId, request: Request) -> Result<Su
         .await
 }
 
-async fn change_held(
-    app: &App,
-    lease: &Lease,
-    wanted: &Wanted,
-    terms: &Terms,
-    preview_hash: &str,
-) -> Result<()> {
-    let stored = app.store.read().await?.subscription_change(&lease.customer_id).await?;
-    let repeated = stored
-        .filter(|one| one.preview_hash == preview_hash && is_fresh(one.created_at, app.now()));
-    let parameters = repeated
-        .as_ref()
-        .and_then(|one| serde_json::from_str::<ChangeParameters>(one.parameters.as_str()).ok());
+async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> Result<()> {
+    let terms = &previewed.terms;
+    let repeated = former_attempt(app, lease, previewed).await?;
     let state = sync::sync_held(app, lease).await?.state;
-    if let (Some(stored), Some(parameters)) = (repeated, parameters) {
-        let is_known = stored.done_at.is_some() || is_made(&parameters, &state);
-        return if is_known {
-            finish(app, lease, &stored.attempt_id, &parameters, &state).await
-        } else {
-            make(app, lease, &stored.attempt_id, &parameters).await
-        };
+    if let Some((stored, parameters)) = &repeated
+        && (stored.done_at.is_some() || is_made(parameters, &state))
+    {
+        return finish(app, lease, &stored.attempt_id, parameters, &state).await;
     }
+    // A former attempt may never have reached Stripe, so it is held to its preview like a new one.
     if Timestamp::saturating(terms.expires) <= app.now() {
         return Err(Error::PreviewOutdated);
     }
@@ -131,19 +129,60 @@ async fn change_held(
     if fingerprint(subscription) != terms.state {
         return Err(Error::PreviewOutdated);
     }
-    let change = change::decide(subscription, paid.as_ref(), wanted, &app.plans)?;
-    if change.edits.is_empty() {
+    let mut change = change::decide(subscription, paid.as_ref(), &previewed.request, &app.plans)?;
+    let customer = app.store.read().await?.customer(&lease.customer_id).await?;
+    let stripe_id = customer.and_then(|customer| customer.stripe_customer_id);
+    let stripe_id = stripe_id.ok_or(Error::NoSubscription)?;
+    change.promotion_code =
+        preview::promotion_code(app, &previewed.request, &change, &state, &stripe_id).await?;
+    if change.is_empty() {
         return Ok(());
     }
-    refuse_vendors_schedule(app, &change).await?;
+    refuse_vendors_schedule(app, subscription).await?;
+    // Before the amounts are compared: the customer's balance gets back what paid a part of it.
+    discard_waiting(app, subscription, &state).await?;
     let billed_from = Timestamp::saturating(terms.at);
     let invoice = invoice_of_change(app, &change, billed_from).await?;
     if invoice.map_or(0, |invoice| invoice.due) != terms.due_now {
         return Err(Error::PreviewOutdated);
     }
     let parameters = parameters_of(&change, terms);
-    let attempt_id = store(app, lease, wanted, terms, (&parameters, preview_hash)).await?;
+    let attempt_id = match repeated {
+        // Should the former call still arrive, Stripe makes the change once.
+        Some((stored, former)) if former == parameters => stored.attempt_id,
+        _ => store(app, lease, previewed, &parameters).await?,
+    };
     make(app, lease, &attempt_id, &parameters).await
+}
+
+/// Returns the former attempt to make the same change.
+async fn former_attempt(
+    app: &App,
+    lease: &Lease,
+    previewed: &PreviewedChange,
+) -> Result<Option<(StoredChange, ChangeParameters)>> {
+    let stored = app.store.read().await?.subscription_change(&lease.customer_id).await?;
+    let is_same = |stored: &StoredChange| {
+        stored.preview_hash == previewed.preview_hash && is_fresh(stored.created_at, app.now())
+    };
+    Ok(stored.filter(is_same).and_then(|stored| {
+        // Another version may have written it.
+        let parameters = serde_json::from_str(stored.parameters.as_str()).ok()?;
+        Some((stored, parameters))
+    }))
+}
+
+/// Discards a former change that waits for its payment, by voiding its invoice.
+async fn discard_waiting(
+    app: &App,
+    subscription: &Subscription,
+    state: &StripeState,
+) -> Result<()> {
+    if let Some(invoice) = change::waiting_invoice(subscription, &state.invoices) {
+        let at = app.fail_points.at(Place::ChangeCleared);
+        unless_refused(app.stripe()?.void_invoice(invoice.as_str(), at).await)?;
+    }
+    Ok(())
 }
 
 /// Returns the customer's current subscription, and what it grants.
@@ -157,15 +196,16 @@ async fn current<'a>(
     Ok(change::current(state, id.as_ref(), &app.plans, app.now())?)
 }
 
-fn parameters_of(change: &Change<'_>, terms: &Terms) -> ChangeParameters {
+fn parameters_of(change: &SubscriptionChange<'_>, terms: &Terms) -> ChangeParameters {
     let subscription = change.subscription;
     ChangeParameters {
         subscription: subscription.id.to_string(),
         edits: change.edits.clone(),
         billed_from: (change.billing == Billing::Now).then_some(terms.at),
-        is_sent: subscription.is_sent,
+        has_sent_invoices: subscription.has_sent_invoices,
+        discounts: subscription.discounts.clone(),
+        promotion_code: change.promotion_code.clone(),
         latest_invoice: subscription.latest_invoice.as_ref().map(ToString::to_string),
-        is_waiting: subscription.pending_until.is_some(),
         schedule: subscription.schedule.clone(),
     }
 }
@@ -174,21 +214,21 @@ fn parameters_of(change: &Change<'_>, terms: &Terms) -> ChangeParameters {
 async fn store(
     app: &App,
     lease: &Lease,
-    wanted: &Wanted,
-    terms: &Terms,
-    (parameters, preview_hash): (&ChangeParameters, &str),
+    previewed: &PreviewedChange,
+    parameters: &ChangeParameters,
 ) -> Result<AttemptId> {
     let text = serde_json::to_string(parameters)
         .map_err(|error| Error::Internal(format!("a change cannot be written: {error}")))?;
     let stored = StoredChange {
         attempt_id: AttemptId::from_random(app.random.bits()),
-        preview_hash: preview_hash.to_owned(),
+        preview_hash: previewed.preview_hash.clone(),
         parameters: text.into(),
         created_at: app.now(),
         done_at: None,
     };
-    let mut detail = wanted.to_json();
-    detail["due_now"] = terms.due_now.into();
+    let mut detail = previewed.request.to_json();
+    detail["due_now"] = previewed.terms.due_now.into();
+    detail["replaces_schedule"] = parameters.schedule.is_some().into();
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.put_subscription_change(&lease.customer_id, &stored).await?;
@@ -206,14 +246,8 @@ async fn make(
     attempt_id: &AttemptId,
     parameters: &ChangeParameters,
 ) -> Result<()> {
-    let stripe = app.stripe()?;
-    release_schedule(app, parameters.schedule.as_deref()).await?;
-    if let (true, Some(invoice)) = (parameters.is_waiting, &parameters.latest_invoice) {
-        let at = app.fail_points.at(Place::ChangeCleared);
-        unless_refused(stripe.void_invoice(invoice, at).await)?;
-    }
     let at = app.fail_points.at(Place::ChangeMade);
-    let made = stripe.change_subscription(attempt_id, parameters, at).await;
+    let made = app.stripe()?.change_subscription(attempt_id, parameters, at).await;
     if let Err(failure @ StripeFailure::Unreachable(_)) = made {
         return Err(failure.into());
     }
@@ -227,7 +261,7 @@ async fn make(
             tx.commit(app.fail_points.at(Place::ChangeSettled)).await?;
             Err(match failure {
                 StripeFailure::Refused { status: 402, .. } => Error::PaymentFailed { url: None },
-                failure => failure.into(),
+                failure => promotion::refused(failure),
             })
         }
         _ => finish(app, lease, attempt_id, parameters, &state).await,
@@ -244,11 +278,22 @@ fn unless_refused(answer: Answer<()>) -> Answer<()> {
 
 /// Returns whether a change was made: it took effect, or waits for its payment.
 fn is_made(parameters: &ChangeParameters, state: &StripeState) -> bool {
-    let found = find(parameters, state);
-    found.is_some_and(|found| {
-        let waits = found.pending_until.is_some() && new_invoice(parameters, found).is_some();
-        waits || is_applied(&parameters.edits, found)
+    find(parameters, state).is_some_and(|found| {
+        let has_new_invoice = new_invoice(parameters, found).is_some();
+        let waits = found.pending_until.is_some() && has_new_invoice;
+        // A code for one invoice is gone when that invoice exists. Without edits, that invoice may
+        // also be a renewal before the change.
+        let may_be_used = has_new_invoice && !parameters.edits.is_empty();
+        waits || is_in_effect(parameters, found, may_be_used)
     })
+}
+
+/// Returns whether a subscription is as a change makes it. `may_be_used` is whether an invoice may
+/// have used up the promotion code.
+fn is_in_effect(parameters: &ChangeParameters, found: &Subscription, may_be_used: bool) -> bool {
+    let is_new = |id: &String| !parameters.discounts.contains(id);
+    let has_code = parameters.promotion_code.is_none() || found.discounts.iter().any(is_new);
+    is_applied(&parameters.edits, found) && (has_code || may_be_used)
 }
 
 fn find<'a>(parameters: &ChangeParameters, state: &'a StripeState) -> Option<&'a Subscription> {
@@ -278,11 +323,17 @@ async fn finish(
     tx.end_subscription_change(attempt_id, &lease.customer_id, app.now()).await?;
     tx.commit(app.fail_points.at(Place::ChangeSettled)).await?;
     let found = find(parameters, state).ok_or(Error::PreviewOutdated)?;
-    if let Some(invoice) = new_invoice(parameters, found) {
+    let (invoice, waits) = (new_invoice(parameters, found), found.pending_until.is_some());
+    let is_in_effect = is_in_effect(parameters, found, invoice.is_some());
+    if is_in_effect && !waits && found.schedule == parameters.schedule {
+        // Otherwise the portal's schedule would undo the change at the end of the period. It stays
+        // until the change is paid: if that never happens, it is still wanted.
+        release_schedule(app, found.schedule.as_deref()).await?;
+    }
+    if let Some(invoice) = invoice {
         refuse_unpaid(app, state, invoice).await?;
     }
-    let waits = found.pending_until.is_some();
-    if waits || is_applied(&parameters.edits, found) { Ok(()) } else { Err(Error::PreviewOutdated) }
+    if waits || is_in_effect { Ok(()) } else { Err(Error::PreviewOutdated) }
 }
 
 /// Returns an error if the customer must pay an invoice, with the page where they can.
@@ -312,8 +363,13 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
         return Ok(());
     }
     let name = if at == CancelAt::Now { "now" } else { "period_end" };
+    if at == CancelAt::PeriodEnd {
+        refuse_vendors_schedule(app, subscription).await?;
+    }
     let action = AuditAction::SubscriptionCancelRequested;
-    record(app, lease, action, json!({ "at": name })).await?;
+    let replaces_schedule = subscription.schedule.is_some();
+    let detail = json!({ "at": name, "replaces_schedule": replaces_schedule });
+    record(app, lease, action, detail).await?;
     let (stripe, id) = (app.stripe()?, &subscription.id);
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {
@@ -334,7 +390,12 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     if !is_paused && subscription.ends_at(&app.plans).is_none() {
         return Ok(());
     }
-    record(app, lease, AuditAction::SubscriptionResumeRequested, json!({})).await?;
+    if !is_paused {
+        refuse_vendors_schedule(app, subscription).await?;
+    }
+    let replaces_schedule = !is_paused && subscription.schedule.is_some();
+    let detail = json!({ "replaces_schedule": replaces_schedule });
+    record(app, lease, AuditAction::SubscriptionResumeRequested, detail).await?;
     let (stripe, place) = (app.stripe()?, app.fail_points.at(Place::ChangeMade));
     if !is_paused {
         release_schedule(app, subscription.schedule.as_deref()).await?;
@@ -363,8 +424,8 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     Ok(resumed?)
 }
 
-/// Ends the schedule of a subscription, if it has one. Otherwise Stripe refuses to change or end
-/// the subscription.
+/// Ends the schedule of a subscription, if it has one. Otherwise Stripe refuses to schedule the end
+/// of the subscription.
 async fn release_schedule(app: &App, schedule: Option<&str>) -> Result<()> {
     if let Some(schedule) = schedule {
         let at = app.fail_points.at(Place::ChangeCleared);

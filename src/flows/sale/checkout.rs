@@ -10,9 +10,9 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
-use crate::domain::sale::code::Sale;
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::Interval;
+use crate::domain::sale::promotion::Sale;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
@@ -96,15 +96,19 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
         customer = load(app, &lease.customer_id).await?;
     }
     let mut selection = select(app, lease, &purchase.wanted, &state).await?;
+    let known = customer.stripe_customer_id.as_ref();
+    // A wrong code must not create a Stripe customer.
+    let mut code = promotion_code(app, known, &selection, &state, purchase).await?;
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
         // After a restored backup, the Stripe customer may have a subscription already.
         state = sync::sync_held(app, lease).await?.state;
         selection = select(app, lease, &purchase.wanted, &state).await?;
+        code = promotion_code(app, Some(&ensured.id), &selection, &state, purchase).await?;
     }
     let stripe_id = ensured.id;
     let parameters = SessionParameters {
-        promotion_code: promotion_code(app, &stripe_id, &selection, &state, purchase).await?,
+        promotion_code: code,
         trial_days: trial_days(app, lease, &selection, &state).await?,
         ..session::parameters(lease, &stripe_id, &selection, purchase, app.plans.checkout)
     };
@@ -225,7 +229,7 @@ async fn trial_days(
 /// Returns Stripe's id of the promotion code that a purchase names.
 async fn promotion_code(
     app: &App,
-    stripe_id: &StripeCustomerId,
+    stripe_id: Option<&StripeCustomerId>,
     selection: &Selection<'_>,
     state: &StripeState,
     purchase: &Purchase,
@@ -233,9 +237,9 @@ async fn promotion_code(
     let Some(text) = &purchase.promotion_code else { return Ok(None) };
     let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
     let sale = Sale {
-        customer: stripe_id.as_str(),
+        customer: stripe_id.map(StripeCustomerId::as_str),
         has_bought: state.has_bought(),
-        amount: selection.amount(),
+        amount: Some(selection.amount()),
         currency: &selection.currency,
         prices: addons.chain([selection.price.id.as_str()]).collect(),
     };

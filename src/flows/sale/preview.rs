@@ -3,15 +3,23 @@
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::change::{self, Billing, Change, ChangeRefused, Wanted};
+use crate::domain::sale::change::{
+    self, Billing, ChangeRefused, ChangeRequest, SubscriptionChange,
+};
 use crate::domain::sale::preview::{
     LIFETIME, Preview, Terms, UpcomingInvoice, fingerprint, request_hash,
 };
+use crate::domain::sale::promotion::Sale;
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::Subscription;
 use crate::domain::secret::Purpose;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::flows::sale::promotion;
+use crate::flows::sale::sync;
 use crate::flows::secret;
-use crate::stripe::{Needs, PreviewOf, StripeFailure};
+use crate::stripe::{PreviewOf, StripeFailure};
 
 /// A preview as the customer sees it.
 pub struct Previewed {
@@ -26,24 +34,27 @@ pub struct Previewed {
 /// Returns what a change of the customer's subscription costs.
 ///
 /// # Errors
-/// [`Error::NoSubscription`], [`Error::ChangeNotPossible`], or the reason why what is wanted is not
-/// sold. [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure of the database.
-pub async fn preview(app: &App, customer: &Customer, wanted: &Wanted) -> Result<Previewed> {
-    let (stripe, now) = (app.stripe()?, app.now());
+/// [`Error::NoSubscription`], [`Error::ChangeNotPossible`], [`Error::InvalidPromotionCode`], or the
+/// reason why what is requested is not sold. [`Error::BillingNotConfigured`], [`Error::Stripe`], or
+/// a failure of the database.
+pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) -> Result<Previewed> {
+    let (id, now) = (&customer.customer_id, app.now());
+    app.stripe()?;
     let stripe_id = customer.stripe_customer_id.as_ref().ok_or(Error::NoSubscription)?;
-    let row = app.store.read().await?.subscription(&customer.customer_id).await?;
-    let needs = Needs { closed: customer.stripe_closed_invoice_id.as_ref(), ..Needs::default() };
-    let state = stripe.purchases(stripe_id, &needs).await?;
+    let row = app.store.read().await?.subscription(id).await?;
+    // The change reads the same, so that both decide the same.
+    let state = sync::state_at_stripe(app, id, stripe_id).await?;
     let current = row.as_ref().map(|row| &row.stripe_subscription_id);
     let (subscription, paid) = change::current(&state, current, &app.plans, now)?;
-    let change = change::decide(subscription, paid.as_ref(), wanted, &app.plans)?;
-    refuse_vendors_schedule(app, &change).await?;
+    let mut change = change::decide(subscription, paid.as_ref(), request, &app.plans)?;
+    refuse_vendors_schedule(app, subscription).await?;
+    change.promotion_code = promotion_code(app, request, &change, &state, stripe_id).await?;
     let at = billed_from(&change, now, app);
     let due_now = invoice_of_change(app, &change, at).await?;
     let next = next_invoice(app, &change, due_now.is_some()).await?;
     let preview = Preview::new(&change, due_now.as_ref(), next.as_ref(), &app.plans);
     let terms = Terms {
-        request: request_hash(&customer.customer_id, wanted),
+        request: request_hash(id, request),
         state: fingerprint(subscription),
         at: at.epoch_seconds(),
         due_now: preview.due_now,
@@ -64,7 +75,7 @@ pub async fn preview(app: &App, customer: &Customer, wanted: &Wanted) -> Result<
 pub(super) async fn open(
     app: &App,
     customer_id: &CustomerId,
-    wanted: &Wanted,
+    request: &ChangeRequest,
     preview_id: &str,
 ) -> Result<Terms> {
     let (text, signature) = Terms::split(preview_id).ok_or(Error::PreviewOutdated)?;
@@ -72,51 +83,72 @@ pub(super) async fn open(
         return Err(Error::PreviewOutdated);
     }
     let terms = Terms::read(text).ok_or(Error::PreviewOutdated)?;
-    let is_its = terms.request == request_hash(customer_id, wanted);
+    let is_its = terms.request == request_hash(customer_id, request);
     if is_its { Ok(terms) } else { Err(Error::PreviewOutdated) }
+}
+
+/// Returns Stripe's id of the promotion code that a change adds.
+///
+/// # Errors
+/// Those of [`promotion::usable`].
+pub(super) async fn promotion_code(
+    app: &App,
+    request: &ChangeRequest,
+    change: &SubscriptionChange<'_>,
+    state: &StripeState,
+    stripe_id: &StripeCustomerId,
+) -> Result<Option<String>> {
+    let Some(text) = &request.promotion_code else { return Ok(None) };
+    let sale = Sale {
+        customer: Some(stripe_id.as_str()),
+        has_bought: state.has_bought(),
+        amount: change.amount,
+        currency: &change.currency,
+        prices: change.prices.iter().map(String::as_str).collect(),
+    };
+    promotion::usable(app, text, &sale).await.map(Some)
 }
 
 /// Returns the invoice that a change creates at once, if it is billed from this time; `None` if it
 /// creates none.
 pub(super) async fn invoice_of_change(
     app: &App,
-    change: &Change<'_>,
+    change: &SubscriptionChange<'_>,
     at: Timestamp,
 ) -> Result<Option<UpcomingInvoice>> {
     if change.billing == Billing::Later || change.edits.is_empty() {
         return Ok(None);
     }
-    let id = &change.subscription.id;
-    let of = PreviewOf::Change(at);
-    Ok(Some(app.stripe()?.preview_change(id, &change.edits, of).await?))
+    let invoice = app.stripe()?.preview_change(change, PreviewOf::Change(at)).await;
+    invoice.map(Some).map_err(promotion::refused)
 }
 
 /// Returns the next invoice after a change; `None` if the subscription ends before. After one that
 /// is billed now, the next one is for a whole period: everything else is billed with it.
 async fn next_invoice(
     app: &App,
-    change: &Change<'_>,
+    change: &SubscriptionChange<'_>,
     is_billed_now: bool,
 ) -> Result<Option<UpcomingInvoice>> {
     let (stripe, subscription) = (app.stripe()?, change.subscription);
     if subscription.ends_at(&app.plans).is_some() {
         return Ok(None);
     }
-    let preview = async |of| stripe.preview_change(&subscription.id, &change.edits, of).await;
     if !is_billed_now {
-        match preview(PreviewOf::Next).await {
+        match stripe.preview_change(change, PreviewOf::Next).await {
             // A trial without a payment method is followed by a pause.
             Err(StripeFailure::Refused { status: 404, .. }) => {}
-            next => return Ok(Some(next?)),
+            next => return next.map(Some).map_err(promotion::refused),
         }
     }
-    Ok(Some(preview(PreviewOf::WholePeriod).await?))
+    let next = stripe.preview_change(change, PreviewOf::WholePeriod).await;
+    next.map(Some).map_err(promotion::refused)
 }
 
-/// Refuses a change of a subscription that the vendor manages by a schedule. One of the portal
-/// gives way to the change.
-pub(super) async fn refuse_vendors_schedule(app: &App, change: &Change<'_>) -> Result<()> {
-    let Some(schedule) = &change.subscription.schedule else { return Ok(()) };
+/// Refuses to change a subscription that the vendor manages by a schedule. One of the portal gives
+/// way.
+pub(super) async fn refuse_vendors_schedule(app: &App, subscription: &Subscription) -> Result<()> {
+    let Some(schedule) = &subscription.schedule else { return Ok(()) };
     if app.stripe()?.is_portal_schedule(schedule).await? {
         Ok(())
     } else {
@@ -126,7 +158,7 @@ pub(super) async fn refuse_vendors_schedule(app: &App, change: &Change<'_>) -> R
 
 /// Returns the time from which the rest of the period is billed: now, as far as it lies in the
 /// period by Stripe's clock.
-fn billed_from(change: &Change<'_>, now: Timestamp, app: &App) -> Timestamp {
+fn billed_from(change: &SubscriptionChange<'_>, now: Timestamp, app: &App) -> Timestamp {
     let item = change.subscription.plan(&app.plans).map(|(_, item)| item);
     let start = item.and_then(|item| item.period_start);
     let end = item.and_then(|item| item.period_end);

@@ -136,31 +136,41 @@ pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<Sync
     Box::pin(sync_under_lease(app, lease, &[], (Mode::Apply, Extent::WithoutClosed))).await
 }
 
+/// Returns everything that a sync of a linked customer would read at Stripe. Nothing is written.
+///
+/// # Errors
+/// As [`sync`].
+pub(in crate::flows) async fn state_at_stripe(
+    app: &App,
+    customer_id: &CustomerId,
+    stripe_id: &StripeCustomerId,
+) -> Result<StripeState> {
+    let ours = Ours::load(app, customer_id).await?;
+    let how = (Mode::DryRun, Extent::WithoutClosed);
+    Ok(fetch(app, ours, stripe_id.clone(), &[], how).await?.state)
+}
+
 async fn sync_under_lease(
     app: &App,
     lease: &Lease,
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
 ) -> Result<Synced> {
-    let mut tx = app.store.read().await?;
-    let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
-    let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
-    let kept = tx.kept_purchases(&lease.customer_id).await?;
-    drop(tx);
-    let stripe_id = match &customer.stripe_customer_id {
+    let ours = Ours::load(app, &lease.customer_id).await?;
+    let stripe_id = match &ours.customer.stripe_customer_id {
         Some(id) => id.clone(),
         // Without a Stripe customer, what is kept was bought as a guest.
         None if mode == Mode::Apply
-            && (!kept.is_empty() || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
+            && (!ours.kept.is_empty()
+                || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
         {
-            Box::pin(stripe_customer::ensure(app, lease, &customer)).await?.id
+            Box::pin(stripe_customer::ensure(app, lease, &ours.customer)).await?.id
         }
         None => {
             settle::finish_events(app, lease, events).await?;
             return Ok(Synced::default());
         }
     };
-    let ours = Ours { customer, orders, kept };
     let fetched = fetch(app, ours, stripe_id, events, (mode, extent)).await?;
     app.fail_points.reach(Place::SyncFetched);
     let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
@@ -172,6 +182,16 @@ struct Ours {
     customer: Customer,
     orders: Vec<Order>,
     kept: Vec<KeptId>,
+}
+
+impl Ours {
+    async fn load(app: &App, customer_id: &CustomerId) -> Result<Self> {
+        let mut tx = app.store.read().await?;
+        let customer = tx.customer(customer_id).await?.ok_or(Error::NotFound("customer"))?;
+        let orders = tx.orders_to_settle(customer_id, MAX_ORDERS).await?;
+        let kept = tx.kept_purchases(customer_id).await?;
+        Ok(Self { customer, orders, kept })
+    }
 }
 
 /// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a

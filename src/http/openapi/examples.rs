@@ -12,7 +12,7 @@ use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
-use crate::domain::sale::code::CodeRefused;
+use crate::domain::sale::promotion::CodeRefused;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 use crate::error::{Code, Error};

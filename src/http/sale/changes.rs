@@ -11,15 +11,17 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::subscriptions::{SubscriptionView, interval};
 use crate::app::App;
-use crate::domain::sale::change::Wanted;
+use crate::domain::sale::change::ChangeRequest;
+use crate::domain::sale::preview::{LineKind, PreviewLine};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
+use crate::flows::account::attempts::with_promotion_code;
 use crate::flows::account::password;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::change::{self, CancelAt};
 use crate::flows::sale::preview::{self, Previewed};
 use crate::http::Tag;
-use crate::http::caller::{Buyer, Caller};
+use crate::http::caller::{Buyer, Caller, Client};
 use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, documented};
@@ -28,20 +30,22 @@ use crate::http::throttle::Throttle;
 pub struct ChangesApi;
 
 documented!(PreviewCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked, TooManyRequests,
-    BillingNotConfigured, BillingRefused, BillingUnavailable);
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked,
+    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(ChangeCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed, PaymentActionRequired,
-    ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed,
+    PaymentActionRequired, ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused,
+    BillingUnavailable);
 documented!(CancelCodes: NoSubscription, ChangeNotPossible, ResetRequired, TooManyRequests,
     BillingNotConfigured, BillingRefused, BillingUnavailable);
-documented!(ResumeCodes: NoSubscription, PaymentFailed, PaymentActionRequired, ResetRequired,
-    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(ResumeCodes: NoSubscription, ChangeNotPossible, PaymentFailed,
+    PaymentActionRequired, ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused,
+    BillingUnavailable);
 
 /// A requested change of the subscription. A missing field keeps the present value.
 #[derive(Object)]
-#[oai(rename = "SubscriptionWish", deny_unknown_fields, example)]
-struct PreviewRequest {
+#[oai(rename = "SubscriptionPreviewRequest", deny_unknown_fields, example)]
+struct PreviewBody {
     /// The plan's id, from `GET /api/plans`.
     #[oai(skip_serializing_if_is_none)]
     plan: Option<String>,
@@ -57,18 +61,22 @@ struct PreviewRequest {
     /// The ids of all add-ons. Those that are missing are removed. Each can be listed once.
     #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
     addons: Option<Vec<String>>,
+    /// A promotion code. The discounts that the subscription has stay.
+    #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
+    promotion_code: Option<String>,
 }
 
-impl Example for PreviewRequest {
+impl Example for PreviewBody {
     fn example() -> Self {
-        Self { plan: None, interval: None, quantity: Some(8), addons: None }
+        let quantity = Some(8);
+        Self { plan: None, interval: None, quantity, addons: None, promotion_code: None }
     }
 }
 
 /// A change of the subscription, as a preview showed it.
 #[derive(Object)]
 #[oai(rename = "SubscriptionChange", deny_unknown_fields, example)]
-struct ChangeRequest {
+struct ChangeBody {
     /// The same value as in the preview.
     #[oai(skip_serializing_if_is_none)]
     plan: Option<String>,
@@ -84,18 +92,22 @@ struct ChangeRequest {
     /// The same value as in the preview.
     #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
     addons: Option<Vec<String>>,
+    /// The same value as in the preview.
+    #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
+    promotion_code: Option<String>,
     /// The id of the preview. It is valid for half an hour.
     #[oai(validator(max_length = 1000))]
     preview_id: String,
 }
 
-impl Example for ChangeRequest {
+impl Example for ChangeBody {
     fn example() -> Self {
         Self {
             plan: None,
             interval: None,
             quantity: Some(8),
             addons: None,
+            promotion_code: None,
             preview_id: EXAMPLE_PREVIEW.into(),
         }
     }
@@ -104,11 +116,41 @@ impl Example for ChangeRequest {
 /// The id of a preview in examples.
 const EXAMPLE_PREVIEW: &str = "prev_eyJyZXF1ZXN0Ijoi.b3JpZ2luYWw";
 
+/// The part of an invoice that a line shows.
+#[derive(Enum)]
+#[oai(rename = "PreviewLineKind", rename_all = "snake_case")]
+enum LineKindView {
+    /// A line of the invoice.
+    Item,
+    /// The discounts.
+    Discount,
+    /// The tax that is added.
+    Tax,
+    /// The lines that are not listed.
+    Other,
+    /// The part that the customer's balance pays, or that is credited to it.
+    Balance,
+}
+
+impl From<LineKind> for LineKindView {
+    fn from(kind: LineKind) -> Self {
+        match kind {
+            LineKind::Item => Self::Item,
+            LineKind::Discount => Self::Discount,
+            LineKind::Tax => Self::Tax,
+            LineKind::Other => Self::Other,
+            LineKind::Balance => Self::Balance,
+        }
+    }
+}
+
 /// One line of a preview.
 #[derive(Object)]
 #[oai(rename = "PreviewLine", example)]
 struct LineView {
-    /// The description.
+    /// What the line shows.
+    kind: LineKindView,
+    /// The description: that of the payment provider for an `item`, and an English one otherwise.
     text: String,
     /// The amount in the smallest unit of the currency, for example cents. Negative for a credit.
     amount: i64,
@@ -116,7 +158,8 @@ struct LineView {
 
 impl Example for LineView {
     fn example() -> Self {
-        Self { text: "Remaining time on 8 × Team after 29 Nov 2026".into(), amount: 4000 }
+        let text = "Remaining time on 8 × Team after 29 Nov 2026".into();
+        Self { kind: LineKindView::Item, text, amount: 4000 }
     }
 }
 
@@ -146,11 +189,20 @@ impl Example for PreviewView {
         Self {
             currency: "usd".into(),
             due_now: 1500,
-            lines: vec![LineView { text: unused.into(), amount: -2500 }, LineView::example()],
+            lines: vec![
+                LineView { kind: LineKindView::Item, text: unused.into(), amount: -2500 },
+                LineView::example(),
+            ],
             next_amount: Some(8000),
             next_date: Some(Timestamp::saturating(1_797_778_800).to_datetime()),
             preview_id: EXAMPLE_PREVIEW.into(),
         }
+    }
+}
+
+impl From<PreviewLine> for LineView {
+    fn from(PreviewLine { kind, text, amount }: PreviewLine) -> Self {
+        Self { kind: kind.into(), text, amount }
     }
 }
 
@@ -160,7 +212,7 @@ impl From<Previewed> for PreviewView {
         Self {
             currency,
             due_now: preview.due_now,
-            lines: lines.map(|line| LineView { text: line.text, amount: line.amount }).collect(),
+            lines: lines.map(LineView::from).collect(),
             next_amount: preview.next.map(|(amount, _)| amount),
             next_date: preview.next.map(|(_, at)| at.to_datetime()),
             preview_id,
@@ -192,15 +244,6 @@ impl Example for CancelRequest {
     }
 }
 
-fn wanted(
-    plan: Option<String>,
-    text: Option<String>,
-    quantity: Option<u32>,
-    addons: Option<Vec<String>>,
-) -> Result<Wanted, Error> {
-    Ok(Wanted { plan, interval: interval(text)?, quantity, addons })
-}
-
 /// Limits and refuses a caller who may not change the subscription.
 fn check(throttle: &Throttle, caller: &SignedIn) -> Result<(), Error> {
     throttle.billing(&caller.customer.customer_id)?;
@@ -211,21 +254,27 @@ fn check(throttle: &Throttle, caller: &SignedIn) -> Result<(), Error> {
 impl ChangesApi {
     /// Preview a change
     ///
-    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent.
-    /// Nothing is changed. An app without a login session sends its license token.
+    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent,
+    /// or what a promotion code saves. Nothing is changed. An app without a login session sends its
+    /// license token.
     #[oai(path = "/preview", method = "post", operation_id = "previewChange")]
     async fn preview(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
-        Input(request): Input<PreviewRequest>,
+        client: Client,
+        Input(body): Input<PreviewBody>,
     ) -> Result<Json<PreviewView>, Failure<PreviewCodes>> {
         let customer = buyer.customer(app).await?;
         throttle.billing(&customer.customer_id)?;
-        let PreviewRequest { plan, interval, quantity, addons } = request;
-        let wanted = wanted(plan, interval, quantity, addons)?;
-        Ok(Json(preview::preview(app, &customer, &wanted).await?.into()))
+        let PreviewBody { plan, interval, quantity, addons, promotion_code } = body;
+        let interval = self::interval(interval)?;
+        let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
+        let (id, has_code) = (&customer.customer_id, request.promotion_code.is_some());
+        let previewed = preview::preview(app, &customer, &request);
+        let previewed = with_promotion_code(app, id, client.address, has_code, previewed).await?;
+        Ok(Json(previewed.into()))
     }
 
     /// Change my subscription
@@ -241,15 +290,19 @@ impl ChangesApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         Caller(caller): Caller,
-        Input(request): Input<ChangeRequest>,
+        client: Client,
+        Input(body): Input<ChangeBody>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<SubscriptionView>, Failure<ChangeCodes>> {
         check(throttle, &caller)?;
         let customer_id = &caller.customer.customer_id;
-        let ChangeRequest { plan, interval, quantity, addons, preview_id } = request;
-        let wanted = wanted(plan, interval, quantity, addons)?;
+        let ChangeBody { plan, interval, quantity, addons, promotion_code, preview_id } = body;
+        let interval = self::interval(interval)?;
+        let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
         once.begin(app, Some(customer_id)).await?;
-        let row = change::change(app, customer_id, wanted, &preview_id).await?;
+        let has_code = request.promotion_code.is_some();
+        let changed = change::change(app, customer_id, request, &preview_id);
+        let row = with_promotion_code(app, customer_id, client.address, has_code, changed).await?;
         Ok(Json(SubscriptionView::new(row, &app.plans)))
     }
 

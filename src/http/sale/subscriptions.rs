@@ -14,11 +14,12 @@ use crate::domain::sale::selection::Wanted;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
+use crate::flows::account::attempts::with_promotion_code;
 use crate::flows::account::password;
 use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
-use crate::http::caller::{Buyer, Caller};
+use crate::http::caller::{Buyer, Caller, Client};
 use crate::http::idempotency::Once;
 use crate::http::input::{Input, OptionalInput};
 use crate::http::openapi::EXAMPLE_ORIGIN;
@@ -248,6 +249,7 @@ impl SubscriptionsApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
+        client: Client,
         Input(request): Input<CheckoutRequest>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
@@ -270,7 +272,10 @@ impl SubscriptionsApi {
             cancel_url: request.cancel_url,
         };
         once.begin(app, Some(&customer_id)).await?;
-        let checkout_url = checkout::open(app, &customer_id, purchase).await?;
+        let has_code = purchase.promotion_code.is_some();
+        let opened = checkout::open(app, &customer_id, purchase);
+        let checkout_url =
+            with_promotion_code(app, &customer_id, client.address, has_code, opened).await?;
         Ok(Json(CheckoutOpened { checkout_url }))
     }
 

@@ -203,6 +203,7 @@ impl WireInvoice {
             reason: match self.billing_reason.as_deref() {
                 Some("manual") => BillingReason::Manual,
                 Some("subscription_cycle") => BillingReason::Renewal,
+                Some("subscription_update") => BillingReason::Change,
                 _ => BillingReason::Other,
             },
             status: InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default()),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::domain::license::{Basis, Term};
+use crate::domain::sale::entitlement;
 use crate::domain::sale::entitlement::tests::{catalog_of, subscription};
 
 const PLANS: &str = r#"
@@ -59,7 +60,7 @@ type Decided = Result<(Vec<ItemEdit>, Billing), ChangeRefused>;
 fn decided(
     subscription: &Subscription,
     paid: (u32, &[&str]),
-    wanted: &Wanted,
+    wanted: &ChangeRequest,
     catalog: &Catalog,
 ) -> Decided {
     let plan = subscription.plan(catalog).map(|(plan, _)| plan);
@@ -77,21 +78,21 @@ fn decided(
     Ok((change.edits, change.billing))
 }
 
-fn units(quantity: u32) -> Wanted {
-    Wanted { quantity: Some(quantity), ..Wanted::default() }
+fn units(quantity: u32) -> ChangeRequest {
+    ChangeRequest { quantity: Some(quantity), ..ChangeRequest::default() }
 }
 
-fn with_addons(ids: &[&str]) -> Wanted {
+fn with_addons(ids: &[&str]) -> ChangeRequest {
     let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-    Wanted { addons: Some(ids), ..Wanted::default() }
+    ChangeRequest { addons: Some(ids), ..ChangeRequest::default() }
 }
 
-fn plan(id: &str) -> Wanted {
-    Wanted { plan: Some(id.into()), ..Wanted::default() }
+fn plan(id: &str) -> ChangeRequest {
+    ChangeRequest { plan: Some(id.into()), ..ChangeRequest::default() }
 }
 
-fn every(interval: Interval) -> Wanted {
-    Wanted { interval: Some(interval), ..Wanted::default() }
+fn every(interval: Interval) -> ChangeRequest {
+    ChangeRequest { interval: Some(interval), ..ChangeRequest::default() }
 }
 
 fn set(item: &str, price: &str, quantity: u32) -> ItemEdit {
@@ -112,9 +113,12 @@ fn more_is_billed_now_and_what_is_paid_is_not_billed_again() {
     let catalog = catalog_of(PLANS);
     let both: &[&str] = &["team_m", "pdf_m"];
     let year = vec![set("team_m", "team_y", 5), set("pdf_m", "pdf_y", 1)];
+    let fewer = vec![set("team_m", "team_y", 2), remove("pdf_m")];
+    let fewer_by_the_year =
+        ChangeRequest { interval: Some(Interval::Year), addons: Some(Vec::new()), ..units(2) };
     for (prices, held_units, paid, wanted, edits, billing) in [
         // Nothing changes.
-        (both, 5, (5, vec!["pdf"]), Wanted::default(), vec![], Later),
+        (both, 5, (5, vec!["pdf"]), ChangeRequest::default(), vec![], Later),
         (both, 5, (5, vec!["pdf"]), with_addons(&["pdf"]), vec![], Later),
         // More units, fewer, and back within what is paid.
         (both, 5, (5, vec!["pdf"]), units(8), vec![set("team_m", "team_m", 8)], Now),
@@ -152,11 +156,54 @@ fn more_is_billed_now_and_what_is_paid_is_not_billed_again() {
             Now,
         ),
         (&["team_eur"], 5, (5, vec![]), units(6), vec![set("team_eur", "team_eur", 6)], Now),
+        // An unpaid item that stays does not bill a decrease now.
+        (both, 5, (5, vec![]), units(3), vec![set("team_m", "team_m", 3)], Later),
+        // With another plan or interval, the rest of the period is credited.
+        (both, 5, (5, vec!["pdf"]), fewer_by_the_year, fewer, Now),
     ] {
         let subscription = held(prices, held_units);
         let decided = decided(&subscription, (paid.0, &paid.1), &wanted, &catalog);
         assert_eq!(decided, Ok((edits, billing)), "{prices:?} {held_units} {wanted:?}");
     }
+}
+
+#[test]
+fn a_decrease_is_not_credited_now_because_something_else_is_added() {
+    let catalog = catalog_of(PLANS);
+    let with = |quantity, ids: &[&str]| ChangeRequest { quantity, ..with_addons(ids) };
+    let mixed = Err(ChangeRefused::MoreAndLess);
+    for (prices, held_units, paid, request) in [
+        (&["team_m"][..], 5, (5, &[][..]), with(Some(2), &["pdf"])),
+        (&["team_m", "pdf_m"], 5, (5, &["pdf"]), with(Some(8), &[])),
+        (&["team_m", "pdf_m"], 5, (5, &["pdf"]), with(None, &["cad"])),
+        // Five units are paid, although the next period has three.
+        (&["team_m"], 3, (5, &[]), with(Some(4), &["pdf"])),
+    ] {
+        let subscription = held(prices, held_units);
+        assert_eq!(decided(&subscription, paid, &request, &catalog), mixed, "{request:?}");
+    }
+    let subscription = held(&["team_m"], 3);
+    let added = decided(&subscription, (5, &[]), &with_addons(&["pdf"]), &catalog);
+    assert_eq!(added, Ok((vec![add("pdf_m")], Billing::Now)));
+}
+
+#[test]
+fn the_prices_and_the_amount_are_those_after_the_change() {
+    let catalog = catalog_of(PLANS);
+    let after = |prices: &[&str], request: &ChangeRequest| {
+        let subscription = held(prices, 5);
+        let change = decide(&subscription, None, request, &catalog).unwrap();
+        (change.prices.join(" "), change.amount, change.currency.to_string())
+    };
+    let usd = || "usd".to_owned();
+    let nothing = ChangeRequest::default();
+    let pdf_by_the_year = ChangeRequest { interval: Some(Interval::Year), ..with_addons(&["pdf"]) };
+    let both = ["team_m", "pdf_m"];
+    assert_eq!(after(&both, &nothing), ("team_m pdf_m".into(), Some(5300), usd()));
+    assert_eq!(after(&both, &units(8)), ("team_m pdf_m".into(), Some(8300), usd()));
+    assert_eq!(after(&both, &pdf_by_the_year), ("team_y pdf_y".into(), Some(48_000), usd()));
+    assert_eq!(after(&both, &with_addons(&[])), ("team_m".into(), Some(5000), usd()));
+    assert_eq!(after(&["team_m", "cad_2020"], &nothing).1, None, "only Stripe knows the amount");
 }
 
 #[test]
@@ -214,6 +261,24 @@ fn an_impossible_change_is_refused_with_the_reason() {
             "{status}"
         );
     }
+}
+
+#[test]
+fn only_the_open_invoice_of_a_change_is_the_one_that_waits() {
+    use crate::domain::sale::invoice::InvoiceStatus::{Open, Paid};
+    let mut subscription = held(&["team_m"], 5);
+    let of = |id: &str, status, reason| Invoice {
+        reason,
+        ..entitlement::tests::invoice(id, &subscription, status, 100)
+    };
+    let first = of("in_1", Paid, BillingReason::Change);
+    let waiting = of("in_2", Open, BillingReason::Change);
+    let renewal = of("in_3", Open, BillingReason::Renewal);
+    let invoices = [first, waiting.clone(), renewal];
+    assert_eq!(waiting_invoice(&subscription, &invoices), None, "nothing waits");
+    subscription.pending_until = Some(Timestamp::saturating(100));
+    assert_eq!(waiting_invoice(&subscription, &invoices), Some(&waiting.id));
+    assert_eq!(waiting_invoice(&subscription, &invoices[..1]), None, "it was paid meanwhile");
 }
 
 #[test]

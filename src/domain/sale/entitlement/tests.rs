@@ -77,8 +77,9 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         collection_paused: false,
         is_ours: true,
         pending_until: None,
+        discounts: Vec::new(),
         schedule: None,
-        is_sent: false,
+        has_sent_invoices: false,
         default_payment_method: None,
         created: at(PERIOD_START),
     }

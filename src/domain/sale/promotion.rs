@@ -31,12 +31,13 @@ pub struct PromotionCode {
 /// The purchase that a code is used for.
 #[derive(Clone, Debug)]
 pub struct Sale<'a> {
-    /// The Stripe customer.
-    pub customer: &'a str,
+    /// The Stripe customer; `None` if there is none yet.
+    pub customer: Option<&'a str>,
     /// Whether the customer has bought anything before.
     pub has_bought: bool,
-    /// The amount without discounts and exclusive tax, in the currency's smallest unit.
-    pub amount: i64,
+    /// The amount without discounts and exclusive tax, in the currency's smallest unit. `None` if
+    /// only Stripe knows it.
+    pub amount: Option<i64>,
     /// The currency.
     pub currency: &'a Currency,
     /// The ids of the prices.
@@ -75,6 +76,19 @@ pub enum CodeRefused {
     NotAccepted,
 }
 
+/// Returns the codes that are not for others: a customer must not learn, even from the duration of
+/// a response, that such a code exists.
+#[must_use]
+pub fn not_for_others(mut codes: Vec<PromotionCode>, sale: &Sale<'_>) -> Vec<PromotionCode> {
+    codes.retain(|code| !is_for_others(code, sale));
+    codes
+}
+
+fn is_for_others(code: &PromotionCode, sale: &Sale<'_>) -> bool {
+    let is_for_another = code.customer.is_some() && code.customer.as_deref() != sale.customer;
+    is_for_another || (code.is_for_first_purchase && sale.has_bought)
+}
+
 /// Returns the code that the customer can use. Several codes can have the same text: at most one of
 /// those for everybody is active, and one for each customer.
 ///
@@ -104,8 +118,7 @@ fn check(
     products: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<(), CodeRefused> {
-    let is_for_another = code.customer.as_deref().is_some_and(|one| one != sale.customer);
-    if is_for_another || (code.is_for_first_purchase && sale.has_bought) {
+    if is_for_others(code, sale) {
         return Err(CodeRefused::Unknown);
     }
     if code.is_used_up {
@@ -120,7 +133,7 @@ fn check(
     // Stripe knows the minimum in other currencies.
     let own = code.minimum.as_ref().filter(|(_, currency)| currency == sale.currency.as_str());
     match own {
-        Some((least, currency)) if sale.amount < *least => {
+        Some((least, currency)) if sale.amount.is_some_and(|amount| amount < *least) => {
             Err(CodeRefused::TooSmall { least: *least, currency: currency.clone() })
         }
         _ => Ok(()),
@@ -148,9 +161,9 @@ mod tests {
     fn each_restriction_of_a_code_has_its_reason() {
         let (now, usd) = (Timestamp::saturating(1000), "usd".parse().unwrap());
         let sale = Sale {
-            customer: "cus_1",
+            customer: Some("cus_1"),
             has_bought: true,
-            amount: 900,
+            amount: Some(900),
             currency: &usd,
             prices: vec!["price_1"],
         };
@@ -190,15 +203,19 @@ mod tests {
     fn of_several_codes_with_one_text_the_usable_one_counts() {
         let (now, usd) = (Timestamp::saturating(1000), "usd".parse().unwrap());
         let (prices, has_bought) = (Vec::new(), false);
-        let sale = Sale { customer: "cus_1", has_bought, amount: 900, currency: &usd, prices };
+        let customer = Some("cus_1");
+        let sale = Sale { customer, has_bought, amount: Some(900), currency: &usd, prices };
         let expired = PromotionCode { id: "promo_0".into(), is_active: false, ..code() };
         let of_another = PromotionCode { customer: Some("cus_2".into()), ..code() };
         let own = PromotionCode { customer: Some("cus_1".into()), ..code() };
         let none = BTreeSet::new();
         let all = [expired.clone(), of_another.clone(), own];
         assert_eq!(choose(&all, &sale, &none, now).map(|code| &*code.id), Ok("promo_1"));
-        let others = [of_another, expired];
+        let others = vec![of_another, expired.clone()];
         let refused = choose(&others, &sale, &none, now);
         assert_eq!(refused, Err(CodeRefused::Expired));
+        assert_eq!(not_for_others(others, &sale), [expired]);
+        let nobody = Sale { customer: None, ..sale };
+        assert_eq!(not_for_others(all.to_vec(), &nobody), [all[0].clone()]);
     }
 }
