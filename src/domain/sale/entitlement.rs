@@ -16,7 +16,7 @@ mod once;
 mod paid;
 mod subscription;
 
-use crate::domain::license::{Basis, Entitlement};
+use crate::domain::license::{Basis, Coverage, Entitlement};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
@@ -25,7 +25,7 @@ use crate::domain::time::Timestamp;
 use choice::best;
 use subscription::{Standing, standing};
 
-pub use alert::Alert;
+pub use alert::{Alert, PaidFor};
 pub use choice::Grant;
 pub use fallback::subscriptions as fallback_subscriptions;
 pub use once::{PurchaseId, is_bought_once, plans_bought_once, purchases};
@@ -82,7 +82,8 @@ pub fn assess<'a>(
         grants.clear();
     }
     let chosen = best(grants.iter(), now);
-    alerts.extend(chosen.and_then(|chosen| lower_than_owned(chosen, &grants)));
+    let without_effect = |chosen| without_effect(chosen, &grants, catalog, now);
+    alerts.extend(chosen.map(without_effect).unwrap_or_default());
     // A renewal that was paid late may grant more than the subscription that is charged.
     let live = best(grants.iter().filter(|grant| grant.is_live()), now);
     let of_any = || best(grants.iter().filter(|grant| grant.of.is_some()), now);
@@ -103,14 +104,39 @@ pub fn assess<'a>(
     }
 }
 
-/// Returns the alert about a subscription that is charged and has no effect beside a perpetual
-/// license.
-fn lower_than_owned(chosen: &Grant<'_>, grants: &[Grant<'_>]) -> Option<Alert> {
-    let lower = grants.iter().find(|grant| grant.is_live() && grant.rank < chosen.rank)?;
-    (chosen.basis == Basis::Once).then(|| Alert::LowerThanOwned {
-        subscribed: lower.plan.id.clone(),
-        owned: chosen.plan.id.clone(),
-    })
+/// Returns alerts about what was paid for and the license does not have: a subscription beside a
+/// perpetual license that is worth more, units, and add-ons. A perpetual license whose updates have
+/// ended counts only if the customer subscribes to the same plan.
+fn without_effect(
+    chosen: &Grant<'_>,
+    grants: &[Grant<'_>],
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Vec<Alert> {
+    let license = chosen.entitlement().coverage(catalog);
+    let is_owned = |grant: &Grant<'_>| grant.basis == Basis::Once;
+    let alert = |grant: &Grant<'_>| {
+        let is_of_same_plan = grant.rank == chosen.rank;
+        let counts = grant.is_live()
+            || (is_owned(grant)
+                && ((chosen.is_live() && is_of_same_plan)
+                    || (!is_of_same_plan && grant.covers_new_builds(now))));
+        let paid = grant.entitlement().coverage(catalog);
+        let lacks = license.shortfall(&paid);
+        let has_no_effect = grant.is_live() && is_owned(chosen);
+        let bought = |grant: &Grant<'_>, coverage: &Coverage| PaidFor {
+            plan: grant.plan.id.clone(),
+            units: coverage.units,
+            addons: coverage.addons.clone(),
+            is_live: grant.is_live(),
+        };
+        (counts && (has_no_effect || lacks.units || lacks.addons)).then(|| Alert::WithoutEffect {
+            paid: bought(grant, &paid),
+            license: bought(chosen, &license),
+        })
+    };
+    let others = grants.iter().filter(|grant| !std::ptr::eq(*grant, chosen));
+    others.filter_map(alert).collect()
 }
 
 /// Returns the subscription to show when none grants anything: a live one, or else the newest.

@@ -275,8 +275,8 @@ fn subscription(
     }
 }
 
-/// Returns whether an operator must act on the alerts. An unknown price or status needs no action
-/// if the customer has another entitlement or a grant.
+/// Returns whether an operator must act on the alerts. An unknown price or status needs action while
+/// it keeps the license as it is, or while nothing is paid for, unless the customer has a grant.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,
@@ -295,11 +295,11 @@ fn needs_action(
         | Alert::Quantity { .. }
         | Alert::AddonWithoutPlan(_)
         | Alert::UpdatesNotApplied(_)
-        | Alert::LowerThanOwned { .. }
+        | Alert::WithoutEffect { .. }
         | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,
         Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
-            assessment.entitlement.is_none() && !has_grant
+            (assessment.is_unclear || assessment.entitlement.is_none()) && !has_grant
         }
     })
 }

@@ -47,8 +47,8 @@ pub struct Purchase {
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
-/// [`Error::LowerThanOwned`], [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`],
-/// [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
+/// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::NoPerpetualLicense`],
+/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
 /// [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
     refuse_unknown(app, &wanted.wanted)?;
@@ -148,7 +148,8 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
 ///
 /// # Errors
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
-/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], or [`Error::NoPerpetualLicense`].
+/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], or
+/// [`Error::NoPerpetualLicense`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
@@ -178,6 +179,18 @@ async fn select<'a>(
     if let Some(higher) = owned().find(is_higher) {
         let until = higher.updates_until.map_or("ever".to_owned(), |until| until.to_string());
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
+    }
+    let shrunk = owned().filter(|grant| grant.is_shrunk_by((rank, plan), selection.quantity));
+    if selection.price.interval.is_recurring()
+        && let Some(owned) = shrunk.max_by_key(|grant| grant.quantity)
+    {
+        return Err(Error::SmallerThanOwned {
+            owned: owned.plan.id.to_string(),
+            units: owned.quantity,
+            addons: owned.entitlement().addon_ids().texts().join(", "),
+            plan: plan.id.to_string(),
+            wanted: selection.quantity,
+        });
     }
     Ok(selection)
 }

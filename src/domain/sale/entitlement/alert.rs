@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::{Quantity, Slug};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 
@@ -32,15 +33,82 @@ pub enum Alert {
     /// Updates of this plan were paid for, and the customer has no perpetual license for as many
     /// units.
     UpdatesNotApplied(Slug),
-    /// A live subscription is for a lower plan than the perpetual license that the customer has.
-    LowerThanOwned {
-        /// The plan of the subscription.
-        subscribed: Slug,
-        /// The plan of the perpetual license.
-        owned: Slug,
+    /// Something that was paid for has no effect, or only a part of it has: a license is for one
+    /// subscription, or for the single payments for one plan.
+    WithoutEffect {
+        /// What was paid for.
+        paid: PaidFor,
+        /// What the license is for.
+        license: PaidFor,
     },
     /// The Stripe customer of a perpetual license was deleted, and the license with it.
     PurchasesGone,
+}
+
+/// A subscription, or the single payments for a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaidFor {
+    /// The plan.
+    pub plan: Slug,
+    /// The units; `None` if the plan is not sold by the unit.
+    pub units: Option<u32>,
+    /// The add-ons.
+    pub addons: AddonIds,
+    /// Whether it is a subscription that may still charge the customer.
+    pub is_live: bool,
+}
+
+impl PaidFor {
+    /// Returns the part of it that a license for something else does not have, as text. A
+    /// subscription beside a perpetual license has no effect at all.
+    fn part_without_effect(&self, license: &Self) -> String {
+        if self.is_live && !license.is_live {
+            return format!("the subscription to `{}` has no effect", self.plan);
+        }
+        let missing = self.units.unwrap_or(1).saturating_sub(license.units.unwrap_or(u32::MAX));
+        let units = (missing > 0).then(|| counted(missing, "unit"));
+        let addons = self.addons.0.difference(&license.addons.0);
+        let addons = addons.map(|addon| format!("the add-on `{addon}`"));
+        let parts: Vec<_> = units.into_iter().chain(addons).collect();
+        let has = if parts.len() == 1 && missing <= 1 { "has" } else { "have" };
+        format!("{} of it {has} no effect", parts.join(" and "))
+    }
+
+    /// Returns how the customer gets everything that was paid for.
+    fn remedy(&self, license: &Self) -> String {
+        let subscription = if self.is_live { self } else { license };
+        let cancel = format!("cancel the subscription to `{}` at Stripe", subscription.plan);
+        match (self.is_live, license.is_live) {
+            (true, true) => "change one subscription to all of it at Stripe, and cancel the other \
+                 one"
+            .to_owned(),
+            (false, false) => "ask the customer which one they want, and refund the other one, or \
+                 grant a license for both"
+                .to_owned(),
+            _ if subscription.units.is_some() && self.plan == license.plan => {
+                let units = self.units.max(license.units).unwrap_or(1);
+                let units = counted(units, "unit");
+                format!("raise the subscription to at least {units} at Stripe, or {cancel}")
+            }
+            _ => format!("ask whether the customer wants both, and {cancel} if not"),
+        }
+    }
+}
+
+impl fmt::Display for PaidFor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.is_live { "a subscription to" } else { "the perpetual license" };
+        write!(formatter, "{how} `{}`", self.plan)?;
+        let units = self.units.map(|units| counted(units, "unit"));
+        let addons = self.addons.0.iter().map(|addon| format!("the add-on `{addon}`"));
+        let with: Vec<_> = units.into_iter().chain(addons).collect();
+        if with.is_empty() { Ok(()) } else { write!(formatter, " with {}", with.join(" and ")) }
+    }
+}
+
+/// Returns a number of things, such as `1 unit` and `2 units`.
+fn counted(number: u32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 impl Alert {
@@ -94,11 +162,12 @@ impl fmt::Display for Alert {
                 "the customer paid for updates of `{plan}` and has no perpetual license of it for \
                  as many units, so they have no effect; refund the payment, or grant a license"
             ),
-            Self::LowerThanOwned { subscribed, owned } => write!(
+            Self::WithoutEffect { paid, license } => write!(
                 formatter,
-                "the customer pays a subscription to `{subscribed}` and owns the higher plan \
-                 `{owned}`, so the subscription has no effect; ask whether they want it, and \
-                 cancel it at Stripe if not"
+                "the customer has {paid} and {license}, and a license is for one of them: for the \
+                 latter, so {}; {}",
+                paid.part_without_effect(license),
+                paid.remedy(license)
             ),
             Self::PurchasesGone => formatter.write_str(
                 "the customer had a perpetual license, and its Stripe customer was deleted with \

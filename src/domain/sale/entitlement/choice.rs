@@ -1,8 +1,8 @@
 //! The grant of a subscription or of single payments, and the choice of the one that becomes the
 //! license. A grant by an operator is something else ([`crate::domain::license::grant`]).
 
-use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source, Term};
-use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug};
+use crate::domain::license::{Basis, Entitlement, IssuedLicense, Shortfall, Source, Term};
+use crate::domain::sale::plan::{Addon, Catalog, Plan};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
@@ -40,6 +40,16 @@ impl<'a> Grant<'a> {
         self.of.is_some_and(|subscription| subscription.status.is_live())
     }
 
+    /// Returns whether a license for a subscription to so many units of a plan has less than this
+    /// perpetual license: fewer units, or not its add-ons, because they are not sold with the plan.
+    /// A perpetual license of a higher plan is not compared.
+    #[must_use]
+    pub fn is_shrunk_by(&self, (rank, plan): (usize, &Plan), units: u32) -> bool {
+        let lacks_units = plan.is_per_unit() && self.quantity > units;
+        let lacks_addons = self.addons.iter().any(|addon| !addon.is_for(plan));
+        self.basis == Basis::Once && self.rank <= rank && (lacks_units || lacks_addons)
+    }
+
     /// Returns what a license for it grants.
     #[must_use]
     pub fn entitlement(&self) -> Entitlement<'a> {
@@ -56,12 +66,8 @@ impl<'a> Grant<'a> {
     /// is revoked when nothing grants it any more.
     #[must_use]
     pub fn holds(&self, license: &IssuedLicense, catalog: &Catalog) -> bool {
-        let has = |addon: &Slug| self.addons.iter().any(|held| held.id == *addon);
-        let has_units = !self.plan.is_per_unit() || self.quantity >= license.quantity;
-        self.rank >= catalog.rank(&license.plan)
-            && has_units
-            && license.addons.0.iter().all(has)
-            && Timestamp::or_never(self.updates_until) >= Timestamp::or_never(license.updates_until)
+        let lacks = self.entitlement().coverage(catalog).shortfall(&license.coverage(catalog));
+        Shortfall { end: false, ..lacks }.is_none()
     }
 }
 
