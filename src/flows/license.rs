@@ -174,8 +174,8 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
         return Ok(false);
     };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    let id = license.license_id.as_str();
-    let detail = json!({ "license_id": id, "plan": license.plan, "instead_of_key": kid });
+    let mut detail = entitlement.audit_detail(&license.license_id);
+    detail["instead_of_key"] = kid.into();
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
         .await?;
     let to = To::License(customer_id, &license.license_id);
@@ -398,12 +398,18 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Verifies a license online: offline verification, then the database.
+/// Verifies a license online: offline verification, also for a build of the app that was made at
+/// `build`, then the database.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
-    match licentia_verify::verify(token.expose(), &app.trusted, app.now().to_system_time()) {
+pub async fn verify(app: &App, token: &LicenseToken, build: Option<Timestamp>) -> Result<Verdict> {
+    let (now, trusted) = (app.now().to_system_time(), &app.trusted);
+    let verified = match build.map(Timestamp::to_system_time) {
+        None => licentia_verify::verify(token.expose(), trusted, now),
+        Some(build) => licentia_verify::verify_build(token.expose(), trusted, now, build),
+    };
+    match verified {
         Ok(license) => Ok(match issued(app, license.claims().jti.parse().ok(), token).await? {
             None => Verdict::Unknown,
             Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
@@ -416,6 +422,7 @@ pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
         Err(
             rejection @ (Rejection::TokenExpired { .. }
             | Rejection::LicenseExpired { .. }
+            | Rejection::UpdateNotCovered { .. }
             | Rejection::UnknownKey { .. }),
         ) => {
             let issued = issued(app, id_of(token), token).await?;

@@ -80,7 +80,9 @@ async fn lease_and_sync(
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
-/// renewal is overdue. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
+/// renewal is overdue. Also if something else that was paid for may take effect, which no event
+/// reports: beside a subscription when the updates of a license have ended, and after the end of a
+/// grant. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
 /// present license. Returns whether the license may have changed.
 ///
 /// # Errors
@@ -97,9 +99,14 @@ pub(in crate::flows) async fn catch_up(
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
     let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
-    if !needs_sync && !works && current.source != Source::Trial {
-        let subscription = app.store.read().await?.subscription(&id).await?;
-        needs_sync = subscription.is_some_and(|row| row.status.is_live());
+    let covers_new_builds = current.updates_until.is_none_or(|until| until > now);
+    if !needs_sync && !(works && covers_new_builds) && current.source != Source::Trial {
+        let mut tx = app.store.read().await?;
+        let subscription = tx.subscription(&id).await?;
+        let is_ended_grant =
+            !works && current.source == Source::Operator && current.revoked_at.is_none();
+        needs_sync = subscription.is_some_and(|row| row.status.is_live())
+            || (is_ended_grant && !tx.kept_purchases(&id).await?.is_empty());
     }
     if !needs_sync || !app.sync_limit.allows(&id, now) {
         return Ok(false);

@@ -21,7 +21,7 @@ use crate::http::throttle::Throttle;
 
 pub struct DriftApi;
 
-/// A customer that paid a subscription and has no working license.
+/// A customer that paid for a plan and has no working license.
 #[derive(Object)]
 #[oai(rename = "PaidWithoutLicense", example)]
 struct PaidWithoutLicenseView {
@@ -30,10 +30,12 @@ struct PaidWithoutLicenseView {
     /// The plan's id. `null` if no plan has the price of the subscription.
     #[oai(nullable)]
     plan: Option<String>,
-    /// The status of the subscription.
-    status: String,
-    /// The end of the paid period.
-    current_period_end: DateTime<Utc>,
+    /// The status of the subscription. `null` after a single payment.
+    #[oai(nullable)]
+    status: Option<String>,
+    /// The end of the paid period. `null` after a single payment.
+    #[oai(nullable)]
+    current_period_end: Option<DateTime<Utc>>,
 }
 
 impl Example for PaidWithoutLicenseView {
@@ -41,8 +43,8 @@ impl Example for PaidWithoutLicenseView {
         Self {
             customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
             plan: Some("professional".into()),
-            status: "active".into(),
-            current_period_end: Timestamp::saturating(1_797_778_800).to_datetime(),
+            status: Some("active".into()),
+            current_period_end: Some(Timestamp::saturating(1_797_778_800).to_datetime()),
         }
     }
 }
@@ -107,8 +109,8 @@ impl Example for UnknownBuyerView {
 #[derive(Object)]
 #[oai(rename = "Drift", example)]
 struct DriftView {
-    /// The number of customers that paid a subscription and have no working license. Single
-    /// payments are not counted.
+    /// The number of customers that paid for a plan, by a subscription or by a single payment, and
+    /// have no working license.
     paid_customers_without_license: i64,
     /// The first hundred of these customers.
     customers: Vec<PaidWithoutLicenseView>,
@@ -152,8 +154,8 @@ impl From<Drift> for DriftView {
         let customers = drift.customers.into_iter().map(|row| PaidWithoutLicenseView {
             customer_id: row.customer_id.to_string(),
             plan: row.plan,
-            status: row.status.to_string(),
-            current_period_end: row.current_period_end.to_datetime(),
+            status: row.status.map(|status| status.to_string()),
+            current_period_end: row.current_period_end.map(Timestamp::to_datetime),
         });
         let buyers = drift.buyers.into_iter().map(|buyer| UnknownBuyerView {
             stripe_customer_id: buyer.stripe_customer_id.to_string(),
@@ -182,9 +184,8 @@ impl From<Drift> for DriftView {
 impl DriftApi {
     /// Get the drift report
     ///
-    /// Returns the customers that paid a subscription and have no working license, the unknown
-    /// buyers, the backlog of events and mails, and the result of the last reconciliation with
-    /// Stripe. The normal number of customers is 0; the metric
+    /// Returns the customers that paid for a plan and have no working license, the unknown buyers,
+    /// the backlog of events and mails, and the result of the last reconciliation with Stripe. The normal number of customers is 0; the metric
     /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
     /// repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
