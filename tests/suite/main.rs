@@ -36,6 +36,7 @@ mod find;
 mod forgiven;
 mod grants;
 mod guides;
+mod holds;
 mod idempotency;
 mod idempotency_attacks;
 mod import;
