@@ -52,8 +52,7 @@ fn settled(record: &Record, state: &StripeState, now: i64) -> Record {
     apply(record.clone(), &settle_at(record, state, now), at(now))
 }
 
-/// Returns the settlement, and the parts of its license: source, plan, units, add-ons, end, and end
-/// of the updates.
+/// The parts of a license.
 #[derive(Debug, PartialEq)]
 struct Held {
     source: Source,
@@ -118,6 +117,10 @@ fn while_something_is_unclear_the_running_license_loses_no_part() {
         assert_eq!(held(&after, NOW).as_ref(), Some(&before), "{what}");
         assert_eq!(settlement.needs_action, is_alerted, "{what}: {:?}", settlement.alerts);
     }
+    let mut yearly = running.clone();
+    yearly.current_license.as_mut().unwrap().expires_at = Some(at(NOW + YEAR));
+    let state = with_unknown(team("active", 10));
+    assert_eq!(issued(&settle_at(&yearly, &state, NOW)), None, "an earlier end");
     // An entitlement to everything and more is issued in any case.
     let more = settled(&running, &with_unknown(team("active", 12)), NOW);
     assert_eq!(held(&more, NOW).map(|held| held.quantity), Some(12));
