@@ -99,8 +99,8 @@ pub(in crate::flows) async fn catch_up(
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
     let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
-    let covers_new_builds = current.updates_until.is_none_or(|until| until > now);
-    if !needs_sync && !(works && covers_new_builds) && current.source != Source::Trial {
+    let has_ended = !works || current.updates_until.is_some_and(|until| until <= now);
+    if !needs_sync && has_ended && current.source != Source::Trial {
         let mut tx = app.store.read().await?;
         let subscription = tx.subscription(&id).await?;
         let is_ended_grant =
