@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::sale::entitlement::{Grant, assess};
+use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
@@ -158,12 +158,12 @@ pub fn current<'a>(
     current: Option<&StripeSubscriptionId>,
     catalog: &'a Catalog,
     now: Timestamp,
-) -> Result<(&'a Subscription, Option<Grant<'a>>), ChangeRefused> {
+) -> Result<(&'a Subscription, Option<PaidEntitlement<'a>>), ChangeRefused> {
     let assessment = assess(state, current, catalog, now);
     let subscription = assessment.subscription.filter(|one| !one.status.has_ended());
     let subscription = subscription.ok_or(ChangeRefused::NoSubscription)?;
-    let is_its = |grant: &Grant<'_>| grant.of.is_some_and(|of| of.id == subscription.id);
-    Ok((subscription, assessment.grants.into_iter().find(is_its)))
+    let is_its = |grant: &PaidEntitlement<'_>| grant.of.is_some_and(|of| of.id == subscription.id);
+    Ok((subscription, assessment.entitlements.into_iter().find(is_its)))
 }
 
 /// Returns how a subscription becomes what is wanted. `paid` is what it grants now.
@@ -172,7 +172,7 @@ pub fn current<'a>(
 /// The reason why it cannot.
 pub fn decide<'a>(
     subscription: &'a Subscription,
-    paid: Option<&Grant<'_>>,
+    paid: Option<&PaidEntitlement<'_>>,
     wanted: &Wanted,
     catalog: &Catalog,
 ) -> Result<Change<'a>, ChangeRefused> {
@@ -356,7 +356,7 @@ fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
 
 /// Returns whether the items before and after the change are all paid for until the end of the
 /// period. An unpaid item must be credited now.
-fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
+fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
     let units = before.quantity().max(after.quantity);
     let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
     after.is_same_price

@@ -7,7 +7,7 @@
 //!
 //! Every subscription grants something or nothing (`subscription.rs`, from what `paid.rs` finds to
 //! be paid), and so do single payments (`once.rs`) and what remains of ended subscriptions
-//! (`fallback.rs`). `choice.rs` chooses the grant that becomes the license.
+//! (`fallback.rs`). `choice.rs` chooses the entitlement that becomes the license.
 
 mod alert;
 mod choice;
@@ -26,7 +26,7 @@ use choice::best;
 use subscription::{Standing, standing};
 
 pub use alert::{Alert, PaidFor};
-pub use choice::Grant;
+pub use choice::PaidEntitlement;
 pub use fallback::subscriptions as fallback_subscriptions;
 pub use once::{PurchaseId, is_bought_once, plans_bought_once, purchases};
 
@@ -36,9 +36,9 @@ pub struct Assessment<'a> {
     /// The current subscription: the one to show and to write mails about. `None` if the customer
     /// never had one.
     pub subscription: Option<&'a Subscription>,
-    /// Everything that payments grant.
-    pub grants: Vec<Grant<'a>>,
-    /// The entitlement of the customer because of a payment: the best of the grants. `None` leaves
+    /// Everything that was paid for.
+    pub entitlements: Vec<PaidEntitlement<'a>>,
+    /// The entitlement of the customer because of a payment: the best of them. `None` leaves
     /// a trial or an operator's grant as it is.
     pub entitlement: Option<Entitlement<'a>>,
     /// Whether this version or the plans file does not know something about a subscription. Then no
@@ -65,29 +65,29 @@ pub fn assess<'a>(
     };
     let mut alerts = Vec::new();
     let mut unclear = None;
-    let mut grants: Vec<Grant<'a>> = Vec::new();
+    let mut entitlements: Vec<PaidEntitlement<'a>> = Vec::new();
     for subscription in &state.subscriptions {
         match standing(subscription, &state.invoices, catalog, now, &mut alerts) {
-            Standing::Grants(grant) => grants.push(grant),
+            Standing::Grants(paid) => entitlements.push(paid),
             Standing::Unclear => unclear = Some(subscription).filter(concerns_us).or(unclear),
             Standing::Nothing => {}
         }
     }
-    if grants.iter().filter(|grant| grant.is_live()).count() > 1 {
+    if entitlements.iter().filter(|paid| paid.is_live()).count() > 1 {
         alerts.push(Alert::SeveralLive);
     }
-    grants.extend(fallback::grants(state, catalog));
-    once::add(&mut grants, &purchases(state, catalog, &catalog.policy), catalog, &mut alerts);
+    entitlements.extend(fallback::grants(state, catalog));
+    once::add(&mut entitlements, &purchases(state, catalog, &catalog.policy), catalog, &mut alerts);
     if state.is_deleted {
-        grants.clear();
+        entitlements.clear();
     }
-    let chosen = best(grants.iter(), now);
-    let without_effect = |chosen| without_effect(chosen, &grants, catalog, now);
+    let chosen = best(entitlements.iter(), now);
+    let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
     alerts.extend(chosen.map(without_effect).unwrap_or_default());
     // A renewal that was paid late may grant more than the subscription that is charged.
-    let live = best(grants.iter().filter(|grant| grant.is_live()), now);
-    let of_any = || best(grants.iter().filter(|grant| grant.of.is_some()), now);
-    let granting = live.or_else(of_any).and_then(|grant| grant.of);
+    let live = best(entitlements.iter().filter(|paid| paid.is_live()), now);
+    let of_any = || best(entitlements.iter().filter(|paid| paid.of.is_some()), now);
+    let granting = live.or_else(of_any).and_then(|paid| paid.of);
     // A current subscription that becomes unclear stays current. Otherwise the next sync would no
     // longer know that it concerns us.
     let still_current = unclear.filter(|subscription| current == Some(&subscription.id));
@@ -97,10 +97,10 @@ pub fn assess<'a>(
         .or_else(|| most_recent(state.subscriptions.iter().filter(concerns_us)));
     Assessment {
         subscription,
-        entitlement: chosen.map(Grant::entitlement),
+        entitlement: chosen.map(PaidEntitlement::entitlement),
         is_unclear: unclear.is_some() && !state.is_deleted,
         alerts,
-        grants,
+        entitlements,
     }
 }
 
@@ -108,34 +108,34 @@ pub fn assess<'a>(
 /// perpetual license that is worth more, units, and add-ons. A perpetual license whose updates have
 /// ended counts only if the customer subscribes to the same plan.
 fn without_effect(
-    chosen: &Grant<'_>,
-    grants: &[Grant<'_>],
+    chosen: &PaidEntitlement<'_>,
+    all: &[PaidEntitlement<'_>],
     catalog: &Catalog,
     now: Timestamp,
 ) -> Vec<Alert> {
     let license = chosen.entitlement().coverage(catalog);
-    let is_owned = |grant: &Grant<'_>| grant.basis == Basis::Once;
-    let alert = |grant: &Grant<'_>| {
-        let is_of_same_plan = grant.rank == chosen.rank;
-        let counts = grant.is_live()
-            || (is_owned(grant)
+    let is_owned = |one: &PaidEntitlement<'_>| one.basis == Basis::Once;
+    let alert = |other: &PaidEntitlement<'_>| {
+        let is_of_same_plan = other.rank == chosen.rank;
+        let counts = other.is_live()
+            || (is_owned(other)
                 && ((chosen.is_live() && is_of_same_plan)
-                    || (!is_of_same_plan && grant.covers_new_builds(now))));
-        let paid = grant.entitlement().coverage(catalog);
-        let lacks = license.shortfall(&paid);
-        let has_no_effect = grant.is_live() && is_owned(chosen);
-        let bought = |grant: &Grant<'_>, coverage: &Coverage| PaidFor {
-            plan: grant.plan.id.clone(),
+                    || (!is_of_same_plan && other.covers_new_builds(now))));
+        let coverage = other.entitlement().coverage(catalog);
+        let lacks = license.shortfall(&coverage);
+        let has_no_effect = other.is_live() && is_owned(chosen);
+        let bought = |one: &PaidEntitlement<'_>, coverage: &Coverage| PaidFor {
+            plan: one.plan.id.clone(),
             units: coverage.units,
             addons: coverage.addons.clone(),
-            is_live: grant.is_live(),
+            is_live: one.is_live(),
         };
         (counts && (has_no_effect || lacks.units || lacks.addons)).then(|| Alert::WithoutEffect {
-            paid: bought(grant, &paid),
+            paid: bought(other, &coverage),
             license: bought(chosen, &license),
         })
     };
-    let others = grants.iter().filter(|grant| !std::ptr::eq(*grant, chosen));
+    let others = all.iter().filter(|one| !std::ptr::eq(*one, chosen));
     others.filter_map(alert).collect()
 }
 

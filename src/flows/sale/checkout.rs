@@ -11,7 +11,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::code::Sale;
-use crate::domain::sale::entitlement::{Grant, assess};
+use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::Interval;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -157,7 +157,7 @@ async fn select<'a>(
     state: &StripeState,
 ) -> Result<Selection<'a>> {
     let assessment = assess(state, None, &app.plans, app.now());
-    let owned = || assessment.grants.iter().filter(|grant| grant.basis == Basis::Once);
+    let owned = || assessment.entitlements.iter().filter(|grant| grant.basis == Basis::Once);
     let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
     let mut wanted = wanted.clone();
     if wanted.interval == Some(Interval::Updates) {
@@ -175,7 +175,8 @@ async fn select<'a>(
         refuse_second_subscription(app, &lease.customer_id).await?;
     }
     let rank = app.plans.rank(plan.id.as_str());
-    let is_higher = |grant: &&Grant<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
+    let is_higher =
+        |grant: &&PaidEntitlement<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
     if let Some(higher) = owned().find(is_higher) {
         let until = higher.updates_until.map_or("ever".to_owned(), |until| until.to_string());
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Grant;
+use super::PaidEntitlement;
 use super::paid::{Span, counting, plan_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
@@ -31,7 +31,7 @@ enum Of<'a> {
 
 /// Returns what the customer keeps of each series of paid periods without a gap. While a
 /// subscription runs, its own grant is worth more, because it covers new builds.
-pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Grant<'a>> {
+pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<PaidEntitlement<'a>> {
     let all = series(paid_times(state, catalog, &catalog.policy));
     all.iter().filter_map(|series| kept(series, catalog)).collect()
 }
@@ -93,7 +93,7 @@ fn series(mut paid: Vec<Paid<'_>>) -> Vec<Vec<Paid<'_>>> {
 }
 
 /// Returns the highest plan that a series leaves.
-fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<Grant<'a>> {
+fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement<'a>> {
     let of_plans = || series.iter().filter(|time| matches!(time.of, Of::Plan(..)));
     let start = of_plans().map(|time| time.start).min()?;
     let end = of_plans().map(|time| time.end).max()?;
@@ -110,7 +110,7 @@ fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<Grant<'a>> {
             covers(series.iter().filter(of_addon), (since, end))
         };
         let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
-        Some(Grant {
+        Some(PaidEntitlement {
             plan,
             rank,
             term: Term::default(),

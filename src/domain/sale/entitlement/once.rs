@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Alert, Grant};
+use super::{Alert, PaidEntitlement};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::invoice::{Invoice, Line};
 use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Sold};
@@ -162,7 +162,7 @@ impl Holding<'_> {
 /// the customer has. Otherwise it adds units and leaves the updates as they are: one seat must not
 /// renew a hundred.
 pub(super) fn add<'a>(
-    grants: &mut Vec<Grant<'a>>,
+    grants: &mut Vec<PaidEntitlement<'a>>,
     purchases: &[Purchase<'_>],
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
@@ -190,7 +190,7 @@ pub(super) fn add<'a>(
             }
         }
     }
-    grants.extend(holdings.into_iter().map(|(rank, held)| Grant {
+    grants.extend(holdings.into_iter().map(|(rank, held)| PaidEntitlement {
         plan: held.plan,
         rank,
         term: Term::default(),

@@ -69,7 +69,7 @@ fn revoked(
     };
     let extension = record.current_license.as_ref().filter(is_extension);
     let is_held = |license: &IssuedLicense| {
-        assessment.grants.iter().any(|grant| grant.holds(license, catalog))
+        assessment.entitlements.iter().any(|paid| paid.holds(license, catalog))
     };
     let all = record.paid_licenses.iter().chain(extension);
     all.filter(|license| !is_held(license)).cloned().collect()

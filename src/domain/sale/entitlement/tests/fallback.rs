@@ -155,7 +155,7 @@ fn a_running_subscription_has_no_limit_of_builds() {
     let assessment = assess(&state, None, &catalog, now);
     let entitlement = assessment.entitlement.unwrap();
     assert_eq!((entitlement.basis, entitlement.updates_until), (Basis::Subscription, None));
-    assert_eq!(assessment.grants.len(), 2);
+    assert_eq!(assessment.entitlements.len(), 2);
 }
 
 #[test]

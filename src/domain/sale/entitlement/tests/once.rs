@@ -217,7 +217,11 @@ fn an_ended_window_hides_no_plan_that_is_paid_now() {
     };
     let mut state = StripeState { invoices: vec![once, of_team], ..state(team, Vec::new()) };
     assert_eq!(owns(&state, NOW).unwrap().0, "team", "it covers the builds of today");
-    assert_eq!(assess(&state, None, &selling(), at(NOW)).grants.len(), 2, "the old one stays");
+    assert_eq!(
+        assess(&state, None, &selling(), at(NOW)).entitlements.len(),
+        2,
+        "the old one stays"
+    );
     state.subscriptions[0].status = Status::Canceled;
     assert_eq!(owns(&state, NOW).unwrap().0, "studio");
 }
