@@ -309,3 +309,35 @@ async fn waiting_mails_and_verified_addresses_survive_a_migration_and_its_revers
     assert_eq!(number(&store, verified).await, 1);
     store.migrate_up().await.unwrap();
 }
+
+#[tokio::test]
+async fn unknown_buyers_and_waiting_purchases_survive_a_migration_and_its_reversal() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::empty(directory.path()).await.open().await;
+    store.migrate_up().await.unwrap();
+    store.migrate_down_to(30).await.unwrap();
+    let id = "0123456789abcdef0123456789abcdef";
+    let rows = format!(
+        "INSERT INTO users (user_id, email, password_hash, created_at, updated_at)
+         VALUES ('user_{id}', 'ada@example.com', 'x', 1, 1);
+         INSERT INTO customers (customer_id, user_id, email, created_at, updated_at)
+         VALUES ('cust_{id}', 'user_{id}', 'ada@example.com', 1, 1);
+         INSERT INTO unknown_buyers VALUES ('cus_1', 'studio', 1, 2), ('cus_2', 'studio', 3, 4);
+         INSERT INTO waiting_purchases VALUES ('cus_1', 'cust_{id}', 5)"
+    );
+    execute(&store, &rows).await.unwrap();
+    store.migrate_up().await.unwrap();
+    let waits = "SELECT COUNT(*) FROM waiting_purchases
+        WHERE buyer_id = 'cus_1' AND created_at = 5 AND mailed_at = 5 AND mails = 1";
+    assert_eq!(number(&store, waits).await, 1);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM unknown_buyers").await, 2);
+    // The older version knows no guests.
+    let guest = "INSERT INTO unknown_buyers VALUES ('cs_1', 'studio', 1, 1)";
+    execute(&store, guest).await.unwrap();
+    store.migrate_down_to(30).await.unwrap();
+    let waits = "SELECT COUNT(*) FROM waiting_purchases
+        WHERE stripe_customer_id = 'cus_1' AND created_at = 5";
+    assert_eq!(number(&store, waits).await, 1);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM unknown_buyers").await, 2);
+    store.migrate_up().await.unwrap();
+}
