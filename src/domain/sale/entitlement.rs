@@ -28,7 +28,7 @@ use subscription::{Standing, standing};
 pub use alert::Alert;
 pub use choice::Grant;
 pub use fallback::subscriptions as fallback_subscriptions;
-pub use once::{PurchaseId, is_bought_once, plans_bought_once, purchases};
+pub use once::{SinglePaymentId, is_bought_once, plans_bought_once, single_payments};
 
 /// What Stripe's state means for a customer.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub fn assess<'a>(
         alerts.push(Alert::SeveralLive);
     }
     grants.extend(fallback::grants(state, catalog));
-    once::add(&mut grants, &purchases(state, catalog, &catalog.policy), catalog, &mut alerts);
+    once::add(&mut grants, &single_payments(state, catalog, &catalog.policy), catalog, &mut alerts);
     if state.is_deleted {
         grants.clear();
     }
