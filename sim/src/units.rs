@@ -329,15 +329,19 @@ fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) ->
     bills.sort_by_key(|bill| bill.place);
     let mut held: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
     for bill in bills {
+        // What it sells, and what it credits of earlier bills: a credit is for what the bill itself
+        // has sold before it, if there is any.
         let mut own: BTreeMap<(&str, i64), (i64, i64)> = BTreeMap::new();
         let lines = bill.lines.iter().filter(|line| line.is_of(name));
         for line in lines.filter(|line| line.start <= time && time < line.end) {
-            let (sold, more) = own.entry((&line.price, line.end)).or_default();
-            *sold += line.units.max(0);
-            *more += line.units;
+            let (sold, credited) = own.entry((&line.price, line.end)).or_default();
+            let from_own = (-line.units).clamp(0, *sold);
+            *sold += line.units.max(-from_own);
+            *credited += (-line.units - from_own).max(0);
         }
-        for ((price, end), (sold, more)) in own {
+        for ((price, end), (sold, credited)) in own {
             let held = held.entry((&bill.subscription, price, end)).or_default();
+            let more = sold - credited;
             let left = (*held + more).max(sold.min(*held));
             *held = if bill.is_good { left } else { *held + more.max(0) };
         }
@@ -378,8 +382,8 @@ fn session_alone(history: &History, session: &Value) -> Bill {
     let intent = session["payment_intent"].as_str().unwrap_or_default();
     let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
     let charged = stripe.look(charge.as_str().unwrap_or_default(), |one| one["created"].as_i64());
-    // A payment of an order without cost was begun before the order became free.
-    let charged = charged.filter(|_| session["amount_total"] != 0);
+    // An order that a code made free may have a charge that was declined before.
+    let charged = charged.filter(|_| session["payment_status"] == "paid");
     let at = charged.or(session["created"].as_i64()).unwrap_or_default();
     let lines = history.list(&format!("/v1/checkout/sessions/{id}/line_items"), "");
     let lines = lines.iter().map(|line| Sold {

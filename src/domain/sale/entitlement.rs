@@ -28,7 +28,7 @@ use subscription::{Standing, standing};
 pub use alert::{Alert, PaidFor};
 pub use choice::PaidEntitlement;
 pub use fallback::subscriptions as fallback_subscriptions;
-pub use once::{PurchaseId, is_bought_once, plans_bought_once, purchases};
+pub use once::{SinglePaymentId, is_bought_once, plans_bought_once, single_payments};
 
 /// What Stripe's state means for a customer.
 #[derive(Clone, Debug)]
@@ -77,7 +77,12 @@ pub fn assess<'a>(
         alerts.push(Alert::SeveralLive);
     }
     entitlements.extend(fallback::grants(state, catalog));
-    once::add(&mut entitlements, &purchases(state, catalog, &catalog.policy), catalog, &mut alerts);
+    once::add(
+        &mut entitlements,
+        &single_payments(state, catalog, &catalog.policy),
+        catalog,
+        &mut alerts,
+    );
     if state.is_deleted {
         entitlements.clear();
     }

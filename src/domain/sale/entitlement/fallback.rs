@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::PaidEntitlement;
-use super::paid::{Span, counting, plan_invoices};
+use super::paid::{Span, counted_invoices, plan_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::policy::{Bought, Policy};
@@ -22,11 +22,11 @@ struct Paid<'a> {
     subscription: &'a Subscription,
     start: Timestamp,
     end: Timestamp,
-    of: Of<'a>,
+    item: Item<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Of<'a> {
+enum Item<'a> {
     /// A plan by its rank, and the units.
     Plan(usize, u32),
     Addon(&'a Addon),
@@ -44,8 +44,9 @@ pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Pa
 pub fn subscriptions(state: &StripeState, catalog: &Catalog) -> BTreeSet<StripeSubscriptionId> {
     let all = series(paid_times(state, catalog, &Policy::KEEP_ALL));
     let leaving = all.iter().filter(|series| kept(series, catalog).is_some());
-    let of = leaving.flatten().map(|time| time.subscription);
-    of.filter(|one| one.status.has_ended()).map(|one| one.id.clone()).collect()
+    let subscriptions = leaving.flatten().map(|time| time.subscription);
+    let ended = subscriptions.filter(|subscription| subscription.status.has_ended());
+    ended.map(|subscription| subscription.id.clone()).collect()
 }
 
 /// Returns every time that was paid for; none if no plan leaves anything.
@@ -57,7 +58,7 @@ fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog, policy: &Policy)
     let policy = &Policy { forgiven: Bought::Revoke, ..*policy };
     for subscription in &state.subscriptions {
         let own = plan_invoices(subscription, &state.invoices, catalog);
-        let own = counting(&own, catalog, policy);
+        let own = counted_invoices(&own, catalog, policy);
         paid.extend(own.spans().filter_map(|span| paid_time(span, subscription, catalog)));
     }
     paid
@@ -71,12 +72,12 @@ fn paid_time<'a>(
 ) -> Option<Paid<'a>> {
     let is_trial =
         span.line.amount == 0 && subscription.trial_end.is_some_and(|end| span.end <= end);
-    let of = match catalog.sold(span.line.price.as_deref()?)? {
-        Sold::Plan { rank, plan, .. } => Of::Plan(rank, plan.counted(span.units)),
-        Sold::Addon { addon, .. } => Of::Addon(addon),
+    let item = match catalog.sold(span.line.price.as_deref()?)? {
+        Sold::Plan { rank, plan, .. } => Item::Plan(rank, plan.counted(span.units)),
+        Sold::Addon { addon, .. } => Item::Addon(addon),
     };
     let Span { start, end, .. } = span;
-    (!is_trial && start < end).then_some(Paid { subscription, start, end, of })
+    (!is_trial && start < end).then_some(Paid { subscription, start, end, item })
 }
 
 /// Returns the paid times in series without a gap. A payment that came late leaves none; a month
@@ -98,7 +99,7 @@ fn series(mut paid: Vec<Paid<'_>>) -> Vec<Vec<Paid<'_>>> {
 
 /// Returns the highest plan that a series leaves.
 fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement<'a>> {
-    let of_plans = || series.iter().filter(|time| matches!(time.of, Of::Plan(..)));
+    let of_plans = || series.iter().filter(|time| matches!(time.item, Item::Plan(..)));
     let start = of_plans().map(|time| time.start).min()?;
     let end = of_plans().map(|time| time.end).max()?;
     let plans = catalog.plans.iter().enumerate().rev();
@@ -110,8 +111,9 @@ fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement
         let since = end.minus_months(months).max(start);
         let units = least_units(series, (rank, plan), (since, end)).filter(|_| is_long_enough)?;
         let has_all_the_time = |addon: &&Addon| {
-            let of_addon = |time: &&Paid<'_>| matches!(time.of, Of::Addon(of) if of.id == addon.id);
-            covers(series.iter().filter(of_addon), (since, end))
+            let of_addon =
+                |time: &&Paid<'_>| matches!(time.item, Item::Addon(paid) if paid.id == addon.id);
+            is_gapless(series.iter().filter(of_addon), (since, end))
         };
         let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
         Some(PaidEntitlement {
@@ -140,8 +142,8 @@ fn least_units(
     let within = moments.into_iter().filter(|moment| since <= *moment && *moment < end);
     let units = within.map(|moment| {
         let paid = series.iter().filter(|time| time.start <= moment && moment < time.end);
-        let of_plan = paid.filter_map(|time| match time.of {
-            Of::Plan(of, units) if of >= rank => Some(units),
+        let of_plan = paid.filter_map(|time| match time.item {
+            Item::Plan(paid, units) if paid >= rank => Some(units),
             _ => None,
         });
         of_plan.fold(0, u32::saturating_add)
@@ -151,7 +153,7 @@ fn least_units(
 }
 
 /// Returns whether these times cover the whole time, without a gap.
-fn covers<'p>(
+fn is_gapless<'p>(
     times: impl Iterator<Item = &'p Paid<'p>>,
     (since, end): (Timestamp, Timestamp),
 ) -> bool {

@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 
 /// The object at Stripe that shows a single payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PurchaseId<'a> {
+pub enum SinglePaymentId<'a> {
     /// An invoice.
     Invoice(&'a InvoiceId),
     /// A Checkout session that has no invoice, or not yet.
@@ -25,11 +25,11 @@ pub enum PurchaseId<'a> {
 
 /// A single payment that counts under the vendor's policy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Purchase<'a> {
+pub struct SinglePayment<'a> {
     /// The time of the charge, which the session and the invoice of one payment share.
     pub at: Timestamp,
     /// The invoice or the Checkout session.
-    pub id: PurchaseId<'a>,
+    pub id: SinglePaymentId<'a>,
     /// The lines that it paid for.
     pub lines: &'a [Line],
 }
@@ -37,18 +37,18 @@ pub struct Purchase<'a> {
 /// Returns the single payments for something of the catalog that count under a policy, the earliest
 /// first.
 #[must_use]
-pub fn purchases<'a>(
+pub fn single_payments<'a>(
     state: &'a StripeState,
     catalog: &Catalog,
     policy: &Policy,
-) -> Vec<Purchase<'a>> {
+) -> Vec<SinglePayment<'a>> {
     let sells = |lines: &[Line]| lines.iter().any(|line| is_bought_once(line, catalog));
     let invoices = state.invoices.iter().filter(|invoice| sells(&invoice.lines));
     // Stripe reports an invoice that was credited in full before it was paid as paid.
     let is_paid = |invoice: &&Invoice| invoice.is_paid(policy) && !invoice.is_forgiven();
-    let invoices = invoices.filter(is_paid).map(|invoice| Purchase {
+    let invoices = invoices.filter(is_paid).map(|invoice| SinglePayment {
         at: charged_at(invoice),
-        id: PurchaseId::Invoice(&invoice.id),
+        id: SinglePaymentId::Invoice(&invoice.id),
         lines: &invoice.lines,
     });
     let has_invoice = |session: &PaidSession| {
@@ -56,16 +56,18 @@ pub fn purchases<'a>(
         let mut settled = state.invoices.iter().filter(|invoice| !invoice.is_collectible());
         payment.is_some() && settled.any(|invoice| invoice.payment_intent.as_ref() == payment)
     };
-    let sessions = state.paid_sessions.iter().filter(|one| sells(&one.lines) && !has_invoice(one));
-    let sessions = sessions.filter(|session| session.is_paid(policy)).map(|session| Purchase {
-        at: session.charged_at.unwrap_or(session.created),
-        id: PurchaseId::Session(&session.id),
-        lines: &session.lines,
-    });
-    let mut purchases: Vec<_> = invoices.chain(sessions).collect();
+    let sessions =
+        state.paid_sessions.iter().filter(|session| sells(&session.lines) && !has_invoice(session));
+    let sessions =
+        sessions.filter(|session| session.is_paid(policy)).map(|session| SinglePayment {
+            at: session.charged_at.unwrap_or(session.created),
+            id: SinglePaymentId::Session(&session.id),
+            lines: &session.lines,
+        });
+    let mut payments: Vec<_> = invoices.chain(sessions).collect();
     // Updates are sold after what they extend, perhaps in the same second.
-    purchases.sort_by_key(|purchase| (purchase.at, is_of_updates(purchase, catalog), purchase.id));
-    purchases
+    payments.sort_by_key(|payment| (payment.at, is_of_updates(payment, catalog), payment.id));
+    payments
 }
 
 fn charged_at(invoice: &Invoice) -> Timestamp {
@@ -73,9 +75,9 @@ fn charged_at(invoice: &Invoice) -> Timestamp {
 }
 
 /// Returns whether a purchase extends the updates of an earlier one, and is no plan itself.
-fn is_of_updates(purchase: &Purchase<'_>, catalog: &Catalog) -> bool {
+fn is_of_updates(payment: &SinglePayment<'_>, catalog: &Catalog) -> bool {
     let has = |is: fn(&BoughtOnce<'_>) -> bool| {
-        let mut lines = purchase.lines.iter().filter_map(|line| bought_once(line, catalog));
+        let mut lines = payment.lines.iter().filter_map(|line| bought_once(line, catalog));
         lines.any(|bought| is(&bought))
     };
     has(|bought| matches!(bought, BoughtOnce::Updates { .. }))
@@ -129,8 +131,8 @@ pub fn plans_bought_once<'c>(
     state: &StripeState,
     catalog: &'c Catalog,
 ) -> impl Iterator<Item = (usize, &'c Plan)> {
-    let paid = purchases(state, catalog, &catalog.policy).into_iter();
-    let lines = paid.flat_map(|purchase| purchase.lines);
+    let paid = single_payments(state, catalog, &catalog.policy).into_iter();
+    let lines = paid.flat_map(|payment| payment.lines);
     lines.filter_map(|line| match bought_once(line, catalog)? {
         BoughtOnce::Plan { rank, plan, .. } | BoughtOnce::Updates { rank, plan, .. } => {
             Some((rank, plan))
@@ -140,7 +142,7 @@ pub fn plans_bought_once<'c>(
 }
 
 /// All single payments for one plan together.
-struct Holding<'a> {
+struct OwnedPlan<'a> {
     plan: &'a Plan,
     /// The units.
     units: u32,
@@ -152,7 +154,7 @@ struct Holding<'a> {
 /// that a price can state.
 const MONTHS_OF_ALL_BUILDS: u32 = MAX_MONTHS;
 
-impl Holding<'_> {
+impl OwnedPlan<'_> {
     /// Extends the updates, from the later of the payment and their present end.
     fn extend(&mut self, at: Timestamp, months: Option<u32>) {
         self.updates_until = self
@@ -182,37 +184,37 @@ impl Holding<'_> {
 /// not be without updates.
 pub(super) fn add<'a>(
     grants: &mut Vec<PaidEntitlement<'a>>,
-    purchases: &[Purchase<'_>],
+    payments: &[SinglePayment<'_>],
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
 ) {
-    let mut holdings: BTreeMap<usize, Holding<'a>> = BTreeMap::new();
+    let mut owned: BTreeMap<usize, OwnedPlan<'a>> = BTreeMap::new();
     let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
-    for purchase in purchases {
-        for line in purchase.lines {
+    for payment in payments {
+        for line in payment.lines {
             let units = line.quantity.unwrap_or(1);
             match bought_once(line, catalog).filter(|_| units > 0) {
                 Some(BoughtOnce::Plan { rank, plan, months }) => {
-                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity, Some(purchase.at)));
-                    buy(&mut holdings, (rank, plan), units, (purchase.at, months));
+                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity, Some(payment.at)));
+                    buy(&mut owned, (rank, plan), units, (payment.at, months));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
                     let held =
-                        holdings.get_mut(&rank).filter(|held| plan.counted(units) >= held.units);
+                        owned.get_mut(&rank).filter(|held| plan.counted(units) >= held.units);
                     match held {
-                        Some(held) => held.extend(purchase.at, Some(months)),
+                        Some(held) => held.extend(payment.at, Some(months)),
                         None => alerts.push(Alert::UpdatesNotApplied {
                             plan: plan.id.clone(),
-                            paid_at: purchase.at,
+                            paid_at: payment.at,
                         }),
                     }
                 }
-                Some(BoughtOnce::Addon(addon)) => addons.push((addon, purchase.at)),
+                Some(BoughtOnce::Addon(addon)) => addons.push((addon, payment.at)),
                 None => {}
             }
         }
     }
-    grants.extend(holdings.into_iter().map(|(rank, held)| PaidEntitlement {
+    grants.extend(owned.into_iter().map(|(rank, held)| PaidEntitlement {
         plan: held.plan,
         rank,
         term: Term::default(),
@@ -243,15 +245,15 @@ pub(super) fn add<'a>(
 }
 
 fn buy<'a>(
-    holdings: &mut BTreeMap<usize, Holding<'a>>,
+    owned: &mut BTreeMap<usize, OwnedPlan<'a>>,
     (rank, plan): (usize, &'a Plan),
     units: u32,
     (at, months): (Timestamp, Option<u32>),
 ) {
     let units = plan.counted(units);
-    let Some(held) = holdings.get_mut(&rank) else {
+    let Some(held) = owned.get_mut(&rank) else {
         let updates_until = months.map(|months| at.plus_months(months));
-        holdings.insert(rank, Holding { plan, units, updates_until });
+        owned.insert(rank, OwnedPlan { plan, units, updates_until });
         return;
     };
     if units >= held.units {

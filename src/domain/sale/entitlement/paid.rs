@@ -17,7 +17,7 @@ pub(super) fn plan_invoices<'i>(
     let mut own: Vec<_> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
     let is_unrelated = |invoice: &&Invoice| {
         invoice.reason == BillingReason::Manual
-            && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
+            && !invoice.lines.iter().any(|line| plan_period(line, catalog).is_some())
     };
     // If no invoice names a plan, each may be for the plan.
     if !own.iter().all(is_unrelated) {
@@ -36,19 +36,19 @@ pub(super) fn is_beside_the_plan(invoice: &Invoice, catalog: &Catalog) -> bool {
     !invoice.lines.is_empty() && invoice.lines.iter().all(is_beside)
 }
 
-/// The invoices of a subscription, without those that [`counting`] drops.
-pub(super) struct Counted<'i> {
+/// The invoices of a subscription, without those that [`counted_invoices`] drops.
+pub(super) struct CountedInvoices<'i> {
     /// The invoices, the oldest first.
     pub invoices: Vec<&'i Invoice>,
     /// The lines of the paid ones, less the units that later invoices credit.
-    bought: Vec<Bought<'i>>,
+    paid_lines: Vec<PaidLine<'i>>,
     /// The credited units, for the time until the credit.
     former: Vec<Span<'i>>,
 }
 
 /// A line that was paid.
 #[derive(Clone, Copy, Debug)]
-struct Bought<'i> {
+struct PaidLine<'i> {
     line: &'i Line,
     /// The units that no later line credits.
     units: u32,
@@ -67,10 +67,10 @@ pub(super) struct Span<'i> {
     pub units: u32,
 }
 
-impl<'i> Counted<'i> {
+impl<'i> CountedInvoices<'i> {
     /// Returns every time that was paid for. What a later invoice credits counts until the credit.
     pub fn spans(&self) -> impl Iterator<Item = Span<'i>> {
-        let whole = self.bought.iter().filter_map(|Bought { line, units }| {
+        let whole = self.paid_lines.iter().filter_map(|PaidLine { line, units }| {
             Some(Span { line, start: line.period_start?, end: line.period_end?, units: *units })
         });
         whole.chain(self.former.iter().copied())
@@ -83,18 +83,22 @@ impl<'i> Counted<'i> {
 /// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such an invoice counts as soon as
 /// the credited one is paid. The customer's balance pays like money, except for what such credits
 /// put on it.
-pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog, policy: &Policy) -> Counted<'i> {
+pub(super) fn counted_invoices<'i>(
+    own: &[&'i Invoice],
+    catalog: &Catalog,
+    policy: &Policy,
+) -> CountedInvoices<'i> {
     let mut invoices = own.to_vec();
     invoices.sort_by_key(|invoice| invoice.created);
     let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));
     let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount_billed())).collect();
-    let (mut bought, mut former) = (Vec::new(), Vec::new());
+    let (mut paid_lines, mut former) = (Vec::new(), Vec::new());
     let mut unpaid_balance: i64 = 0;
     invoices.retain(|invoice| {
         if !invoice.is_paid(policy) {
             return true;
         }
-        let credited = unpaid_credits(invoice, &owed, &bought, catalog);
+        let credited = unpaid_credits(invoice, &owed, &paid_lines, catalog);
         // What else was on the balance is used first.
         let other_balance = invoice.balance_before.saturating_neg().saturating_sub(unpaid_balance);
         let from_unpaid =
@@ -106,13 +110,13 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog, policy: &Poli
         // Counts if at least half was paid.
         let counts = unpaid <= invoice.amount_of_lines() - from_unpaid;
         if counts {
-            former.extend(add_purchases(&mut bought, invoice, catalog));
+            former.extend(add_paid_lines(&mut paid_lines, invoice, catalog));
         } else {
             owed.push((invoice, unpaid));
         }
         counts
     });
-    Counted { invoices, bought, former }
+    CountedInvoices { invoices, paid_lines, former }
 }
 
 /// An invoice, and the part of it that is unpaid or was refunded.
@@ -132,32 +136,32 @@ struct UnpaidCredits {
 fn unpaid_credits(
     invoice: &Invoice,
     owed: &[Owed<'_>],
-    bought: &[Bought<'_>],
+    paid_lines: &[PaidLine<'_>],
     catalog: &Catalog,
 ) -> UnpaidCredits {
     let mut owed = owed.to_vec();
     let (mut unpaid, mut backed): (i64, i64) = (0, 0);
     for credit in credits(invoice) {
-        let paid = bought
+        let paid = paid_lines
             .iter()
-            .filter(|bought| has_same_period_and_price(bought.line, credit))
-            .map(|bought| bought.line.amount);
+            .filter(|paid| has_same_period_and_price(paid.line, credit))
+            .map(|paid| paid.line.amount);
         let paid = paid.fold(0, i64::saturating_add);
         let amount = credit.amount.saturating_neg();
         backed = backed.saturating_add(amount.min(paid));
-        if covers(credit, catalog).is_none() {
+        if plan_period(credit, catalog).is_none() {
             continue;
         }
         let mut rest = amount.saturating_sub(paid).max(0);
         for (owed_invoice, remaining) in &mut owed {
-            if purchases(owed_invoice).any(|line| has_same_period_and_price(line, credit)) {
+            if charges(owed_invoice).any(|line| has_same_period_and_price(line, credit)) {
                 let part = rest.min(*remaining);
                 (rest, *remaining) = (rest - part, *remaining - part);
                 unpaid += part;
             }
         }
     }
-    let charged = purchases(invoice).map(|line| line.amount).fold(0, i64::saturating_add);
+    let charged = charges(invoice).map(|line| line.amount).fold(0, i64::saturating_add);
     UnpaidCredits { all: unpaid, spent: unpaid.min(charged.saturating_sub(backed).max(0)) }
 }
 
@@ -168,7 +172,7 @@ fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
 }
 
 /// Returns the lines that charge an amount, which may be zero.
-fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {
+fn charges(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| !is_credit(line))
 }
 
@@ -196,33 +200,33 @@ fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
 /// taken from other lines of the same price and period: first from earlier lines, the newest first,
 /// then from this invoice's own, which such a credit paid. An invoice that credits more units than
 /// it bills is paid by the others.
-fn add_purchases<'i>(
-    bought: &mut Vec<Bought<'i>>,
+fn add_paid_lines<'i>(
+    paid_lines: &mut Vec<PaidLine<'i>>,
     invoice: &'i Invoice,
     catalog: &Catalog,
 ) -> Vec<Span<'i>> {
     let (mut former, mut unpaid) = (Vec::new(), Vec::<(&Line, u32)>::new());
-    let earlier = bought.len();
-    let lines = purchases(invoice).map(|line| Bought { line, units: units(line) });
-    bought.extend(lines.filter(|bought| bought.units > 0));
+    let earlier = paid_lines.len();
+    let lines = charges(invoice).map(|line| PaidLine { line, units: units(line) });
+    paid_lines.extend(lines.filter(|paid| paid.units > 0));
     for credit in credits(invoice) {
         let credited = credited_units(credit, catalog);
         let mut units = credited.unwrap_or(u32::MAX);
         // The newest first: an earlier line of the same price may be one that was paid twice.
-        for (place, of) in bought.iter_mut().enumerate().rev() {
+        for (place, paid) in paid_lines.iter_mut().enumerate().rev() {
             let is_credited = match credit.credits.as_slice() {
-                [] => place < earlier && has_same_period_and_price(of.line, credit),
-                named => named.contains(&of.line.id),
+                [] => place < earlier && has_same_period_and_price(paid.line, credit),
+                named => named.contains(&paid.line.id),
             };
             if !is_credited {
                 continue;
             }
-            let removed = of.units.min(units);
-            (of.units, units) = (of.units - removed, units - removed);
-            let until = credit.period_start.zip(of.line.period_start);
+            let removed = paid.units.min(units);
+            (paid.units, units) = (paid.units - removed, units - removed);
+            let until = credit.period_start.zip(paid.line.period_start);
             let until = until.filter(|(end, start)| removed > 0 && start < end);
             former.extend(until.map(|(end, start)| Span {
-                line: of.line,
+                line: paid.line,
                 start,
                 end,
                 units: removed,
@@ -234,12 +238,12 @@ fn add_purchases<'i>(
             None => unpaid.push((credit, rest)),
         }
     }
-    let (before, own) = bought.split_at_mut(earlier);
+    let (before, own) = paid_lines.split_at_mut(earlier);
     for (credit, units) in unpaid {
         let units = take_units(before.iter_mut().rev(), credit, units);
         take_units(own.iter_mut(), credit, units.saturating_sub(surplus_units(invoice, credit)));
     }
-    bought.retain(|of| of.units > 0);
+    paid_lines.retain(|paid| paid.units > 0);
     former
 }
 
@@ -259,13 +263,13 @@ fn surplus_units(invoice: &Invoice, credit: &Line) -> u32 {
 /// Takes units from lines of the price and the period that a credit is for. Returns the units that
 /// they do not have.
 fn take_units<'l, 'i: 'l>(
-    lines: impl Iterator<Item = &'l mut Bought<'i>>,
+    lines: impl Iterator<Item = &'l mut PaidLine<'i>>,
     credit: &Line,
     mut units: u32,
 ) -> u32 {
-    for of in lines.filter(|of| has_same_period_and_price(of.line, credit)) {
-        let taken = of.units.min(units);
-        (of.units, units) = (of.units - taken, units - taken);
+    for paid in lines.filter(|paid| has_same_period_and_price(paid.line, credit)) {
+        let taken = paid.units.min(units);
+        (paid.units, units) = (paid.units - taken, units - taken);
     }
     units
 }
@@ -282,20 +286,20 @@ fn credited_units(credit: &Line, catalog: &Catalog) -> Option<u32> {
 /// of the earliest; if all have ended, those of the last one, but no more than the `at_stripe`
 /// units that are billed next. Without a paid line of the plan, those at Stripe count, or else 1.
 pub(super) fn paid_units(
-    own: &Counted<'_>,
+    own: &CountedInvoices<'_>,
     (rank, at_stripe): (usize, Option<u32>),
     catalog: &Catalog,
     now: Timestamp,
 ) -> u32 {
-    let of_plan = |line: &Line| match covers(line, catalog)? {
-        (end, Some((of, _))) if of == rank => Some((line.period_start, end)),
+    let of_plan = |line: &Line| match plan_period(line, catalog)? {
+        (end, Some((paid, _))) if paid == rank => Some((line.period_start, end)),
         (end, None) => Some((line.period_start, end)),
         _ => None,
     };
     let lines: Vec<_> = own
-        .bought
+        .paid_lines
         .iter()
-        .filter_map(|bought| of_plan(bought.line).map(|(start, end)| (start, end, bought.units)))
+        .filter_map(|paid| of_plan(paid.line).map(|(start, end)| (start, end, paid.units)))
         .collect();
     let sum = |is_counted: &dyn Fn(Option<Timestamp>, Timestamp) -> bool| {
         let counted = lines.iter().filter(|(start, end, _)| is_counted(*start, *end));
@@ -325,15 +329,15 @@ pub(super) fn paid_units(
 
 /// Returns whether an add-on is paid for at `now`: by a line that has begun and not ended, or by
 /// the last one while a renewal is not paid yet.
-pub(super) fn is_addon_paid(own: &Counted<'_>, addon: &Addon, now: Timestamp) -> bool {
+pub(super) fn is_addon_paid(own: &CountedInvoices<'_>, addon: &Addon, now: Timestamp) -> bool {
     let is_of_addon = |line: &Line| {
         let price = line.price.as_deref();
         price.is_some_and(|price| addon.price_ids().any(|id| id == price))
     };
-    let last = own.bought.iter().filter_map(|bought| bought.line.period_end).max();
-    own.bought.iter().filter(|bought| is_of_addon(bought.line)).any(|bought| {
-        let has_begun = bought.line.period_start.is_none_or(|start| start <= now + SKEW);
-        let end = bought.line.period_end;
+    let last = own.paid_lines.iter().filter_map(|paid| paid.line.period_end).max();
+    own.paid_lines.iter().filter(|paid| is_of_addon(paid.line)).any(|paid| {
+        let has_begun = paid.line.period_start.is_none_or(|start| start <= now + SKEW);
+        let end = paid.line.period_end;
         has_begun && (end > Some(now) || end == last)
     })
 }
@@ -343,7 +347,7 @@ pub(super) fn is_addon_paid(own: &Counted<'_>, addon: &Addon, now: Timestamp) ->
 /// do not have it. Returns `None` if no invoice was paid, or if the policy revokes the one for the
 /// plan and only others were paid.
 pub(super) fn paid_through<'c>(
-    own: &Counted<'_>,
+    own: &CountedInvoices<'_>,
     catalog: &'c Catalog,
     (wanted, now): (usize, Timestamp),
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
@@ -352,7 +356,7 @@ pub(super) fn paid_through<'c>(
     if !own.invoices.iter().filter(is_for_plan).any(|invoice| invoice.is_paid(policy)) {
         return None;
     }
-    let of_plans = own.bought.iter().filter_map(|bought| covers(bought.line, catalog));
+    let of_plans = own.paid_lines.iter().filter_map(|paid| plan_period(paid.line, catalog));
     // The highest plan whose period has not ended. If all have ended, the latest end counts.
     let best = of_plans.max_by_key(|(end, plan)| {
         let rank = plan.map(|(rank, _)| rank);
@@ -362,14 +366,14 @@ pub(super) fn paid_through<'c>(
         return Some((plan.map(|(_, plan)| plan), Some(end)));
     }
     let mut revoked = own.invoices.iter().filter(|invoice| invoice.is_revoked(policy));
-    let is_plan_revoked =
-        revoked.any(|invoice| invoice.lines.iter().any(|line| covers(line, catalog).is_some()));
+    let is_plan_revoked = revoked
+        .any(|invoice| invoice.lines.iter().any(|line| plan_period(line, catalog).is_some()));
     (!is_plan_revoked).then_some((None, None))
 }
 
 /// Returns the end of the period that a line covers, and the plan with its rank if the line names a
 /// price; `None` if the line is not for a plan.
-pub(super) fn covers<'c>(
+pub(super) fn plan_period<'c>(
     line: &Line,
     catalog: &'c Catalog,
 ) -> Option<(Timestamp, Option<(usize, &'c Plan)>)> {
@@ -388,7 +392,7 @@ pub(super) fn is_later_period_revoked(
     paid: Timestamp,
 ) -> bool {
     let ends = |invoice: &Invoice| {
-        invoice.lines.iter().filter_map(|line| covers(line, catalog)).map(|(end, _)| end).max()
+        invoice.lines.iter().filter_map(|line| plan_period(line, catalog)).map(|(end, _)| end).max()
     };
     own.iter().filter(|invoice| invoice.is_revoked(&catalog.policy)).any(|invoice| {
         let is_paid_since =
@@ -418,8 +422,8 @@ pub(super) fn paid_after_end<'c>(
             && !invoice.is_forgiven()
     });
     let of_subscription = subscription.plan(catalog).map(|(plan, _)| plan);
-    let periods = since.flat_map(purchases).filter_map(|line| {
-        let (end, plan) = covers(line, catalog)?;
+    let periods = since.flat_map(charges).filter_map(|line| {
+        let (end, plan) = plan_period(line, catalog)?;
         let plan = plan.map(|(_, plan)| plan).or(of_subscription)?;
         (end > now).then(|| (catalog.rank(plan.id.as_str()), plan, end))
     });

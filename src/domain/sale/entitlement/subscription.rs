@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use super::paid::{
-    Counted, counting, covers, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
-    paid_after_end, paid_through, paid_units, plan_invoices,
+    CountedInvoices, counted_invoices, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
+    paid_after_end, paid_through, paid_units, plan_invoices, plan_period,
 };
 use super::{Alert, PaidEntitlement};
 use crate::domain::license::{Basis, Phase, Term};
@@ -57,7 +57,7 @@ pub(super) fn standing<'a>(
             alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
             let term = Term { expires: Some(until), grace_until: None };
             let own = plan_invoices(subscription, invoices, catalog);
-            let units = Units::Paid(&counting(&own, catalog, &catalog.policy));
+            let units = Units::Paid(&counted_invoices(&own, catalog, &catalog.policy));
             return grant(subscription, (rank, plan, term), units, catalog, now);
         }
         _ => return Standing::Nothing,
@@ -78,11 +78,12 @@ pub(super) fn standing<'a>(
         return Standing::Unclear;
     }
     let own = plan_invoices(subscription, invoices, catalog);
-    let own = counting(&own, catalog, &catalog.policy);
+    let own = counted_invoices(&own, catalog, &catalog.policy);
     let is_after_trial =
         |invoice: &&Invoice| invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
     let mut after_trial = own.invoices.iter().copied().filter(is_after_trial);
-    if subscription.is_trial_refused && !after_trial.any(|one| one.is_paid(&catalog.policy)) {
+    if subscription.is_trial_refused && !after_trial.any(|invoice| invoice.is_paid(&catalog.policy))
+    {
         return Standing::Nothing;
     }
     alerts.extend(unsold_quantities(subscription, plan, catalog));
@@ -102,7 +103,7 @@ pub(super) fn standing<'a>(
 
 /// Returns whether a subscription grants its plan without a payment: in a trial, or because it has
 /// no invoice.
-fn bills_nothing_yet(subscription: &Subscription, own: &Counted<'_>) -> bool {
+fn bills_nothing_yet(subscription: &Subscription, own: &CountedInvoices<'_>) -> bool {
     match subscription.status {
         Status::Trialing => true,
         Status::Active => own.invoices.is_empty() && !subscription.awaits_payment,
@@ -115,7 +116,7 @@ enum Units<'o> {
     /// The quantities of the items: nothing is billed yet.
     AtStripe,
     /// The lines that were paid for.
-    Paid(&'o Counted<'o>),
+    Paid(&'o CountedInvoices<'o>),
 }
 
 /// Returns the grant of a plan with the units and the add-ons that count; nothing for no units.
@@ -204,7 +205,7 @@ fn is_inconsistent(subscription: &Subscription, invoices: &[Invoice]) -> bool {
 fn granted<'c>(
     subscription: &Subscription,
     (plan, item): (&'c Plan, &Item),
-    own: &Counted<'_>,
+    own: &CountedInvoices<'_>,
     catalog: &'c Catalog,
     now: Timestamp,
 ) -> Option<(&'c Plan, Term)> {
@@ -240,7 +241,7 @@ fn granted<'c>(
             // A plan change takes effect when it is paid, except while it is billed together with
             // an unsettled renewal.
             let is_earlier_change = |line: &Line| {
-                let of = covers(line, catalog).and_then(|(_, of)| of);
+                let of = plan_period(line, catalog).and_then(|(_, of)| of);
                 line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
             };
             let is_unpaid = unsettled
@@ -277,7 +278,7 @@ fn granted<'c>(
 fn grace(
     subscription: &Subscription,
     plan: &Plan,
-    own: &Counted<'_>,
+    own: &CountedInvoices<'_>,
     unsettled: Option<&Invoice>,
     catalog: &Catalog,
     (paid, period_end): (Timestamp, Timestamp),
@@ -285,7 +286,7 @@ fn grace(
     let usual = TimeDelta::days(plan.grace_days.into());
     let is_processing = unsettled.is_some_and(|invoice| invoice.payment == Payment::Processing);
     let bills_more = |invoice: &Invoice| {
-        let mut ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
+        let mut ends = invoice.lines.iter().filter_map(|line| plan_period(line, catalog));
         ends.any(|(end, _)| end > paid)
     };
     // A sent invoice is paid by hand: the grace begins at the due date of the oldest unpaid one.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::domain::column::text_columns;
-use crate::domain::sale::entitlement::{PurchaseId, fallback_subscriptions, purchases};
+use crate::domain::sale::entitlement::{SinglePaymentId, fallback_subscriptions, single_payments};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::{
@@ -50,10 +50,10 @@ text_columns!(KeptId);
 /// Returns the purchases to keep. A refund may be undone by a dispute that is won, and the policy
 /// may change, so those that do not count at present are kept too.
 pub(super) fn kept(state: &StripeState, catalog: &Catalog) -> BTreeSet<KeptId> {
-    let once = purchases(state, catalog, &Policy::KEEP_ALL).into_iter();
+    let once = single_payments(state, catalog, &Policy::KEEP_ALL).into_iter();
     let once = once.map(|purchase| match purchase.id {
-        PurchaseId::Invoice(id) => KeptId::Invoice(id.clone()),
-        PurchaseId::Session(id) => KeptId::Session(id.clone()),
+        SinglePaymentId::Invoice(id) => KeptId::Invoice(id.clone()),
+        SinglePaymentId::Session(id) => KeptId::Session(id.clone()),
     });
     let ended = fallback_subscriptions(state, catalog).into_iter();
     once.chain(ended.map(KeptId::Subscription)).collect()
