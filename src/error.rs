@@ -226,6 +226,25 @@ errors! {
         /// The end of its updates.
         until: String,
     } => LowerThanOwned,
+    /// The license would shrink to what the subscription is for.
+    #[error(
+        "the customer owns {units} units of `{owned}`{}, and a license is for one purchase: this \
+         subscription to {wanted} of `{plan}` would leave only those; subscribe to at least \
+         {units} units of a plan that has all of it",
+        if addons.is_empty() { String::new() } else { format!(" with {addons}") }
+    )]
+    SmallerThanOwned {
+        /// The plan that the customer owns.
+        owned: String,
+        /// Its units.
+        units: u32,
+        /// Its add-ons, as text.
+        addons: String,
+        /// The plan of the subscription.
+        plan: String,
+        /// Its units.
+        wanted: u32,
+    } => LowerThanOwned,
     /// Updates are sold to holders of a perpetual license.
     #[error(
         "the customer has no perpetual license for `{plan}` that these updates could extend; buy \

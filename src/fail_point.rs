@@ -80,6 +80,10 @@ text_enum! {
         BuyersFound = "buyers.found",
         /// A purchase that waits for a customer.
         PurchaseWaits = "purchase.waits",
+        /// Another mail to a buyer whose purchase waits.
+        PurchaseWaitsOn = "purchase.waits_on",
+        /// The purchase of a guest, which belongs to a customer now.
+        GuestClaimed = "guest.claimed",
         /// The link that an operator requested.
         ClaimLinked = "claim.linked",
         /// The removal of a link that an operator requested.

@@ -71,7 +71,7 @@ metrics! {
     sync_alerts: Counter,
     /// Customers who paid and have no working license
     paid_customers_without_license: Gauge,
-    /// Stripe customers who pay for a plan and are not linked to a customer here
+    /// Buyers at Stripe who pay for a plan and are not linked to a customer here
     unknown_buyers: Gauge,
     /// Events from Stripe that are not processed
     inbox_events: Series<QueueState, Gauge>,

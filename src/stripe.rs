@@ -7,6 +7,7 @@ mod account;
 mod change;
 mod client;
 mod double;
+mod guests;
 mod listing;
 mod promotion;
 mod purchases;
@@ -34,7 +35,7 @@ use client::{Client, Response};
 use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
-pub use account::{Endpoint, Probe, StripePrice, TaxSettings};
+pub use account::{Endpoint, PaymentLink, Probe, StripePrice, TaxSettings};
 pub use change::{ChangeParameters, PreviewOf};
 pub use double::{Call, Double};
 pub use purchases::Needs;

@@ -13,11 +13,13 @@ use licentia::error::Result;
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
+use crate::changes::{Compared, Shown};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::people::Person;
 use crate::selling;
 use crate::server::{Ground, Server};
+use crate::trials;
 use crate::work::Begun;
 use crate::world::{START, World};
 
@@ -31,6 +33,8 @@ pub struct Ending {
     /// The steps in words, if requested.
     pub trace: Vec<String>,
     pub deaths: BTreeMap<&'static str, usize>,
+    /// The changes of subscriptions that were compared with their previews.
+    pub compared: Compared,
 }
 
 /// A running history.
@@ -51,6 +55,8 @@ pub struct History {
     pub has_accounts: bool,
     /// Whether there is more to sell than subscriptions of one unit ([`crate::SELLING_FROM`]).
     pub sells: bool,
+    /// Whether customers change their subscriptions through the API ([`crate::CHANGES_FROM`]).
+    pub changes: bool,
     /// Whether more than a year may pass at once.
     pub is_long: bool,
     /// The attempts with accounts.
@@ -67,6 +73,14 @@ pub struct History {
     pub paused: BTreeSet<String>,
     /// Invoices that the vendor wrote off, whatever became of them later.
     pub written_off: BTreeSet<String>,
+    /// The addresses of buyers without an account.
+    pub buyers: Vec<String>,
+    /// The previews that customers saw.
+    pub shown: Vec<Shown>,
+    /// The invoices of changes that waited for their payment.
+    pub waiting: BTreeSet<String>,
+    /// The latest end of each trial that the vendor moved.
+    pub trial_ends: BTreeMap<String, i64>,
     /// The result of the last reconciliation.
     pub report: Option<reconcile::Report>,
     pub ahead: Vec<i64>,
@@ -132,6 +146,7 @@ impl History {
         let dice = Dice::seeded(seed);
         let all_kinds = seed >= crate::ALL_KINDS_FROM;
         let sells = seed >= crate::SELLING_FROM;
+        let changes = seed >= crate::CHANGES_FROM;
         let has_accounts = seed >= crate::ACCOUNTS_FROM && !sells;
         let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
         let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
@@ -165,6 +180,10 @@ impl History {
         };
         let lossy = dice.happens(400);
         ground.plans.policy = policy(&dice, all_kinds, sells);
+        if changes {
+            trials::draw(&dice, &mut ground.plans);
+            ground.plans.checkout.allow_unknown_buyers = dice.happens(500);
+        }
         let mut servers = Vec::new();
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
@@ -180,6 +199,7 @@ impl History {
             many_invoices: seed >= crate::MANY_INVOICES_FROM && !sells,
             has_accounts,
             sells,
+            changes,
             is_long,
             ledger: Ledger::default(),
             frozen: None,
@@ -188,6 +208,10 @@ impl History {
             acknowledged: BTreeSet::new(),
             paused: BTreeSet::new(),
             written_off: BTreeSet::new(),
+            buyers: Vec::new(),
+            shown: Vec::new(),
+            waiting: BTreeSet::new(),
+            trial_ends: BTreeMap::new(),
             report: None,
             ahead,
             ending: Ending::default(),
@@ -200,6 +224,9 @@ impl History {
         }
         if sells {
             selling::add_codes(&history.world);
+        }
+        if changes {
+            history.add_more_codes();
         }
         Ok(history)
     }
@@ -227,8 +254,9 @@ impl History {
         if self.has_accounts {
             self.add_webhook().await?;
         }
-        // An address is changed and the change undone only after many steps.
-        let least = if self.has_accounts { 300 } else { 150 };
+        // An address is changed and the change undone only after many steps. A subscription is
+        // changed only once it was bought.
+        let least = if self.has_accounts || self.changes { 300 } else { 150 };
         let steps = least + self.world.dice.below(200);
         for _ in 0..steps {
             self.step().await?;
@@ -253,7 +281,7 @@ impl History {
             (if self.air.is_empty() { 0 } else { 20 + 2 * self.air.len() }, Step::Deliver),
             (14, Step::WorkOnEvents),
             (7 + with_accounts(13), Step::SendMails),
-            (12, Step::Act),
+            (if self.changes { 20 } else { 12 }, Step::Act),
             (14, Step::Buy),
             (8, Step::Time),
             (12 * dead, Step::Restart),

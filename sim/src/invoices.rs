@@ -16,6 +16,8 @@ const ALL_BUT_EXCHANGE: i64 = 98;
 pub struct Invoice {
     pub id: String,
     pub subscription: String,
+    /// Whether it is the first one of its subscription.
+    pub is_first: bool,
     pub status: String,
     /// What it asks for, less what was credited before anybody paid.
     pub amount: i64,
@@ -49,6 +51,8 @@ pub struct Line {
     pub amount: i64,
     /// The units; below zero if they are credited.
     pub units: i64,
+    /// The invoice whose lines it credits, if it names one.
+    pub credited: String,
     pub start: i64,
     pub end: i64,
 }
@@ -154,6 +158,7 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         due: found["due_date"].as_i64(),
         is_forgiven,
         subscription,
+        is_first: found["billing_reason"] == "subscription_create",
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount,
         asked: if is_forgiven { number(&found["total"]).max(0) } else { amount },
@@ -173,6 +178,7 @@ fn lines(invoice: &Value) -> Vec<Line> {
         price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
         amount: number(&line["amount"]),
         units: units(line),
+        credited: credited(line)["invoice"].as_str().unwrap_or_default().to_owned(),
         start: number(&line["period"]["start"]),
         end: number(&line["period"]["end"]),
     });
@@ -181,10 +187,14 @@ fn lines(invoice: &Value) -> Vec<Line> {
 
 /// A credit may be for nothing: after a discount of all, it only names what it credits.
 fn units(line: &Value) -> i64 {
-    let part = &line["parent"]["subscription_item_details"]["proration_details"];
-    let is_credit = number(&line["amount"]) < 0 || !part["credited_items"].is_null();
+    let is_credit = number(&line["amount"]) < 0 || !credited(line).is_null();
     let units = line["quantity"].as_i64().unwrap_or(1);
     if is_credit { -units } else { units }
+}
+
+/// Returns what a line credits by name, or null.
+fn credited(line: &Value) -> &Value {
+    &line["parent"]["subscription_item_details"]["proration_details"]["credited_items"]
 }
 
 /// A renewal that the vendor voided or wrote off, by hand or by a pause, and anything of which all

@@ -7,6 +7,7 @@ mod account_checks;
 mod account_results;
 mod accounts;
 mod calm;
+mod changes;
 mod checks;
 mod database;
 mod dice;
@@ -15,6 +16,7 @@ mod history;
 mod idle;
 mod invoices;
 mod ledger;
+mod links;
 mod mails;
 mod mishaps;
 mod money;
@@ -23,6 +25,7 @@ mod selling;
 mod server;
 mod support;
 mod timers;
+mod trials;
 mod truth;
 mod unit_checks;
 mod units;
@@ -37,6 +40,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use changes::Compared;
 use futures_util::FutureExt;
 use history::Ending;
 use idle::Idle;
@@ -52,7 +56,7 @@ use tokio::runtime::Builder;
 /// The seeds of histories that failed once. A seed's history changes with the simulation, so each
 /// fault that they found also has a test of its own.
 #[rustfmt::skip] // Otherwise each is on a line of its own.
-pub const SEEDS_THAT_FAILED: [u64; 76] = [
+pub const SEEDS_THAT_FAILED: [u64; 78] = [
     49, 65, 100, 1026, 1281, 1295, 5018, 5225, 5247, 5309, 5686, 5770, 20514, 1000664, 1000689,
     1001941, 2000158, 2000520, 2000683, 2001205, 2001217, 11003752, 11006488, 11006772, 12011990,
     12012347, 12014520, 12016507, 21005170, 4247595, 930000032, 930000453, 930000456, 930000508,
@@ -63,6 +67,7 @@ pub const SEEDS_THAT_FAILED: [u64; 76] = [
     10000001126, 10000001433, 10000001496, 10000002410, 10000002889, 10000003002, 10000003588,
     10000004515, 10000005178, 10000005869, 10000007241, 10000009763, 10000023838, 10000030275,
     10000034261, 10000051170, 10000055052, 10000505410,
+    40000000277, 40000000427,
 ];
 
 /// The first seed whose history draws the newer kinds of mishap. Seeds below draw only the older
@@ -81,9 +86,16 @@ pub const ACCOUNTS_FROM: u64 = 30_000_000_000;
 /// limit of their own.
 pub const SELLING_FROM: u64 = 40_000_000_000;
 
+/// The first seed whose history sells as those from [`SELLING_FROM`] do, and has customers who
+/// change their subscriptions through the API.
+pub const CHANGES_FROM: u64 = 50_000_000_000;
+
 /// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
 const KEYS: [i64; 3] = [-100, 20, 60];
+
+/// A number of histories with changes in which some change is certainly billed.
+const ENOUGH: usize = 50;
 
 /// The interval of progress reports.
 const BETWEEN_WORDS: Duration = Duration::from_secs(30);
@@ -112,18 +124,27 @@ pub struct Total {
     pub violations: Vec<String>,
     /// The fail points where servers died, and how often.
     pub deaths: BTreeMap<&'static str, usize>,
+    /// The changes of subscriptions that were compared with their previews.
+    pub changes: u64,
+    /// Those of them that made an invoice.
+    pub billed_changes: u64,
     /// The duration in seconds.
     pub seconds: u64,
 }
 
-/// Returns a random seed of one of the newest ranges: with accounts, or with more ways to sell.
+/// Returns a random seed of one of the newest ranges: with accounts, with more ways to sell, or
+/// with changes through the API.
 ///
 /// # Errors
 /// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
-    let drawn = u64::try_from(Random::from_system()?.bits() % 200_000_000).unwrap_or(0);
-    let first = if drawn % 2 == 0 { ACCOUNTS_FROM } else { SELLING_FROM };
-    Ok(first + drawn / 2)
+    let drawn = u64::try_from(Random::from_system()?.bits() % 300_000_000).unwrap_or(0);
+    let first = match drawn % 3 {
+        0 => ACCOUNTS_FROM,
+        1 => SELLING_FROM,
+        _ => CHANGES_FROM,
+    };
+    Ok(first + drawn / 3)
 }
 
 /// Runs histories, as many at once as there are cores.
@@ -159,7 +180,12 @@ pub fn run(plan: &Plan) -> Result<Total> {
     match failed {
         Some(error) => Err(error),
         None => {
-            let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let with_changes = plan.seeds.iter().filter(|seed| **seed >= CHANGES_FROM).count();
+            if with_changes >= ENOUGH && total.billed_changes == 0 {
+                let what = "N: no change that was billed was compared with its preview";
+                total.violations.push(what.to_owned());
+            }
             Ok(Total { seconds: began.elapsed().as_secs(), ..total })
         }
     }
@@ -236,6 +262,9 @@ async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> R
         eprintln!("{violation}");
         total.violations.push(violation);
     }
+    let Compared { all, billed } = ending.compared;
+    total.changes += all;
+    total.billed_changes += billed;
     for (place, times) in ending.deaths {
         *total.deaths.entry(place).or_default() += times;
     }

@@ -15,10 +15,11 @@ use crate::history::History;
 use crate::world::Arrived;
 
 /// The kinds of mail that may be sent several times about a license, and need not attach it.
-const NOTICES: [&str; 4] = ["payment_problem", "cancellation", "receipt", "resent"];
+const NOTICES: [&str; 5] =
+    ["payment_problem", "cancellation", "receipt", "resent", "payment_begins"];
 
 /// The kinds of mail that are not sent if what they say is no longer true.
-const MAY_BE_SKIPPED: [&str; 8] = [
+const MAY_BE_SKIPPED: [&str; 9] = [
     "verify",
     "verify_address",
     "address_changed",
@@ -27,6 +28,7 @@ const MAY_BE_SKIPPED: [&str; 8] = [
     "trial_ending",
     "trial_ended",
     "license_ended",
+    "payment_begins",
 ];
 
 /// Checks all mails.

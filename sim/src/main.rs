@@ -68,6 +68,10 @@ fn run(arguments: Arguments) -> Result<bool> {
         "{} steps in {} seconds; servers died {died} times, at {passed} of {places} fail points",
         total.steps, total.seconds,
     );
+    println!(
+        "{} changes compared with their previews, {} of them billed at once",
+        total.changes, total.billed_changes,
+    );
     println!("{} histories, {} violations", total.histories, total.violations.len());
     Ok(total.violations.is_empty())
 }

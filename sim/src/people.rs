@@ -55,6 +55,8 @@ pub struct Person {
     pub by_hand: bool,
     /// Whether the vendor sold them something in the dashboard, possibly before they were linked.
     pub sold_by_hand: bool,
+    /// Whether the account followed from a purchase by a payment link.
+    pub bought_first: bool,
     /// Whether they asked to delete the account, and whether that got a response.
     pub leaving: bool,
     pub deleted: bool,
@@ -74,6 +76,7 @@ impl Person {
             former: Vec::new(),
             by_hand: false,
             sold_by_hand: false,
+            bought_first: false,
             leaving: false,
             deleted: false,
             helped: false,
@@ -107,6 +110,10 @@ impl History {
             return Ok(());
         }
         let Some(caller) = self.caller(who).await? else { return Ok(()) };
+        if self.changes && dice.happens(self.share_by_api(who)) {
+            self.change_by_api(server, who, caller);
+            return Ok(());
+        }
         let app = self.servers[server].app.clone();
         match dice.below(20) {
             0..=9 => self.check_out(server, who, caller),
@@ -261,8 +268,8 @@ impl History {
             return;
         }
         let Some(stripe_id) = self.stripe_customer(who) else { return };
-        let live = self.live_subscriptions(&stripe_id);
-        match self.world.dice.pick(&live).cloned() {
+        let live = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
+        match self.world.dice.pick(&live).map(id_of) {
             Some(subscription) => self.change(who, &stripe_id, &subscription),
             None => self.reverse(who, &stripe_id),
         }
@@ -289,6 +296,7 @@ impl History {
         let late = [(1, Card::DeclinedLater), (2, Card::DelayedPaid), (1, Card::DelayedFailed)];
         let cards: Vec<_> = cards.into_iter().chain(late).collect();
         let card = self.world.dice.weighted(&cards).unwrap_or(Card::Paid);
+        let card = self.draw_card(who, card);
         let paid = self.world.stripe.pay(session, card);
         self.tell(|| format!("{who} pays {session}: {card:?}, {paid:?}"));
     }
@@ -402,11 +410,6 @@ impl History {
         all.iter().find(ours).map(id_of)
     }
 
-    fn live_subscriptions(&self, stripe_id: &str) -> Vec<String> {
-        let all = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
-        all.iter().map(id_of).collect()
-    }
-
     /// Returns one of Stripe's lists, by a call without faults.
     pub fn list(&self, path: &str, query: &str) -> Vec<Value> {
         let mut all = Vec::new();
@@ -423,7 +426,7 @@ impl History {
         }
     }
 
-    fn call(&self, method: &str, path: &str, form: &str) -> Value {
+    pub fn call(&self, method: &str, path: &str, form: &str) -> Value {
         let call = Call {
             method: method.to_owned(),
             path: path.to_owned(),

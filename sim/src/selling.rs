@@ -39,8 +39,29 @@ const RECURRING: [&str; 4] =
 /// The promotion codes, each with its coupon.
 const CODES: [(&str, &str); 2] = [("FREE", FREE_ONCE), ("HALF", HALF)];
 
+/// The coupons that only histories with changes have: by a percentage and by an amount, for one
+/// invoice and for more.
+const COUPONS: [(&str, &str); 4] = [
+    ("ten_off", "amount_off=1000&currency=usd&duration=once"),
+    ("fifth", "percent_off=20&duration=forever"),
+    ("quarter", "percent_off=25&duration=repeating&duration_in_months=3"),
+    ("free_ever", "percent_off=100&duration=forever"),
+];
+
+/// All promotion codes of those histories, each with its coupon and its restrictions.
+const MORE_CODES: [(&str, &str); 8] = [
+    CODES[0],
+    CODES[1],
+    ("TEN", "ten_off"),
+    ("FIFTH", "fifth"),
+    ("QUARTER", "quarter"),
+    ("EVERFREE", "free_ever"),
+    ("ONLYONE", "half&max_redemptions=1"),
+    ("NEWCOMER", "fifth&restrictions[first_time_transaction]=true"),
+];
+
 /// The most units that customers ask for: one more than are sold.
-const MOST_UNITS: usize = 21;
+pub const MOST_UNITS: usize = 21;
 
 /// A time after which a subscription has been paid for more than a year, in days.
 pub const LONG_DAYS: usize = 400;
@@ -68,11 +89,12 @@ impl History {
     /// Opens a checkout for something, in some quantity, with or without the add-on.
     pub fn check_out_selling(&mut self, server: usize, who: usize, caller: SignedIn) {
         let dice = &self.world.dice;
+        let recurring = if self.changes { 3 } else { 1 };
         let offers = [
-            (2, ("starter", Interval::Month)),
-            (1, ("starter", Interval::Year)),
-            (5, ("team", Interval::Month)),
-            (3, ("team", Interval::Year)),
+            (2 * recurring, ("starter", Interval::Month)),
+            (recurring, ("starter", Interval::Year)),
+            (5 * recurring, ("team", Interval::Month)),
+            (3 * recurring, ("team", Interval::Year)),
             (5, ("studio", Interval::Once)),
             (3, ("studio", Interval::Updates)),
         ];
@@ -87,9 +109,10 @@ impl History {
         self.tell(|| format!("{who} checks out {asked} at {server}"));
         let back = format!("{}/docs", self.ground.config.public_url);
         let interval = Some(interval);
+        let promotion_code = self.draw_code();
         let wanted = Wanted { plan: plan.to_owned(), interval, currency, quantity, addons };
         let wanted =
-            Purchase { wanted, promotion_code: None, success_url: back.clone(), cancel_url: back };
+            Purchase { wanted, promotion_code, success_url: back.clone(), cancel_url: back };
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
             let opened = checkout::open(&app, &caller.customer.customer_id, wanted).await;
@@ -106,7 +129,16 @@ impl History {
             self.pay_session(who, &session);
             return;
         }
+        if self.changes && self.world.dice.happens(60) {
+            return self.buy_by_link(who);
+        }
         let Some(stripe_id) = self.stripe_customer(who) else { return };
+        if self.changes && self.world.dice.happens(300) && self.pay_waiting(who, &stripe_id) {
+            return;
+        }
+        if self.changes && self.world.dice.happens(150) && self.change_trial(who, &stripe_id) {
+            return;
+        }
         let live = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
         match self.world.dice.pick(&live).filter(|_| self.world.dice.happens(700)) {
             Some(found) => self.change_selling(who, &stripe_id, found),
@@ -125,9 +157,45 @@ impl History {
             self.tell(|| format!("{who} chooses {units} units: {chosen:?}"));
         }
         if dice.happens(250) {
-            let (code, _) = *dice.pick(&CODES).unwrap_or(&CODES[0]);
-            let entered = stripe.enter_promotion_code(session, code);
-            self.tell(|| format!("{who} enters {code}: {entered:?}"));
+            self.enter_code(who, session);
+        }
+    }
+
+    /// The buyer enters a code on the page.
+    pub fn enter_code(&mut self, who: usize, session: &str) {
+        let dice = &self.world.dice;
+        let code = if self.changes {
+            dice.pick(&MORE_CODES).map(|(code, _)| *code)
+        } else {
+            dice.pick(&CODES).map(|(code, _)| *code)
+        };
+        let code = code.unwrap_or_default();
+        let entered = self.world.stripe.enter_promotion_code(session, code);
+        self.tell(|| format!("{who} enters {code}: {entered:?}"));
+    }
+
+    /// Makes the promotion codes that only histories with changes have.
+    pub fn add_more_codes(&self) {
+        for (id, coupon) in COUPONS {
+            self.call("POST", "/v1/coupons", &format!("id={id}&{coupon}"));
+        }
+        for (code, promotion) in &MORE_CODES[CODES.len()..] {
+            let form = format!("code={code}&promotion[coupon]={promotion}");
+            self.call("POST", "/v1/promotion_codes", &form);
+        }
+    }
+
+    /// Returns the code that a customer gives in the call, if any. Some are wrong.
+    fn draw_code(&self) -> Option<String> {
+        let dice = &self.world.dice;
+        if !self.changes || !dice.happens(250) {
+            return None;
+        }
+        let (code, _) = dice.pick(&MORE_CODES)?;
+        match dice.below(8) {
+            0 => Some("WRONG".to_owned()),
+            1 => Some(code.to_lowercase()),
+            _ => Some((*code).to_owned()),
         }
     }
 
@@ -179,8 +247,11 @@ impl History {
                     Card::DeclinedLater,
                     Card::DelayedPaid,
                     Card::DelayedFailed,
+                    Card::Authenticate,
                 ];
-                let card = *dice.pick(&cards).unwrap_or(&Card::Paid);
+                // Only a change through the API is paid while the customer is there to confirm it.
+                let cards = if self.changes { &cards[..] } else { &cards[..5] };
+                let card = *dice.pick(cards).unwrap_or(&Card::Paid);
                 format!("pays by {card:?} from now on: {:?}", stripe.replace_card(stripe_id, card))
             }
             15 => {

@@ -6,9 +6,11 @@ use std::collections::HashSet;
 use licentia::domain::sale::plan::Catalog;
 use serde_json::Value;
 
+use crate::changes;
 use crate::history::History;
 use crate::invoices::{self, Invoice, Line};
 use crate::people::id_of;
+use crate::trials::{self, Trial};
 
 const DAY: i64 = 86_400;
 
@@ -22,6 +24,10 @@ pub struct Truth {
     pub subscriptions: Vec<Value>,
     /// The newest first, as Stripe lists them.
     pub invoices: Vec<Invoice>,
+    /// The invoices of changes that were never paid and had no effect.
+    pub without_effect: Vec<Invoice>,
+    /// The trials of the subscriptions.
+    pub trials: Vec<Trial>,
 }
 
 /// What must be licensed at a time.
@@ -42,9 +48,28 @@ impl Truth {
         let subscriptions = history.list("/v1/subscriptions", &format!("{of}&status=all"));
         let invoices = history.list("/v1/invoices", &of);
         let disputes = history.list("/v1/disputes", "");
-        let invoices =
-            invoices.iter().map(|found| invoices::read(history, found, &disputes)).collect();
-        Self { subscriptions, invoices }
+        let (mut counted, mut without_effect) = (Vec::new(), Vec::new());
+        for found in &invoices {
+            let is_without = changes::is_without_effect(history, found);
+            let group = if is_without { &mut without_effect } else { &mut counted };
+            group.push(invoices::read(history, found, &disputes));
+        }
+        let mut trials = history.trials_of(&subscriptions);
+        // A trial's invoice says what will be sold. Nothing was paid for it.
+        let mut of_trials = HashSet::new();
+        for invoice in counted.iter_mut().filter(|invoice| invoice.is_first) {
+            let own = trials.iter_mut().find(|one| one.subscription == invoice.subscription);
+            if let Some(trial) = own {
+                let lines = std::mem::take(&mut invoice.lines);
+                let first = lines.iter().map(|line| line.end).max();
+                trial.latest_end = trial.latest_end.max(first.unwrap_or(0));
+                of_trials.insert(invoice.id.clone());
+            }
+        }
+        for invoice in &mut counted {
+            invoice.lines.retain(|line| !of_trials.contains(&line.credited));
+        }
+        Self { subscriptions, invoices: counted, without_effect, trials }
     }
 
     /// What Stripe has, for the trace of a violation.
@@ -56,7 +81,18 @@ impl Truth {
             format!("  {}, {prices:?} until {:?}", fields.join(", "), period_end(found))
         };
         let subscriptions = self.subscriptions.iter().map(of_subscription);
-        subscriptions.chain(self.invoices.iter().map(|invoice| format!("  {invoice:?}")))
+        subscriptions.chain(self.all_invoices().map(|invoice| format!("  {invoice:?}")))
+    }
+
+    /// The trial of a subscription, if it began with one.
+    pub fn trial(&self, subscription: &Value) -> Option<&Trial> {
+        let id = id_of(subscription);
+        self.trials.iter().find(|trial| trial.subscription == id)
+    }
+
+    /// Every invoice.
+    pub fn all_invoices(&self) -> impl Iterator<Item = &Invoice> {
+        self.invoices.iter().chain(&self.without_effect)
     }
 
     /// The lines that were paid and not given back or credited since.
@@ -121,6 +157,14 @@ impl Truth {
                 let ranked = late.filter_map(|line| Some((rank(catalog, &line.price)?, line.end)));
                 let (rank, until) = ranked.max()?;
                 return Some(Due { rank, until, alone: self.is_alone(now) });
+            }
+            if subscription["status"] == "trialing" {
+                let certain = self.trial(subscription).filter(|trial| !trial.is_doubtful);
+                let until = certain.and(subscription["trial_end"].as_i64())?;
+                let until = ends(subscription).map_or(until, |end| end.min(until));
+                let rank = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
+                let due = Due { rank, until, alone: self.is_alone(now) };
+                return (now < until).then_some(due);
             }
             if subscription["status"] != "active" {
                 return None;
@@ -214,6 +258,13 @@ impl Truth {
                 && items(subscription).filter_map(|price| rank(catalog, price)).max() >= Some(0)
         });
         live.any(|subscription| {
+            if let Some(trial) = self.trial(subscription)
+                && until <= trial.latest_end
+                && items(subscription).filter_map(|price| rank(catalog, price)).max()
+                    >= Some(at_rank)
+            {
+                return true;
+            }
             let paused = !subscription["pause_collection"].is_null();
             let lines = self.lines(subscription);
             let best = lines.iter().filter_map(|line| rank(catalog, &line.price)).max();
@@ -225,6 +276,11 @@ impl Truth {
     /// Whether something of this rank, that reaches to `until`, was paid before `at`, or not
     /// collected because the vendor did not want to.
     pub fn ever_paid(&self, catalog: &Catalog, at_rank: usize, until: i64, at: i64) -> bool {
+        // Plans and ends are changed during a trial without an invoice.
+        let is_of_a_trial = |trial: &Trial| trial.start <= at && until <= trial.latest_end;
+        if self.trials.iter().any(is_of_a_trial) {
+            return true;
+        }
         let counted = |invoice: &&Invoice| invoice.counts_since.is_some_and(|since| since <= at);
         let mut paid = self.invoices.iter().filter(counted);
         paid.any(|invoice| {
@@ -251,13 +307,14 @@ impl Truth {
             }
             Some(paid + self.grace(subscription, catalog, paid <= now))
         });
-        ends.max().unwrap_or(0)
+        let after_trials = self.trials.iter().map(|trial| trial.latest_end + trials::GRACE);
+        ends.chain(after_trials).max().unwrap_or(0)
     }
 
     /// Whether a bank debit for it is on its way.
     fn is_debited(&self, subscription: &Value) -> bool {
         let id = id_of(subscription);
-        let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
+        let mut own = self.all_invoices().filter(|invoice| invoice.subscription == id);
         own.any(|invoice| !invoice.is_paid() && invoice.is_processing)
     }
 

@@ -34,6 +34,7 @@ pub fn current(
     if let Some(held) = held.as_ref().filter(|held| held.basis == "subscription")
         && held.rank == 2
         && held.units > most
+        && !paid.may_be_of_a_trial((now, now))
     {
         history.violation(format!("M: {who} paid for {most} units and has {held:?} at {now}"));
     }
@@ -67,22 +68,27 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
     let issued = license.issued_at.epoch_seconds();
     let (earliest, latest) = (issued - WRONG_CLOCK - OLDEST_STATE, issued + WRONG_CLOCK);
     let said = share(history, license, issued);
+    let is_per_unit = matches!(license.plan.as_str(), "team" | "studio");
     let exceeds = |paid: &Paid| {
+        if license.basis == Basis::Subscription && paid.may_be_of_a_trial((earliest, latest)) {
+            return None;
+        }
+        let perpetual = paid.most_perpetual(latest);
         let most = match license.basis {
             Basis::Subscription => paid.most_units(TEAM, (earliest, latest)),
             Basis::Fallback => paid.most_units_ever(TEAM, latest),
-            Basis::Once => 1,
+            Basis::Once => perpetual.map_or(0, |(units, _)| units),
         };
         let latest_updates = match license.basis {
             Basis::Subscription => Some(i64::MAX),
             Basis::Fallback => paid.latest_fallback(latest),
-            Basis::Once => paid.latest_updates(latest),
+            Basis::Once => perpetual.map(|(_, until)| until),
         };
         let pdf = match license.basis {
             Basis::Fallback => paid.most_units_ever(PDF, latest),
             _ => paid.most_units(PDF, (earliest, latest)),
         };
-        let lacks_units = license.plan == "team" && said.units > most;
+        let lacks_units = is_per_unit && said.units > most;
         let lacks_pdf = said.has_pdf && pdf <= 0 && !paid.had_pdf_once(latest);
         (lacks_units || lacks_pdf || Some(said.updates_until) > latest_updates)
             .then(|| format!("{most} units, updates until {latest_updates:?}, {pdf} add-ons"))
@@ -94,10 +100,7 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
         history.violation(what);
     }
     let limits = limits(license);
-    let wanted = (
-        (license.plan == "team").then(|| u64::from(license.quantity)),
-        said.has_pdf.then_some(PAGES),
-    );
+    let wanted = (is_per_unit.then(|| u64::from(license.quantity)), said.has_pdf.then_some(PAGES));
     if limits != wanted {
         let seq = license.seq;
         let what = format!("M: {who}: license {seq} ({said:?}) has the limits {limits:?}");

@@ -6,14 +6,19 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::checks::WRONG_CLOCK;
 use crate::history::History;
-use crate::invoices::Invoice;
+use crate::invoices::{Invoice, Line};
 use crate::people::id_of;
+use crate::trials;
 use crate::truth::{self, Truth};
 
 /// The months of updates that a purchase, or its updates, includes; and the months that leave a
 /// perpetual license. As in `selling.toml`.
 const MONTHS: i64 = 12;
+
+/// The most single payments whose effect is bounded: each of them doubles the work.
+const MOST_PAYMENTS: usize = 12;
 
 const STARTER: &str = "_starter_";
 pub const TEAM: &str = "_team_";
@@ -30,9 +35,10 @@ pub struct Bill {
     pub counts_since: Option<i64>,
     /// Whether it counts now.
     pub is_good: bool,
-    /// Whether it credits a line that was not paid before it, or is no longer paid. Then it is not
-    /// certain whether it counts.
-    is_unbacked: bool,
+    /// Its place in the order of creation.
+    place: usize,
+    /// Whether the vendor forgave it.
+    is_forgiven: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
@@ -63,6 +69,8 @@ pub struct Share {
 /// Everything that somebody paid.
 pub struct Paid {
     pub bills: Vec<Bill>,
+    /// The times in which a trial, or its grace, may be licensed without a payment.
+    trials: Vec<(i64, i64)>,
     /// Whether something was asked for and not paid, or given back: then what is licensed is less
     /// certain.
     pub owes: bool,
@@ -71,7 +79,7 @@ pub struct Paid {
 impl Paid {
     pub fn of(history: &History, truth: &Truth, stripe_id: &str) -> Self {
         // In the order of their creation.
-        let mut bills: Vec<Bill> = truth.invoices.iter().rev().map(bill).collect();
+        let mut bills: Vec<Bill> = truth.invoices.iter().rev().enumerate().map(bill).collect();
         let mut owes =
             truth.invoices.iter().any(|invoice| invoice.is_owed() || invoice.is_forgiven);
         let of = format!("customer={stripe_id}&status=complete");
@@ -85,17 +93,14 @@ impl Paid {
                 bills.push(session_alone(history, &session));
             }
         }
-        let unbacked: Vec<bool> = bills.iter().map(|bill| is_unbacked(bill, &bills)).collect();
-        for (bill, is_unbacked) in bills.iter_mut().zip(unbacked) {
-            bill.is_unbacked = is_unbacked;
-        }
         bills.sort_by_key(|bill| bill.at);
-        Self { bills, owes }
+        let trials = truth.trials.iter().map(|one| (one.start, one.latest_end + trials::GRACE));
+        Self { bills, trials: trials.collect(), owes }
     }
 
     /// The units of the prices with this name that are paid for at a time.
     pub fn units(&self, name: &str, time: i64) -> i64 {
-        units_of(self.good(), name, time, false)
+        units_of(self.good(), name, time)
     }
 
     fn good(&self) -> impl Iterator<Item = &Bill> {
@@ -118,7 +123,11 @@ impl Paid {
         let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
         shares.extend(self.fallbacks(now));
         for found in live {
-            shares.push(self.of_subscription(found, now)?);
+            shares.push(match truth.trial(found).filter(|_| found["status"] == "trialing") {
+                Some(trial) if trial.is_doubtful => return None,
+                Some(_) => self.of_trial(found),
+                None => self.of_subscription(found, now)?,
+            });
         }
         shares.sort();
         Some(shares)
@@ -129,7 +138,7 @@ impl Paid {
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
-            units_of(self.good().filter(|bill| bill.subscription == id), name, now, false)
+            units_of(self.good().filter(|bill| bill.subscription == id), name, now)
         };
         let (starter, team) = (own(STARTER), own(TEAM));
         let wants_team = truth::items(found).any(|price| price.contains(TEAM));
@@ -151,19 +160,45 @@ impl Paid {
         })
     }
 
+    /// Returns the license for a first trial: for everything that the subscription will bill.
+    fn of_trial(&self, found: &Value) -> Share {
+        let items = || found["items"]["data"].as_array().into_iter().flatten();
+        let of = |name: &'static str| {
+            let is_of = move |item: &&Value| {
+                item["price"]["id"].as_str().is_some_and(|price| price.contains(name))
+            };
+            items().filter(is_of).map(|item| item["quantity"].as_i64().unwrap_or(1)).sum::<i64>()
+        };
+        let is_team = of(TEAM) > 0;
+        Share {
+            covers_now: true,
+            rank: if is_team { 2 } else { 1 },
+            units: if is_team { of(TEAM) } else { 1 },
+            updates_until: i64::MAX,
+            has_pdf: is_team && (of(PDF) > 0 || self.has_pdf_once()),
+            basis: "subscription",
+        }
+    }
+
+    /// Whether something may be licensed for a trial at some moment between two times.
+    pub fn may_be_of_a_trial(&self, (from, to): (i64, i64)) -> bool {
+        self.trials.iter().any(|(start, end)| *start <= to && from <= *end)
+    }
+
     fn has_pdf_once(&self) -> bool {
         self.good().flat_map(|bill| &bill.lines).any(|line| line.price == PDF_ONCE)
     }
 
     /// Returns the license for all single payments, replayed in the order of the charges.
     fn perpetual(&self, now: i64) -> Option<Share> {
-        let updates_until = replay(self.good())?;
+        let (units, updates_until) = replay(self.good())?;
         let has_pdf = self.has_pdf_once();
         let covers_now = updates_until > now;
-        Some(Share { covers_now, rank: 3, units: 1, updates_until, has_pdf, basis: "once" })
+        Some(Share { covers_now, rank: 3, units, updates_until, has_pdf, basis: "once" })
     }
 
-    /// Returns the license that remains of each series of paid periods without a gap.
+    /// Returns the license that remains of each series of paid periods without a gap. What was
+    /// forgiven was not paid; the license is not certain then (`owes`).
     fn fallbacks(&self, now: i64) -> Vec<Share> {
         let lines = || self.good().flat_map(|bill| &bill.lines);
         let mut times: Vec<i64> = lines().flat_map(|line| [line.start, line.end]).collect();
@@ -223,14 +258,27 @@ impl Paid {
         self.most_units(name, (i64::MIN, issued))
     }
 
-    /// The latest end of updates that single payments before `issued` could give.
-    pub fn latest_updates(&self, issued: i64) -> Option<i64> {
-        replay(self.counted(issued))
+    /// The most units, and the latest end of updates, that single payments before `issued` could
+    /// give. Each of them may have been given back for a while. A purchase that was may have
+    /// shortened the updates, because fewer units share theirs.
+    pub fn most_perpetual(&self, issued: i64) -> Option<(i64, i64)> {
+        let is_single =
+            |bill: &&Bill| bill.lines.iter().any(|line| line.price.contains("_studio_"));
+        let bills: Vec<&Bill> = self.counted(issued).filter(is_single).collect();
+        if bills.len() > MOST_PAYMENTS {
+            return Some((i64::MAX, i64::MAX));
+        }
+        let subsets = (0..1_usize << bills.len()).filter_map(|chosen| {
+            let is_in = |place: &usize| chosen >> place & 1 == 1;
+            replay((0..bills.len()).filter(is_in).map(|place| bills[place]))
+        });
+        subsets.reduce(|most, one| (most.0.max(one.0), most.1.max(one.1)))
     }
 
     /// The latest end of updates that paid subscriptions before `issued` could leave.
     pub fn latest_fallback(&self, issued: i64) -> Option<i64> {
-        let lines = self.counted(issued).flat_map(|bill| &bill.lines);
+        let paid = self.counted(issued).filter(|bill| !bill.is_forgiven);
+        let lines = paid.flat_map(|bill| &bill.lines);
         let ends = lines.filter(|line| line.is_of(TEAM) && line.units > 0).map(|line| line.end);
         ends.max().map(|end| months_later(end, -MONTHS))
     }
@@ -248,10 +296,18 @@ impl Paid {
     }
 }
 
-/// The most units of these bills at any moment between two times. If none is paid for then, those
-/// of the last period that ended before.
-fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
-    let most_at = |time: i64| units_of(bills.iter().copied(), name, time, true);
+/// The most units of these bills at any moment between two times. Each subscription for which none
+/// is paid then counts with its last period: it may be in its grace period while another one runs.
+fn most_of(bills: &[&Bill], name: &str, between: (i64, i64)) -> i64 {
+    let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
+    for bill in bills {
+        own.entry(&bill.subscription).or_default().push(bill);
+    }
+    own.values().map(|bills| most_of_one(bills, name, between)).sum()
+}
+
+fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
+    let most_at = |time: i64| units_of(bills.iter().copied(), name, time);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
     let within = moments.filter(|time| from <= *time && *time <= to);
@@ -265,43 +321,28 @@ fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     }
 }
 
-/// Returns whether a bill credits a line that was not paid before it, or was refunded.
-fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
-    let credits = bill.lines.iter().filter(|line| line.units < 0);
-    let mut unpaid = all.iter().filter(|other| {
-        other.subscription == bill.subscription
-            && (!other.is_good || other.counts_since > bill.counts_since)
-    });
-    let credits: Vec<(&str, i64)> = credits.map(|line| (line.price.as_str(), line.end)).collect();
-    unpaid.any(|other| {
-        let mut sold = other.lines.iter().filter(|line| line.units > 0);
-        sold.any(|line| credits.contains(&(line.price.as_str(), line.end)))
-    })
-}
-
-/// Returns the units that these bills sold for a time, less those that they credited. For a bound,
-/// an uncertain bill counts only for the units that it sold. Within a period of a subscription, no
-/// more is credited than was sold.
-fn units_of<'b>(
-    bills: impl Iterator<Item = &'b Bill>,
-    name: &str,
-    time: i64,
-    is_bound: bool,
-) -> i64 {
-    let mut sums: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
+/// Returns the units that these bills sold for a time, less those that they credited, bill by bill
+/// in the order of their creation. A bill that sells fewer units than it credits sells them all, if
+/// there were as many to credit. One that was given back since counts for the units that it added.
+fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) -> i64 {
+    let mut bills: Vec<&Bill> = bills.collect();
+    bills.sort_by_key(|bill| bill.place);
+    let mut held: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
     for bill in bills {
-        let mut own: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+        let mut own: BTreeMap<(&str, i64), (i64, i64)> = BTreeMap::new();
         let lines = bill.lines.iter().filter(|line| line.is_of(name));
         for line in lines.filter(|line| line.start <= time && time < line.end) {
-            *own.entry((&line.price, line.end)).or_default() += line.units;
+            let (sold, more) = own.entry((&line.price, line.end)).or_default();
+            *sold += line.units.max(0);
+            *more += line.units;
         }
-        for ((price, end), units) in own {
-            let is_certain = bill.is_good && !(is_bound && bill.is_unbacked);
-            let units = if is_certain { units } else { units.max(0) };
-            *sums.entry((&bill.subscription, price, end)).or_default() += units;
+        for ((price, end), (sold, more)) in own {
+            let held = held.entry((&bill.subscription, price, end)).or_default();
+            let left = (*held + more).max(sold.min(*held));
+            *held = if bill.is_good { left } else { *held + more.max(0) };
         }
     }
-    sums.into_values().map(|units| units.max(0)).sum()
+    held.into_values().sum()
 }
 
 impl Sold {
@@ -310,18 +351,21 @@ impl Sold {
     }
 }
 
-fn bill(invoice: &Invoice) -> Bill {
+fn bill((place, invoice): (usize, &Invoice)) -> Bill {
+    // A change is billed from the time of the server's clock, which may be ahead.
+    let is_ahead = |line: &Line| (1..=WRONG_CLOCK).contains(&(line.start - invoice.created));
     let lines = invoice.lines.iter().map(|line| Sold {
         price: line.price.clone(),
         units: line.units,
-        start: line.start,
+        start: if is_ahead(line) { invoice.created } else { line.start },
         end: line.end,
     });
     Bill {
         at: invoice.charged_at.unwrap_or(invoice.created),
         counts_since: invoice.counts_since,
         is_good: invoice.is_good(),
-        is_unbacked: false,
+        place,
+        is_forgiven: invoice.is_forgiven,
         subscription: invoice.subscription.clone(),
         lines: lines.collect(),
     }
@@ -334,6 +378,8 @@ fn session_alone(history: &History, session: &Value) -> Bill {
     let intent = session["payment_intent"].as_str().unwrap_or_default();
     let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
     let charged = stripe.look(charge.as_str().unwrap_or_default(), |one| one["created"].as_i64());
+    // A payment of an order without cost was begun before the order became free.
+    let charged = charged.filter(|_| session["amount_total"] != 0);
     let at = charged.or(session["created"].as_i64()).unwrap_or_default();
     let lines = history.list(&format!("/v1/checkout/sessions/{id}/line_items"), "");
     let lines = lines.iter().map(|line| Sold {
@@ -347,29 +393,45 @@ fn session_alone(history: &History, session: &Value) -> Bill {
         at,
         counts_since,
         is_good: true,
-        is_unbacked: false,
+        place: usize::MAX,
+        is_forgiven: false,
         subscription,
         lines: lines.collect(),
     }
 }
 
-/// Returns the end of the updates after these payments, in the order of their charges; none without
-/// a purchase.
-fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<i64> {
-    let mut until = None;
+/// Returns the units and the end of the updates after these payments, in the order of their
+/// charges; none without a purchase.
+fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<(i64, i64)> {
+    let mut owned: Option<(i64, i64)> = None;
     let mut bills: Vec<&Bill> = bills.collect();
     // Updates are sold after what they extend, perhaps in the same second.
     bills.sort_by_key(|bill| (bill.at, bill.lines.iter().all(|line| line.price != STUDIO)));
     for bill in bills {
         for line in bill.lines.iter().filter(|line| line.units > 0) {
-            until = match (line.price.as_str(), until) {
-                (STUDIO, None) => Some(months_later(bill.at, MONTHS)),
-                (STUDIO | UPDATES, Some(until)) => Some(months_later(bill.at.max(until), MONTHS)),
-                (_, until) => until,
+            let a_year_later = |from: i64| months_later(from, MONTHS);
+            owned = match (line.price.as_str(), owned) {
+                (STUDIO, None) => Some((line.units, a_year_later(bill.at))),
+                (STUDIO, Some((units, until))) => {
+                    let until = if line.units >= units {
+                        a_year_later(bill.at.max(until))
+                    } else {
+                        let each = |units: i64, until: i64| (0..units).map(move |_| until);
+                        let old = each(units, until.max(bill.at) - bill.at);
+                        let new = each(line.units, a_year_later(bill.at) - bill.at);
+                        let all: i64 = old.chain(new).sum();
+                        until.max(bill.at + all / (units + line.units))
+                    };
+                    Some((units + line.units, until))
+                }
+                (UPDATES, Some((units, until))) if line.units >= units => {
+                    Some((units, a_year_later(bill.at.max(until))))
+                }
+                (_, owned) => owned,
             };
         }
     }
-    until
+    owned
 }
 
 /// Returns the same time of the day some months later, or earlier, on the last day of the month if

@@ -10,10 +10,14 @@ use futures_util::FutureExt;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
+use licentia::domain::sale::change::ChangeRequest;
 use licentia::domain::sale::inbox::LeasedEvent;
+use licentia::domain::sale::subscription::SubscriptionRow;
 use licentia::error::{Error, Result};
 use licentia::flows::mail;
+use licentia::flows::sale::change::CancelAt;
 use licentia::flows::sale::inbox::{self, Subject};
+use licentia::flows::sale::preview::Previewed;
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::Delivery;
 
@@ -32,6 +36,8 @@ pub enum Outcome {
     Deliveries(Result<Vec<LeasedDelivery>>),
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
+    Previewed(usize, ChangeRequest, Result<Previewed>),
+    Ended(CancelAt, Result<SubscriptionRow>),
     Done(&'static str, Result<()>),
     /// The result of an attempt, by its number.
     Attempted(usize, Result<Done>),
@@ -45,6 +51,8 @@ pub struct Begun {
     delivery: Option<usize>,
     /// The attempt that it is.
     attempt: Option<usize>,
+    /// The preview whose change it is.
+    change: Option<usize>,
     /// Whether it hashes a password now, in a thread of its own.
     hashes: Arc<AtomicBool>,
     outcome: Arc<Mutex<Option<Outcome>>>,
@@ -73,10 +81,25 @@ impl History {
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
         let hashes = Arc::new(AtomicBool::new(hashes));
-        self.begin_any(
-            Begun { server, delivery, attempt: None, hashes, outcome: Arc::default() },
-            work,
-        );
+        let (attempt, change, outcome) = (None, None, Arc::default());
+        self.begin_any(Begun { server, delivery, attempt, change, hashes, outcome }, work);
+    }
+
+    /// Starts the change of a preview.
+    pub fn begin_change(
+        &mut self,
+        server: usize,
+        preview: usize,
+        work: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        let (delivery, attempt, change) = (None, None, Some(preview));
+        let (hashes, outcome) = (Arc::default(), Arc::default());
+        self.begin_any(Begun { server, delivery, attempt, change, hashes, outcome }, work);
+    }
+
+    /// Returns the previews whose changes are running.
+    pub fn running_changes(&self) -> impl Iterator<Item = usize> {
+        self.begun.iter().filter_map(|begun| begun.change)
     }
 
     /// Starts an attempt with an account. It says itself when it hashes a password.
@@ -88,7 +111,8 @@ impl History {
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
         let (attempt, outcome) = (Some(attempt), Arc::default());
-        self.begin_any(Begun { server, delivery: None, attempt, hashes, outcome }, work);
+        let (delivery, change) = (None, None);
+        self.begin_any(Begun { server, delivery, attempt, change, hashes, outcome }, work);
     }
 
     fn begin_any(&mut self, begun: Begun, work: impl Future<Output = Outcome> + Send + 'static) {
@@ -121,6 +145,7 @@ impl History {
             for note in self.world.notes() {
                 self.tell(|| note);
             }
+            self.compare_changes();
             if !self.hear() {
                 return;
             }
@@ -204,11 +229,18 @@ impl History {
                 self.tell(|| format!("  compared: {report:?}"));
                 self.report = Some(report);
             }
+            Outcome::Previewed(who, wanted, Ok(seen)) => {
+                return self.saw(server, who, wanted, seen);
+            }
+            Outcome::Ended(at, ended) => {
+                self.ended(at, ended.map(|row| row.stripe_subscription_id.to_string()));
+            }
             Outcome::Panicked => self.violation("G: a panic, told on standard error".to_owned()),
             Outcome::Attempted(number, result) => self.record_result(number, result),
             Outcome::Done(what, done) => self.must_be_usual(what, done),
             Outcome::SignedUp(_, Err(error)) => self.must_be_usual("signup", Err(error)),
             Outcome::Opened(_, Err(error)) => self.must_be_usual("checkout", Err(error)),
+            Outcome::Previewed(_, _, Err(error)) => self.must_be_usual("preview", Err(error)),
             Outcome::Deleted(_, Err(error)) => self.must_be_usual("delete", Err(error)),
             Outcome::Events(Err(error)) => self.must_be_usual("take events", Err(error)),
             Outcome::Mails(Err(error)) => self.must_be_usual("take mails", Err(error)),
@@ -248,7 +280,20 @@ impl History {
         let is_undone = what == "portal"
             && matches!(error, Error::ResetRequired)
             && self.ledger.attempts.iter().any(|one| one.action == Action::Undo);
-        let is_expected = usual || is_undone || (self.sells && is_not_sold);
+        let is_of_a_change = matches!(
+            error,
+            Error::NoSubscription
+                | Error::ChangeNotPossible(_)
+                | Error::PreviewOutdated
+                | Error::PaymentFailed { .. }
+                | Error::PaymentActionRequired { .. }
+        );
+        let changes = ["preview", "change", "cancel", "resume"].contains(&what);
+        let is_expected = usual
+            || is_undone
+            || (self.sells && is_not_sold)
+            || (changes && is_of_a_change)
+            || (self.changes && matches!(error, Error::InvalidPromotionCode(_)));
         if !is_expected {
             self.violation(format!("G: {what} failed with {error:?}"));
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -18,6 +18,7 @@ use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, Mail, NewPrice, Options, SECRET_KEY, StartTime,
     Times,
 };
+use serde_json::Value;
 
 use crate::dice::Dice;
 use crate::gate::Gate;
@@ -91,6 +92,29 @@ impl Arrived {
     }
 }
 
+/// A change of a subscription's items by a call of a server, as Stripe has it after the call.
+#[derive(Debug)]
+pub struct Made {
+    pub subscription: String,
+    /// The time from which the rest of the period is billed, if it is.
+    pub billed_from: Option<i64>,
+    /// The invoice that the change made, if it made one.
+    pub invoice: Option<Bill>,
+    /// Whether the change waits for the payment of that invoice.
+    pub is_waiting: bool,
+    /// Whether something else changed what it costs between the service's last look at the cost and
+    /// the change. No service can prevent that.
+    pub is_raced: bool,
+}
+
+/// An invoice that a change made.
+#[derive(Debug)]
+pub struct Bill {
+    pub id: String,
+    pub due: i64,
+    pub total: i64,
+}
+
 /// All surroundings. Clones share them.
 #[derive(Clone)]
 pub struct World {
@@ -115,6 +139,10 @@ pub struct World {
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     /// The idempotency keys of the calls that Stripe refused.
     refused: Arc<Mutex<BTreeSet<String>>>,
+    /// The changes of subscriptions since the last `take_made`.
+    made: Arc<Mutex<Vec<Made>>>,
+    /// Everything that decided what a change of a subscription costs when a server last asked.
+    quotes: Arc<Mutex<BTreeMap<String, [Value; 2]>>>,
     /// The notes since the last `notes`.
     diary: Arc<Mutex<Vec<String>>>,
 }
@@ -163,6 +191,8 @@ impl World {
             refused_mails: Arc::default(),
             deaths: Arc::default(),
             refused: Arc::default(),
+            made: Arc::default(),
+            quotes: Arc::default(),
             diary: Arc::default(),
         };
         (world, secret)
@@ -229,7 +259,8 @@ impl World {
                     idempotency_key: call.idempotency_key,
                 };
                 let late = world.timers.sleep(server, CALL_TIMEOUT);
-                let answer = match select(pin!(world.stripe.call(&call)), late).await {
+                let called = world.call(&call);
+                let answer = match select(pin!(called), late).await {
                     Either::Left((answer, _)) => answer,
                     Either::Right(((), _)) => None,
                 };
@@ -238,6 +269,74 @@ impl World {
             }
             .boxed()
         })
+    }
+
+    /// Makes a call at once, and records what it changes. The response may come later.
+    fn call(&self, call: &Call) -> impl Future<Output = Option<(u16, Value)>> + Send + use<> {
+        let form = String::from_utf8_lossy(&call.form);
+        let of_form = |name: &str| form.split('&').find_map(|field| field.strip_prefix(name));
+        let id = call.path.strip_prefix("/v1/subscriptions/").filter(|_| call.method == "POST");
+        // The end of a trial is none of the customer's changes.
+        let is_change = of_form("proration_behavior=").is_some() && of_form("trial_end=").is_none();
+        let id = id.filter(|_| is_change);
+        let before = id.map(|id| self.price_factors(id));
+        let called = self.stripe.call(call);
+        if let (Some(id), Some(before)) = (id, before) {
+            let billed_from = of_form("proration_date=").and_then(|text| text.parse().ok());
+            self.record_change(id, billed_from, &before);
+        } else if call.path == "/v1/invoices/create_preview"
+            && let Some(id) = of_form("subscription=")
+        {
+            let factors = self.price_factors(id);
+            self.quotes().insert(id.to_owned(), factors);
+        }
+        called
+    }
+
+    /// Returns everything that decides what a change of a subscription costs: it, and its customer
+    /// with the balance.
+    fn price_factors(&self, subscription: &str) -> [Value; 2] {
+        let found = self.stripe.object(subscription);
+        let customer = self.stripe.object(found["customer"].as_str().unwrap_or_default());
+        [found, customer]
+    }
+
+    /// Records how a call changed a subscription, if it did.
+    fn record_change(&self, id: &str, billed_from: Option<i64>, before: &[Value; 2]) {
+        let after = self.stripe.object(id);
+        let is_new = |field: &str| after[field] != before[0][field];
+        if !["items", "pending_update", "latest_invoice"].into_iter().any(is_new) {
+            return;
+        }
+        let bill = |invoice: &str| {
+            let number = |found: &Value, field: &str| found[field].as_i64().unwrap_or_default();
+            let (due, total) = self
+                .stripe
+                .look(invoice, |found| (number(found, "amount_due"), number(found, "total")));
+            Bill { id: invoice.to_owned(), due, total }
+        };
+        let invoice = after["latest_invoice"].as_str().filter(|_| is_new("latest_invoice"));
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(Made {
+            subscription: id.to_owned(),
+            billed_from,
+            invoice: invoice.map(bill),
+            is_waiting: !after["pending_update"].is_null(),
+            is_raced: self.quotes().get(id).is_some_and(|quoted| quoted != before),
+        });
+    }
+
+    fn quotes(&self) -> MutexGuard<'_, BTreeMap<String, [Value; 2]>> {
+        self.quotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was asked about the cost of a change of a subscription.
+    pub fn forget_quote(&self, subscription: &str) {
+        self.quotes().remove(subscription);
+    }
+
+    /// Removes and returns the changes of subscriptions.
+    pub fn take_made(&self) -> Vec<Made> {
+        std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn may_fail(&self, call: &stripe::Call) {

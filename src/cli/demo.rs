@@ -7,6 +7,7 @@ mod customer;
 mod later;
 mod proof;
 mod purchase;
+mod selling;
 mod stage;
 mod walk;
 
@@ -19,7 +20,7 @@ use super::{NO, print, serve, wait};
 use crate::config::{Config, StripeMode};
 use crate::error::{Error, Result};
 use customer::{Customer, PASSWORD};
-use stage::Stage;
+use stage::{CODE, Stage};
 
 pub const EXAMPLES: &str = "Examples:
   licentia demo
@@ -134,6 +135,9 @@ fn guide(stage: &Stage) -> String {
          \x20 7. Refund the newest payment: Stripe's page, the customer, Refund. The license is\n\
          \x20    revoked; verifyLicense shows it.\n\
          \x20 8. Sign up as another customer, buy, and cancel in the portal (openPortal): the\n\
-         \x20    license works until the end of the period.\n"
+         \x20    license works until the end of the period.\n\
+         \x20 9. Buy `studio`: a perpetual license with a year of updates. Or buy 3 seats of\n\
+         \x20    `team` with the `promotion_code` {CODE}, then preview and change to 5\n\
+         \x20    (previewChange, changeSubscription).\n"
     )
 }

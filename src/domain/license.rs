@@ -1,8 +1,9 @@
 //! Licenses: terms and issued licenses; entitlements and the claims that are signed are in
-//! `entitlement.rs`. Signing is in [`crate::keys`], and verification in the crate
+//! `entitlement.rs`, and what licenses are compared by is in `coverage.rs`. Signing is in [`crate::keys`], and verification in the crate
 //! `licentia-verify`.
 
 mod content;
+mod coverage;
 mod entitlement;
 mod extras;
 pub mod grant;
@@ -20,6 +21,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 pub use content::Content;
+pub use coverage::{Coverage, Shortfall};
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
 
@@ -258,6 +260,12 @@ impl IssuedLicense {
             updates_until: self.updates_until,
             extras: self.extras.clone(),
         })
+    }
+
+    /// Returns how it was bought; `None` for a trial and a grant.
+    #[must_use]
+    pub fn bought_by(&self) -> Option<Basis> {
+        (self.source == Source::Paid).then_some(self.basis)
     }
 
     /// Returns whether the license works only while a payment counts: it was paid for, or adds days

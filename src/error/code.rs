@@ -67,7 +67,7 @@ codes! {
     CurrencyNotSold = "currency_not_sold", 422, "The currency is not sold";
     InvalidPromotionCode = "invalid_promotion_code", 422, "The promotion code cannot be used";
     CurrencyPinned = "currency_pinned", 409, "The customer's currency is another one";
-    LowerThanOwned = "lower_than_owned", 409, "The customer owns a higher plan";
+    LowerThanOwned = "lower_than_owned", 409, "The customer owns more than this";
     NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
     NoSubscription = "no_subscription", 409, "There is no subscription";

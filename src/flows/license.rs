@@ -35,6 +35,10 @@ const READ_AT_ONCE: i64 = 500;
 /// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
 const REVOKED_AT_ONCE: i64 = 100;
 
+/// The most licenses of an account that [`replace_all`] revokes: far more than one has before its
+/// address is verified.
+const MAX_REPLACED: i64 = 1000;
+
 /// Issues a license for an entitlement as the customer's current one, in the transaction of the
 /// caller. Returns the license.
 pub(super) async fn issue(
@@ -174,8 +178,8 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
         return Ok(false);
     };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    let id = license.license_id.as_str();
-    let detail = json!({ "license_id": id, "plan": license.plan, "instead_of_key": kid });
+    let mut detail = entitlement.audit_detail(&license.license_id);
+    detail["instead_of_key"] = kid.into();
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
         .await?;
     let to = To::License(customer_id, &license.license_id);
@@ -183,6 +187,42 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
     app.mail_due.notify_one();
     Ok(true)
+}
+
+/// Replaces the licenses of an account whose owner has just proven to own it, in the transaction of
+/// the caller: whoever signed up with the address has their tokens, and could fetch what the owner
+/// buys. The current one is issued again, and all others are revoked. No reason is stored, which
+/// counts as leaked, and does not stop a sync from issuing the next license.
+pub(super) async fn replace_all(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    now: Timestamp,
+) -> Result<()> {
+    let former = tx.licenses_of(id, i64::MAX, MAX_REPLACED).await?;
+    for license in former {
+        if license.superseded_at.is_none() && license.works(now) {
+            let Some(entitlement) = license.entitlement(&app.plans) else {
+                tracing::warn!(customer_id = %id, plan = license.plan, "its plan is gone: kept");
+                continue;
+            };
+            let new = issue(app, tx, id, &entitlement, now).await?;
+            let detail = json!({
+                "license_id": new.license_id.as_str(), "plan": new.plan,
+                "instead_of": license.license_id.as_str(),
+            });
+            let (by, action) = (Actor::System, AuditAction::LicenseReissued);
+            audit(app, tx, AuditEntry::new(by, action, Some(id), detail), now).await?;
+        }
+        if tx.revoke_license(&license.license_id, None, now).await? {
+            let detail = json!({
+                "license_id": license.license_id.as_str(), "plan": license.plan, "reason": "owner",
+            });
+            let (by, action) = (Actor::System, AuditAction::LicenseRevoked);
+            audit(app, tx, AuditEntry::new(by, action, Some(id), detail), now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the caller's current license, with a fresh license token when one is due.
@@ -345,6 +385,13 @@ async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<Li
         {
             id_of(token)
         }
+        Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {
+            let days = REFRESHABLE.num_days();
+            return Err(Error::InvalidLicense(format!(
+                "it expired more than {days} days ago; log in to get the current one, or let it be \
+                 mailed to the customer's address"
+            )));
+        }
         Err(rejection @ Rejection::UnknownKey { .. }) => {
             let issued = issued(app, id_of(token), token).await?;
             let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
@@ -391,12 +438,18 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Verifies a license online: offline verification, then the database.
+/// Verifies a license online: offline verification, also for a build of the app that was made at
+/// `build`, then the database.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
-    match licentia_verify::verify(token.expose(), &app.trusted, app.now().to_system_time()) {
+pub async fn verify(app: &App, token: &LicenseToken, build: Option<Timestamp>) -> Result<Verdict> {
+    let (now, trusted) = (app.now().to_system_time(), &app.trusted);
+    let verified = match build.map(Timestamp::to_system_time) {
+        None => licentia_verify::verify(token.expose(), trusted, now),
+        Some(build) => licentia_verify::verify_build(token.expose(), trusted, now, build),
+    };
+    match verified {
         Ok(license) => Ok(match issued(app, license.claims().jti.parse().ok(), token).await? {
             None => Verdict::Unknown,
             Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
@@ -409,6 +462,7 @@ pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
         Err(
             rejection @ (Rejection::TokenExpired { .. }
             | Rejection::LicenseExpired { .. }
+            | Rejection::UpdateNotCovered { .. }
             | Rejection::UnknownKey { .. }),
         ) => {
             let issued = issued(app, id_of(token), token).await?;

@@ -3,13 +3,13 @@
 use std::ops::RangeInclusive;
 
 use super::small;
-use crate::domain::sale::plan::{Currency, Price, Slug};
+use crate::domain::sale::plan::{Currency, MAX_MONTHS, Price, Slug};
 use crate::settings::Section;
 
 /// Stripe's largest amount has eight digits.
 const AMOUNTS: RangeInclusive<u64> = 0..=99_999_999;
-/// At most fifty years of months.
-pub(super) const MONTHS: RangeInclusive<u64> = 1..=600;
+/// The months of updates, and those that leave a perpetual license.
+pub(super) const MONTHS: RangeInclusive<u64> = 1..=MAX_MONTHS as u64;
 
 /// Reads one entry of `prices`. Returns `None` if its id, interval or currency is invalid.
 pub(super) fn price(section: &mut Section) -> Option<Price> {

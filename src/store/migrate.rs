@@ -52,6 +52,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         28 "0028_account_checks",
         29 "0029_subscription_changes",
         30 "0030_waiting_purchases",
+        31 "0031_guest_purchases",
     }
 });
 

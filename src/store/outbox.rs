@@ -37,6 +37,17 @@ impl Tx {
         Ok(inserted > 0)
     }
 
+    /// Returns whether there is a mail with this key.
+    pub async fn has_mail(&mut self, once_key: &str) -> Result<bool> {
+        let row = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT COUNT(*) FROM outbox WHERE once_key = $1",
+            once_key,
+        )?;
+        Ok(row.is_some_and(|(count,)| count > 0))
+    }
+
     /// Records that a mail was accepted, or needs not be sent. An address of its own is removed,
     /// and a mail without a customer is deleted. Returns whether the lease still held.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 
 use super::sale::of_page;
-use super::wire::{Identified, List, WireEndpoint, WirePrice, WireTaxSettings};
+use super::wire::{Identified, List, WireEndpoint, WirePaymentLink, WirePrice, WireTaxSettings};
 use super::{API_VERSION, Answer, Form, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::sale::plan::CheckoutOptions;
@@ -46,6 +46,17 @@ pub struct StripePrice {
     pub amounts: BTreeMap<String, Option<i64>>,
     /// Whether it says if its amounts contain taxes.
     pub has_tax_behavior: bool,
+}
+
+/// A payment link that can be opened.
+#[derive(Clone, Debug)]
+pub struct PaymentLink {
+    /// The id.
+    pub id: String,
+    /// The ids of the prices that it sells, at most ten.
+    pub prices: Vec<String>,
+    /// Whether it sells to guests, for whom Stripe creates neither a customer nor an invoice.
+    pub is_for_guests: bool,
 }
 
 /// Whether Stripe Tax is set up.
@@ -100,6 +111,14 @@ impl Stripe {
             amounts,
             has_tax_behavior: price.tax_behavior.is_some_and(|tax| tax != "unspecified"),
         }))
+    }
+
+    /// Returns the active payment links
+    /// (<https://docs.stripe.com/api/payment-link/object>).
+    pub async fn payment_links(&self) -> Answer<Vec<PaymentLink>> {
+        let query = vec![field("active", "true"), field("expand[]", "data.line_items")];
+        let links = self.all("/payment_links", query, |link: &WirePaymentLink| link.id.as_str());
+        Ok(links.await?.into_iter().map(WirePaymentLink::into_domain).collect())
     }
 
     /// Returns whether Stripe Tax is set up

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use super::wire::{Identified, Link, List, WireCustomer, WireSession, WireSubscription};
 use super::{Answer, PAGE, Stripe, field};
 use crate::domain::ids::CustomerId;
+use crate::domain::sale::buyer::BuyerId;
 use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
@@ -48,21 +49,26 @@ impl Stripe {
         self.each("/subscriptions", Vec::new(), MAX_PAGES, |listed| &listed.id, each).await
     }
 
-    /// Returns the customers of the completed Checkout sessions of single payments that were
-    /// created since then.
-    pub async fn session_customers(&self, since: Timestamp) -> Answer<BTreeSet<StripeCustomerId>> {
-        let mut customers = BTreeSet::new();
+    /// Returns the buyers of the completed Checkout sessions of single payments that were created
+    /// since then: all Stripe customers, and the guests who bought a price that `is_sold` accepts.
+    pub async fn session_buyers(
+        &self,
+        since: Timestamp,
+        is_sold: impl Fn(&str) -> bool,
+    ) -> Answer<BTreeSet<BuyerId>> {
+        let mut buyers = BTreeSet::new();
         let query = vec![
             field("status", "complete"),
             field("created[gte]", since.epoch_seconds().to_string()),
+            field("expand[]", "data.line_items"),
         ];
         let take = |page: Vec<WireSession>| {
             let single = page.iter().filter(|session| session.is_single_payment());
-            customers.extend(single.filter_map(WireSession::customer));
+            buyers.extend(single.filter_map(|session| session.buyer(&is_sold)));
             ControlFlow::Continue(())
         };
         self.each("/checkout/sessions", query, MAX_PAGES, |listed| &listed.id, take).await?;
-        Ok(customers)
+        Ok(buyers)
     }
 
     /// Returns a customer; `None` if it was deleted or is not in this account.

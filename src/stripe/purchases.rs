@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::wire::{
     List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
-    WireItem, WireLine, WireLineItem, WirePaymentIntent, WireSession, WireSubscription,
+    WireItem, WireLine, WirePaymentIntent, WireSession, WireSubscription,
 };
 use super::{Answer, Form, Stripe, StripeFailure, field};
 use crate::domain::sale::settlement::KeptId;
@@ -72,6 +72,7 @@ impl Stripe {
             invoice.into_domain(&payments, credited_later, &state.subscriptions)
         });
         state.invoices = invoices.collect();
+        state.end_trial_lines();
         let listed = by_session.iter().chain(&by_invoice);
         state.checkout_sessions = listed.filter_map(|one| one.to_domain(&payments)).collect();
         let paid = by_session.into_iter().filter_map(|session| session.into_paid(&payments));
@@ -121,12 +122,7 @@ impl Stripe {
         }
         sessions.retain(|session| session.is_single_payment());
         for session in &mut sessions {
-            if session.line_items.as_ref().is_some_and(|items| items.has_more) {
-                let path = format!("/checkout/sessions/{}/line_items", session.id);
-                let data =
-                    self.all(&path, Vec::new(), |one: &WireLineItem| one.id.as_str()).await?;
-                session.line_items = Some(List { data, has_more: false });
-            }
+            self.complete_lines(session).await?;
         }
         Ok(sessions)
     }
@@ -314,10 +310,15 @@ impl Stripe {
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
             listed => listed?.0,
         };
-        for intent in missing {
-            let query = vec![field("expand[]", "latest_charge")];
-            intents.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
-        }
+        intents.extend(self.single_payments(missing).await?);
+        self.facts(intents).await
+    }
+
+    /// Returns the outcomes of these payments, with their disputes.
+    pub(super) async fn facts(
+        &self,
+        mut intents: Vec<WirePaymentIntent>,
+    ) -> Answer<BTreeMap<PaymentIntentId, PaymentFacts>> {
         for intent in &mut intents {
             if let Some(WireCharge::Id(id)) = &intent.latest_charge {
                 intent.latest_charge = self.known(&format!("/charges/{id}"), Vec::new()).await?;

@@ -16,6 +16,7 @@ use serde::de::IgnoredAny;
 use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
+use crate::stripe::PaymentLink;
 
 pub use invoice::{WireCreditNote, WireInvoice, WireInvoicePayment, WireLine};
 pub use payment::{PaymentFacts, WireCharge, WireDispute, WirePaymentIntent};
@@ -105,11 +106,27 @@ pub struct InvoiceSettings {
 #[serde(untagged)]
 pub enum WireMethod {
     Id(String),
-    Object { id: String, card: Option<WireCard> },
+    Object {
+        id: String,
+        #[serde(flatten)]
+        account: WireAccount,
+    },
+}
+
+/// The card or bank account of a payment method: one of these. Each type that has a fingerprint is
+/// listed (<https://docs.stripe.com/api/payment_methods/object>).
+#[derive(Debug, Deserialize)]
+pub struct WireAccount {
+    card: Option<Fingerprint>,
+    sepa_debit: Option<Fingerprint>,
+    us_bank_account: Option<Fingerprint>,
+    bacs_debit: Option<Fingerprint>,
+    acss_debit: Option<Fingerprint>,
+    au_becs_debit: Option<Fingerprint>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct WireCard {
+struct Fingerprint {
     fingerprint: Option<String>,
 }
 
@@ -120,13 +137,20 @@ impl WireMethod {
         }
     }
 
-    /// Returns the card's fingerprint, which is the same for all uses of a card number in an
-    /// account; `None` if the method is not included or no card.
+    /// Returns the fingerprint, which is the same for all uses of a card or bank account; `None` if
+    /// the method is not included or has none.
     pub fn fingerprint(&self) -> Option<&str> {
-        match self {
-            Self::Object { card: Some(card), .. } => card.fingerprint.as_deref(),
-            _ => None,
-        }
+        let Self::Object { account, .. } = self else { return None };
+        let WireAccount {
+            card,
+            sepa_debit,
+            us_bank_account,
+            bacs_debit,
+            acss_debit,
+            au_becs_debit,
+        } = account;
+        let kinds = [card, sepa_debit, us_bank_account, bacs_debit, acss_debit, au_becs_debit];
+        kinds.into_iter().flatten().find_map(|account| account.fingerprint.as_deref())
     }
 }
 
@@ -261,6 +285,33 @@ impl fmt::Display for Recurring {
         match self.interval_count.unwrap_or(1) {
             1 => formatter.write_str(interval),
             count => write!(formatter, "{count} {interval}s"),
+        }
+    }
+}
+
+/// A payment link (<https://docs.stripe.com/api/payment-link/object>).
+#[derive(Deserialize)]
+pub struct WirePaymentLink {
+    pub id: String,
+    customer_creation: Option<String>,
+    invoice_creation: Option<InvoiceCreation>,
+    line_items: Option<List<WireLineItem>>,
+}
+
+#[derive(Deserialize)]
+struct InvoiceCreation {
+    #[serde(default)]
+    enabled: bool,
+}
+
+impl WirePaymentLink {
+    pub fn into_domain(self) -> PaymentLink {
+        let has_invoice = self.invoice_creation.is_some_and(|creation| creation.enabled);
+        let items = self.line_items.into_iter().flat_map(|items| items.data);
+        PaymentLink {
+            id: self.id,
+            prices: items.filter_map(WireLineItem::into_price).collect(),
+            is_for_guests: !has_invoice && self.customer_creation.as_deref() != Some("always"),
         }
     }
 }

@@ -411,7 +411,7 @@ async fn after_a_restored_backup_the_links_are_restored() {
 
     // The vendor tells them apart, and Bob gets a new account.
     let untag = [("metadata[customer_id]", "")];
-    shop.at_stripe(&format!("customers/{}", left[0].stripe_customer_id), &untag).await;
+    shop.at_stripe(&format!("customers/{}", left[0].buyer), &untag).await;
     let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec!["created"], vec!["deleted"]));
     assert_eq!(plan_of(&shop, "bob@example.com").await, ["professional"]);

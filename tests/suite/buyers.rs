@@ -4,7 +4,8 @@
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::sale::claim::{self, ClaimTarget};
+use licentia::flows::sale::buyers;
+use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, Interval, NewPrice, Options};
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ impl Shop {
 
     async fn claimed(&self, stripe_id: &str, to: ClaimTarget) -> Result<String, String> {
         let id = stripe_id.parse().unwrap();
-        let claimed = claim::claim(&self.app.app, &id, &to, Actor::Operator).await.unwrap();
+        let claimed = buyers::claim(&self.app.app, &id, &to, Actor::Operator).await.unwrap();
         self.settled().await;
         match claimed {
             Ok(done) => Ok(done.action.to_owned()),
@@ -92,7 +93,7 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     assert_eq!(shop.drift().await["buyers"][0]["plan"], "professional");
     for mode in [Mode::DryRun, Mode::Apply] {
         let report = reconcile(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
-        let listed = report.unknown_buyers.iter().map(|buyer| buyer.stripe_customer_id.to_string());
+        let listed = report.unknown_buyers.iter().map(|buyer| buyer.buyer_id.to_string());
         let mut listed: Vec<_> = listed.collect();
         listed.sort();
         assert_eq!(listed, expected, "{mode:?}");

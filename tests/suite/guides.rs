@@ -4,7 +4,7 @@
 //! The first `toml` block of a guide is the plans file. Each `sh` block runs in one folder, with
 //! curl, sed and `licentia`; a `json` block after it is what it prints. In that, `"…"` stands for
 //! any value, and the member `"…": "…"` for more members. What a person does on Stripe's pages is
-//! marked by a comment: `<!-- test: pay -->`.
+//! marked by a comment, `<!-- test: pay -->`, and time that passes by `<!-- test: pass 30 days -->`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,6 +57,8 @@ struct Reader {
     printed: String,
     /// The page of the last checkout.
     checkout: Option<String>,
+    /// The token of the link in the last mail to somebody who bought by a payment link.
+    mailed: String,
 }
 
 impl Reader {
@@ -67,7 +69,7 @@ impl Reader {
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_licentia"), bin.join("licentia")).unwrap();
-        Self { shop, buyer, folder, printed: String::new(), checkout: None }
+        Self { shop, buyer, folder, printed: String::new(), checkout: None, mailed: String::new() }
     }
 
     /// Runs a script in a thread of its own, because the service responds in this one.
@@ -79,7 +81,8 @@ impl Reader {
             .current_dir(self.folder.path())
             .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
             .env("LICENTIA", &self.shop.app.client.base)
-            .env("TOKEN", self.buyer.client.token());
+            .env("TOKEN", self.buyer.client.token())
+            .env("MAILED", &self.mailed);
         let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         let error = String::from_utf8_lossy(&done.stderr).into_owned();
         self.printed = String::from_utf8(done.stdout).unwrap();
@@ -90,8 +93,9 @@ impl Reader {
         }
     }
 
-    /// Does what a person does at Stripe: pays the open checkout, or creates a promotion code for
-    /// so many percent.
+    /// Does what a person does at Stripe: pays the open checkout, creates a promotion code for so
+    /// many percent, buys by a payment link for a price, or refunds the last payment. Or lets days
+    /// pass.
     async fn act(&mut self, what: &str) {
         let words: Vec<_> = what.split(' ').collect();
         match words.as_slice() {
@@ -105,6 +109,28 @@ impl Reader {
                 let percent = percent.parse().unwrap();
                 self.shop.sandbox.add_coupon(code, percent, CouponDuration::Once);
                 self.shop.sandbox.add_promotion_code(code, code).unwrap();
+            }
+            ["buy", price, email] => {
+                let terms = [("line_items[0][price]", *price), ("line_items[0][quantity]", "1")];
+                let link = self.shop.at_stripe("payment_links", &terms).await;
+                let link = link["id"].as_str().unwrap();
+                let session = self.shop.sandbox.open_payment_link(link, None).unwrap();
+                self.shop.sandbox.pay_as(&session, Card::Paid, email).unwrap();
+                self.shop.settled_with_invoice().await;
+                let mails = self.shop.mails_about_sales(email);
+                let text = mails.last().expect("a mail to the buyer").text.clone().unwrap();
+                let (_, rest) = text.split_once("/account/reset#token=").expect("a link");
+                rest.split_whitespace().next().unwrap().clone_into(&mut self.mailed);
+            }
+            ["refund"] => {
+                let intents = self.shop.sandbox.events("payment_intent.succeeded");
+                let last = self.shop.sandbox.object(intents.last().expect("a payment"));
+                let payment = last["data"]["object"]["id"].as_str().unwrap();
+                self.shop.sandbox.refund(payment, None).unwrap();
+                self.shop.settled().await;
+            }
+            ["pass", days, "days"] => {
+                self.shop.pass_days(&mut self.buyer, days.parse().unwrap()).await;
             }
             other => panic!("there is no action {other:?}"),
         }
@@ -163,6 +189,11 @@ async fn sell_once() {
 #[tokio::test]
 async fn sell_by_the_seat() {
     follow("sell-by-the-seat.md").await;
+}
+
+#[tokio::test]
+async fn payment_links() {
+    follow("payment-links.md").await;
 }
 
 #[tokio::test]

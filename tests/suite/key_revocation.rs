@@ -69,14 +69,14 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         drop(tx);
         let refused = refresh(&app, &first.token).await.unwrap_err();
         assert_eq!(refused.code(), Code::LicenseRevoked);
-        assert!(matches!(verify(&app, &first.token).await.unwrap(), Verdict::Revoked));
+        assert!(matches!(verify(&app, &first.token, None).await.unwrap(), Verdict::Revoked));
         let claims = licentia_verify::inspect(first.token.expose()).unwrap().claims;
         let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
         claims.plan = "professional".into();
         let forged = known.keys.sign(&claims, known.keys.signing(known.now())).unwrap();
         let refused = refresh(&app, &forged).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidLicense);
-        let verdict = verify(&app, &forged).await.unwrap();
+        let verdict = verify(&app, &forged, None).await.unwrap();
         assert!(matches!(verdict, Verdict::Rejected(Rejection::UnknownKey { .. })), "{verdict:?}");
     }
 }

@@ -196,7 +196,7 @@ fn security_40_what_calls_and_reports_hold_about_a_person_is_not_shown_by_debug(
         name: Some(name.to_owned().into()),
     };
     let done = Done {
-        stripe_customer_id: "cus_1".into(),
+        buyer: "cus_1".parse().unwrap(),
         customer_id: None,
         email: Some(email.parse().unwrap()),
         plan: None,

@@ -60,6 +60,10 @@ async fn a_change_is_delivered_signed_and_with_ids_only() {
                 "customer_id": ada.body["customer"]["customer_id"],
                 "license_id": ada.body["license"]["license_id"],
                 "plan": "trial",
+                "basis": null,
+                "quantity": 1,
+                "addons": [],
+                "updates_until": null,
             },
         })
     );
@@ -120,6 +124,9 @@ async fn each_event_of_a_customers_life_is_delivered_without_personal_data() {
         (&json!("professional"), &json!(4900), &json!("succeeded")),
         "{paid}"
     );
+    let of = |name: &str| &paid["data"][name];
+    assert_eq!((of("interval"), of("quantity")), (&json!("month"), &json!(1)), "{paid}");
+    assert_eq!((of("tax"), of("refunded_amount")), (&json!(0), &json!(0)), "{paid}");
 }
 
 #[tokio::test]

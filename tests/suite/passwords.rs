@@ -69,9 +69,42 @@ async fn security_17_a_reset_ends_every_session_and_sends_a_notice() {
     let audited = "SELECT action FROM audit_log ORDER BY audit_id";
     let mut audited = texts(&app.app.store, audited).await;
     audited.sort();
-    let expected =
-        ["customer.password_changed", "customer.signed_up", "customer.verified", "license.issued"];
+    let expected = [
+        "customer.password_changed",
+        "customer.signed_up",
+        "customer.verified",
+        "license.issued",
+        "license.renewed",
+        "license.revoked",
+    ];
     assert_eq!(audited, expected);
+}
+
+/// Whoever signs up with the address of somebody else has a license token, which must not fetch
+/// what the owner of the mailbox buys later.
+#[tokio::test]
+async fn security_34_a_reset_that_proves_the_mailbox_replaces_the_licenses_from_before() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let former = app.client.with_token(signed_up.text("/license/token"));
+    let refresh = async |client: &Client| client.post("/api/licenses/refresh", &json!({})).await;
+    assert_eq!(refresh(&former).await.status, 200);
+
+    let token = app.reset_token("ada@example.com").await;
+    let done = reset(&app.client, &token, NEW).await;
+    assert_eq!(refresh(&former).await.problem(), (403, "license_revoked"));
+    // The owner keeps the trial, with its end.
+    let ada = app.client.with_token(done.text("/access_token"));
+    let trial = ada.get("/api/licenses/current").await;
+    assert_eq!(trial.body["expires_at"], signed_up.body["license"]["expires_at"], "{trial:?}");
+    let own = app.client.with_token(trial.text("/token"));
+    assert_eq!(refresh(&own).await.status, 200);
+    assert_eq!(app.count("licenses").await, 2);
+
+    // Later resets prove nothing new: the apps of the owner stay licensed.
+    let token = app.reset_token("ada@example.com").await;
+    assert_eq!(reset(&app.client, &token, "another four purple trains").await.status, 200);
+    assert_eq!(refresh(&own).await.status, 200);
 }
 
 /// The response, and what the request writes: one mail to decide about later.

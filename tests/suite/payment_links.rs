@@ -1,10 +1,13 @@
 //! Sales without a line of code: payment links and Buy Buttons, whose buyers may have no account.
 //! The numbers are those of docs/requirements.md.
 
+use std::time::Duration;
+
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::sale::claim::{self, ClaimTarget};
+use licentia::flows::sale::buyers;
+use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use serde_json::{Value, json};
@@ -16,14 +19,14 @@ use crate::harness::shop::{Buyer, Shop};
 const WITH_CUSTOMER: [(&str, &str); 2] =
     [("customer_creation", "always"), ("invoice_creation[enabled]", "true")];
 
-async fn open_to_all() -> Shop {
+pub async fn open_to_all() -> Shop {
     Shop::selling_with("[checkout]\nallow_unknown_buyers = true\n").await
 }
 
 impl Shop {
     /// Buys a perpetual license by a payment link with these settings, and waits until all work is
     /// done. Returns the Checkout session.
-    async fn bought_by(&self, settings: &[(&str, &str)], email: &str) -> String {
+    pub async fn bought_by(&self, settings: &[(&str, &str)], email: &str) -> String {
         let price =
             [("line_items[0][price]", "price_studio_once"), ("line_items[0][quantity]", "1")];
         let link = self.at_stripe("payment_links", &[&price, settings].concat()).await;
@@ -34,13 +37,13 @@ impl Shop {
         session
     }
 
-    async fn listed(&self) -> Value {
+    pub async fn listed(&self) -> Value {
         let admin = self.app.admin(Scope::Read).await;
         admin.get("/api/admin/drift").await.body["buyers"].clone()
     }
 
     /// Returns the plans of the current licenses of an account.
-    async fn plans_held(&self, email: &str) -> Vec<String> {
+    pub async fn plans_held(&self, email: &str) -> Vec<String> {
         let current = format!(
             "SELECT l.plan FROM licenses l JOIN customers c ON c.customer_id = l.customer_id
              WHERE c.email = '{email}' AND l.superseded_at IS NULL AND l.revoked_at IS NULL"
@@ -49,7 +52,7 @@ impl Shop {
     }
 
     /// Sets the password by the link in a mail. Returns the response.
-    async fn choose_password(&self, mail: &str) -> crate::harness::Answer {
+    pub async fn choose_password(&self, mail: &str) -> crate::harness::Answer {
         let (_, rest) = mail.split_once("/account/reset#token=").expect("a link in the mail");
         let token = rest.split_whitespace().next().unwrap();
         let chosen = json!({ "token": token, "password": "OwnedByTheBuyer" });
@@ -100,7 +103,7 @@ async fn stripe_28_off_it_is_reported_and_claimable() {
     assert_eq!(listed[0]["plan"], "studio");
     for mode in [Mode::DryRun, Mode::Apply, Mode::Apply] {
         let report = reconcile(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
-        let listed = report.unknown_buyers.iter().map(|buyer| buyer.stripe_customer_id.to_string());
+        let listed = report.unknown_buyers.iter().map(|buyer| buyer.buyer_id.to_string());
         assert_eq!(listed.collect::<Vec<_>>(), [stripe_id.as_str()], "{mode:?}");
     }
     // It stays listed after Stripe no longer lists its events.
@@ -108,7 +111,8 @@ async fn stripe_28_off_it_is_reported_and_claimable() {
     reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
     let id = stripe_id.parse().unwrap();
-    let claimed = claim::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
+    let claimed =
+        buyers::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
     assert_eq!(claimed.unwrap().map_err(|left| left.reason).unwrap().action, "created");
     shop.settled().await;
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
@@ -157,7 +161,7 @@ async fn waiting(shop: &Shop) -> (Buyer, String) {
 }
 
 /// Returns the text of the only mail about the purchase.
-fn waiting_mail(shop: &Shop) -> String {
+pub fn waiting_mail(shop: &Shop) -> String {
     let mails = shop.mails_about_sales("ada@example.com");
     let [mail] = &mails[..] else { panic!("{} mails", mails.len()) };
     assert_eq!(mail.subject(), "Your purchase of acme-app");
@@ -205,6 +209,116 @@ async fn stripe_28_a_verify_link_joins_nothing() {
     assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
     assert_eq!(shop.choose_password(&mail).await.status, 200);
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+/// What Ada bought is not shown to somebody who signed up with her address, by any call.
+#[tokio::test]
+async fn stripe_28_whoever_signed_up_first_sees_neither_the_license_nor_the_purchase() {
+    let shop = open_to_all().await;
+    let (thief, token) = waiting(&shop).await;
+    for path in [
+        "/api/customers/me",
+        "/api/customers/me/export",
+        "/api/licenses",
+        "/api/licenses/current",
+        "/api/orders",
+        "/api/subscriptions/current",
+    ] {
+        let seen = thief.client.get(path).await.body.to_string();
+        assert!(!seen.contains("studio") && !seen.contains("cus_"), "{path}: {seen}");
+    }
+    let holder = shop.app.client.with_token(&token);
+    let refreshed = holder.post("/api/licenses/refresh", &json!({})).await;
+    assert_eq!(refreshed.body["plan"], "trial", "{refreshed:?}");
+    assert_eq!(shop.plans_held("ada@example.com").await, ["trial"]);
+}
+
+#[tokio::test]
+async fn stripe_28_an_address_change_ends_the_wait() {
+    let shop = open_to_all().await;
+    let (thief, _) = waiting(&shop).await;
+    let mail = waiting_mail(&shop);
+    shop.change_email(&thief, "eve@example.com").await;
+    assert_eq!(shop.app.count("waiting_purchases").await, 0);
+    // The link to the account does not work any more, and proves nothing.
+    assert_eq!(shop.choose_password(&mail).await.problem().1, "invalid_link");
+    assert_eq!(shop.license(&thief).await["plan"], "trial");
+    // The former address is reserved for a week, so that the change can be undone.
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1, "never silent");
+    shop.sandbox.advance_days(8);
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+    assert_eq!(shop.license(&thief).await["plan"], "trial");
+}
+
+#[tokio::test]
+async fn stripe_28_a_waiting_buyer_gets_another_link_after_it_has_expired_and_a_few_at_most() {
+    let shop = open_to_all().await;
+    waiting(&shop).await;
+    let mail = waiting_mail(&shop);
+    shop.sandbox.advance(Duration::from_secs(3600));
+    assert_eq!(shop.choose_password(&mail).await.problem().1, "link_expired");
+    let sent = async || {
+        for _ in 0..2 {
+            reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+            shop.settled().await;
+        }
+        let mails = shop.mails_about_sales("ada@example.com");
+        mails.iter().filter(|mail| mail.subject() == "Your purchase of acme-app").count()
+    };
+    let mut counts = Vec::new();
+    for _ in 0..5 {
+        counts.push(sent().await);
+        shop.sandbox.advance_days(1);
+    }
+    assert_eq!(counts, [2, 3, 4, 4, 4], "once for each expiry");
+    // After that, the buyer can still ask for a link.
+    let forgot = json!({ "email": "ada@example.com" });
+    assert_eq!(shop.app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    shop.settled().await;
+    let mails = shop.sandbox.mails();
+    let asked = mails.iter().rev().find(|mail| mail.text.as_ref().unwrap().contains("#token="));
+    assert_eq!(shop.choose_password(asked.unwrap().text.as_ref().unwrap()).await.status, 200);
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+#[tokio::test]
+async fn stripe_28_an_operator_who_verifies_the_address_connects_the_purchase() {
+    let shop = open_to_all().await;
+    let (owner, _) = waiting(&shop).await;
+    let admin = shop.app.admin(Scope::Support).await;
+    let path = format!("/api/admin/customers/{}", owner.customer_id);
+    assert_eq!(admin.patch(&path, &json!({ "email_verified": true })).await.status, 200);
+    shop.settled().await;
+    assert_eq!(shop.license(&owner).await["plan"], "studio");
+    assert_eq!(shop.listed().await, json!([]));
+}
+
+#[tokio::test]
+async fn stripe_28_a_customer_with_what_a_subscription_left_keeps_the_stripe_customer() {
+    let shop = Shop::selling().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.purchase(&ada, json!({ "plan": "team", "interval": "month" })).await;
+    for _ in 0..13 {
+        shop.pass_days(&mut ada, 31).await;
+    }
+    shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();
+    shop.pass_days(&mut ada, 40).await;
+    let left = shop.license(&ada).await;
+    assert_eq!((&left["plan"], &left["expires_at"]), (&json!("team"), &Value::Null), "{left}");
+    let other = shop.bought_by(&WITH_CUSTOMER, "ada@work.example").await;
+    let other = shop.stripe_customer_of(&other);
+    let admin = shop.app.admin(Scope::Admin).await;
+    let path = format!("/api/admin/customers/{}/stripe-link", ada.customer_id);
+    for to in [json!(other), Value::Null] {
+        let refused = admin.post(&path, &json!({ "stripe_customer_id": to })).await;
+        assert_eq!(refused.problem(), (409, "stripe_link_refused"), "{refused:?}");
+        assert!(refused.text("/detail").contains("left a perpetual license"), "{refused:?}");
+    }
+    shop.sync_all().await;
+    assert_eq!(shop.license(&ada).await["plan"], "team");
 }
 
 #[tokio::test]

@@ -219,6 +219,105 @@ async fn updates_are_sold_only_to_holders_and_extend_the_window() {
     assert_eq!((&newest["interval"], &newest["amount"]), (&json!("updates"), &json!(9000)));
 }
 
+/// A plan that is sold once, up to four units at a time, with updates.
+const FARM: &str = r#"
+[[plan]]
+id = "farm"
+name = "Farm"
+features = ["export", "sync", "render", "farm"]
+limits = { machines = 5, projects = 1000 }
+per_unit = ["machines"]
+quantity = { min = 1, max = 4 }
+prices = [
+    { id = "price_farm_once", interval = "once", amount = 1000, currency = "usd", updates_months = 12 },
+    { id = "price_farm_updates", interval = "updates", amount = 300, currency = "usd", updates_months = 12 },
+]
+"#;
+
+fn farm(units: u32) -> Value {
+    json!({ "plan": "farm", "interval": "once", "quantity": units })
+}
+
+#[tokio::test]
+async fn updates_are_sold_for_all_units_even_for_more_than_are_sold_at_once() {
+    let shop = Shop::selling_with(FARM).await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, farm(4)).await;
+    shop.purchase(&ada, farm(4)).await;
+    let before = shop.claims(&ada).await;
+    assert_eq!(before.limits.get("machines"), Some(&40));
+    let updates = json!({ "plan": "farm", "interval": "updates" });
+    for units in [1, 4, 7, 9, 1_000_000_000] {
+        let mut wanted = updates.clone();
+        wanted["quantity"] = json!(units);
+        let refused = shop.order(&ada, wanted).await;
+        assert_eq!(refused.problem(), (422, "invalid_quantity"), "{units}");
+        assert!(refused.text("/detail").contains("8 to 8"), "{refused:?}");
+    }
+    let mut all = updates.clone();
+    all["quantity"] = json!(8);
+    let session = shop.open_checkout(&ada, all).await;
+    assert_eq!(shop.open_checkout(&ada, updates.clone()).await, session, "the default is all");
+    shop.purchase(&ada, updates).await;
+    let after = shop.claims(&ada).await;
+    assert_eq!(after.limits, before.limits);
+    assert_eq!(after.updates_until, before.updates_until.map(|until| months_after(until, 12)));
+    let newest = shop.orders(&ada).await.remove(0);
+    assert_eq!((&newest["quantity"], &newest["amount"]), (&json!(8), &json!(2400)));
+}
+
+#[tokio::test]
+async fn fewer_units_share_the_updates_that_are_left() {
+    let shop = Shop::selling_with(FARM).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, farm(4)).await;
+    let end = shop.claims(&ada).await.updates_until.unwrap();
+    shop.pass_days(&mut ada, 265).await;
+    let bought_at = now(&shop);
+    shop.purchase(&ada, farm(1)).await;
+    let claims = shop.claims(&ada).await;
+    let (left, bought) = (end - bought_at, months_after(bought_at, 12) - bought_at);
+    assert_eq!(claims.updates_until, Some(bought_at + (4 * left + bought) / 5));
+    assert_eq!(claims.limits.get("machines"), Some(&25));
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn an_add_on_is_added_later_with_updates_or_by_a_purchase_of_its_own() {
+    let shop = Shop::selling().await;
+    // With updates.
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, studio()).await;
+    let before = shop.claims(&ada).await;
+    assert_eq!(before.limits.get("pages"), None);
+    let updates = json!({ "plan": "studio", "interval": "updates", "addons": ["pdf"] });
+    shop.purchase(&ada, updates).await;
+    let after = shop.claims(&ada).await;
+    assert_eq!(after.limits.get("pages"), Some(&500));
+    assert_eq!(after.updates_until, before.updates_until.map(|until| months_after(until, 12)));
+    let order = shop.orders(&ada).await.remove(0);
+    assert_eq!((&order["addons"], &order["amount"]), (&json!(["pdf"]), &json!(14_000)));
+    // By a payment link or a session of the vendor that has only the add-on.
+    let bob = shop.buyer("bob@example.com").await;
+    shop.purchase(&bob, studio()).await;
+    let before = shop.claims(&bob).await;
+    let customer = customer_of(&shop, &bob).await;
+    let form = [
+        ("mode", "payment"),
+        ("customer", customer.as_str()),
+        ("line_items[0][price]", "price_pdf_once"),
+        ("line_items[0][quantity]", "1"),
+        ("success_url", "https://vendor.example/"),
+    ];
+    let made = shop.at_stripe("checkout/sessions", &form).await;
+    shop.sandbox.pay(made["id"].as_str().unwrap(), Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    let after = shop.claims(&bob).await;
+    assert_eq!(after.limits.get("pages"), Some(&500));
+    assert_eq!(after.updates_until, before.updates_until, "an add-on has no updates of its own");
+    assert_eq!(shop.sync_all().await.need_action(), 0);
+}
+
 #[tokio::test]
 async fn a_perpetual_license_outlives_many_newer_invoices_stripe_33() {
     let shop = Shop::selling().await;

@@ -103,6 +103,44 @@ async fn a_card_that_has_had_a_trial_is_charged_at_once() {
 }
 
 #[tokio::test]
+async fn the_refusal_of_a_trial_is_explained_once() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let (ada, bob) = (shop.buyer("ada@example.com").await, shop.buyer("bob@example.com").await);
+    buy(&shop, &ada, Card::Paid).await;
+    buy(&shop, &bob, Card::Paid).await;
+    for event in shop.sandbox.events("customer.subscription.created") {
+        shop.redeliver(&event).await;
+    }
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+    let explained = |buyer: &Buyer| {
+        let mails = shop.mails_about_sales(&buyer.email).into_iter();
+        mails.filter(|mail| mail.subject().ends_with("began without a trial")).count()
+    };
+    assert_eq!((explained(&ada), explained(&bob)), (0, 1));
+    let refused = "SELECT customer_id FROM audit_log WHERE action = 'trial.refused'";
+    assert_eq!(texts(&shop.app.app.store, refused).await, *std::slice::from_ref(&bob.customer_id));
+}
+
+#[tokio::test]
+async fn a_trial_goes_on_with_another_card_which_keeps_its_own_trial() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let (ada, bob) = (shop.buyer("ada@example.com").await, shop.buyer("bob@example.com").await);
+    buy(&shop, &ada, Card::Paid).await;
+    let trial = buy(&shop, &bob, Card::PaidAmex).await;
+    // The card of the company, which a colleague used for a trial.
+    let customer = trial["customer"].as_str().unwrap();
+    shop.sandbox.replace_card(customer, Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.sandbox.object(&id_of(&trial))["status"], "trialing");
+    assert_eq!((shop.claims(&bob).await.plan.as_str(), paid(&shop, &bob).await), ("cloud", 0));
+    // A card that only pays has had no trial.
+    shop.sandbox.replace_card(customer, Card::PaidMastercard).unwrap();
+    shop.settled().await;
+    let eve = shop.buyer("eve@example.com").await;
+    assert_eq!(buy(&shop, &eve, Card::PaidMastercard).await["status"], "trialing");
+}
+
+#[tokio::test]
 async fn two_accounts_with_one_card_at_once_get_one_trial() {
     let shop = Shop::selling_with(CLOUD).await;
     let mut buyers = Vec::new();

@@ -70,7 +70,9 @@ fn on_request(world: &World, object: &Value, name: &str) -> Option<Value> {
             Some(json!({ "products": world.coupon_products.get(id).cloned().unwrap_or_default() }))
         }
         ("price", "currency_options") => Some(price::options(world, object)),
-        ("checkout.session", "line_items") => Some(checkout::line_items_of(world, id)),
+        ("checkout.session" | "payment_link", "line_items") => {
+            Some(checkout::line_items_of(world, id))
+        }
         ("customer", "tax_ids") => Some(tax::ids_of(world, object)),
         ("customer", "subscriptions") => {
             let subscriptions = world.newest_first(Kind::Subscription, Some(id)).cloned().collect();

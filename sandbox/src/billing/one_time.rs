@@ -29,6 +29,7 @@ pub fn submit(
     let is_free = object["amount_total"] == 0;
     let customer = buyer(world, session, terms, is_free, email);
     if is_free {
+        drop_payment(world, session);
         session::complete_payment(world, session, "no_payment_required");
         return Paid::Completed;
     }
@@ -63,6 +64,15 @@ fn buyer(
     let fields = json!({ "customer_details": buyer::details(world, session, details) });
     world.set(Kind::CheckoutSession, session, fields);
     customer
+}
+
+/// Cancels the payment of a session that became free after an attempt to pay it.
+fn drop_payment(world: &mut World, session: &str) {
+    let intent = world.get(Kind::CheckoutSession, session)["payment_intent"].clone();
+    let Some(intent) = intent.as_str() else { return };
+    world.session_by_payment.remove(intent);
+    world.set(Kind::CheckoutSession, session, json!({ "payment_intent": null }));
+    payment::cancel(world, intent, "abandoned");
 }
 
 /// Returns the payment intent of a session, which the first attempt to pay creates

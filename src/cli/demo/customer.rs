@@ -58,12 +58,25 @@ impl<'a> Customer<'a> {
         }
     }
 
-    /// Opens a checkout for a plan. Returns its URL, a page of the Stripe double.
-    pub async fn checkout(&self, plan: &str) -> Proven<String> {
-        let back = self.return_url();
-        let request = json!({ "plan": plan, "success_url": back, "cancel_url": back });
+    /// Opens a checkout. Returns its URL, a page of the Stripe double.
+    pub async fn checkout(&self, mut request: Value) -> Proven<String> {
+        for field in ["success_url", "cancel_url"] {
+            request[field] = self.return_url().into();
+        }
         let response = self.post("/api/subscriptions/checkout", Body::Json(request)).await?;
         self.page("checkout", text(&response.json(StatusCode::OK)?, "checkout_url")?)
+    }
+
+    /// Returns what a change of the subscription costs.
+    pub async fn preview(&self, request: Value) -> Proven<Value> {
+        let response = self.post("/api/subscriptions/preview", Body::Json(request)).await?;
+        response.json(StatusCode::OK)
+    }
+
+    /// Changes the subscription as previewed.
+    pub async fn change(&self, request: Value) -> Proven<()> {
+        let response = self.post("/api/subscriptions/change", Body::Json(request)).await?;
+        response.has_status(StatusCode::OK)
     }
 
     /// Opens the portal. Returns its URL, a page of the Stripe double.

@@ -1,10 +1,10 @@
-//! The walk's last steps: a renewal, a cancellation and a refund. The first payment is in
-//! `purchase.rs`.
+//! The walk's steps after the first payment of a subscription: a renewal, a cancellation and a
+//! refund. The first payment is in `purchase.rs`.
 
 use chrono::TimeDelta;
 use hyper::StatusCode;
 use licentia_verify::KeySet;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::Body;
 use super::customer::{Customer, refresh, text, time, verify_online};
@@ -97,10 +97,10 @@ pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> 
 /// Another customer buys and is refunded in full: the order is refunded and the license revoked.
 pub async fn refunded(stage: &Stage, keys: &KeySet) -> Step<()> {
     let (bob, _) = Customer::sign_up(stage, BOB).await?;
-    mail(stage, 5, &bob).await?;
-    let checkout = bob.checkout(PLAN).await?;
+    mail(stage, 1, &bob).await?;
+    let checkout = bob.checkout(json!({ "plan": PLAN })).await?;
     pay(stage, &bob, &checkout).await?;
-    let bought = mail(stage, 6, &bob).await?;
+    let bought = mail(stage, 2, &bob).await?;
     let token = same_license(&bought, &bob.license().await?)?;
     verifies(stage, keys, &token, PLAN)?;
     orders_are(&bob, &["succeeded"]).await?;
@@ -122,7 +122,7 @@ pub async fn refunded(stage: &Stage, keys: &KeySet) -> Step<()> {
     ended(stage, &token, "license_revoked").await?;
     // Offline, a revoked license works until the app refreshes it or the license token expires.
     verifies(stage, keys, &token, PLAN)?;
-    let goodbye = mail(stage, 7, &bob).await?;
+    let goodbye = mail(stage, 3, &bob).await?;
     equal("the license in the last mail", None, attached(&goodbye))?;
     let subject = goodbye.subject();
     done(
@@ -160,7 +160,7 @@ async fn cancel(stage: &Stage, portal: &str) -> Proven<()> {
 }
 
 /// Moves the clock of the sandbox and of Licentia ahead to this time.
-async fn move_clock(stage: &Stage, to: Timestamp) -> Proven<()> {
+pub async fn move_clock(stage: &Stage, to: Timestamp) -> Proven<()> {
     idle(stage).await?;
     stage.sandbox.advance((to - stage.now()).to_std().unwrap_or_default());
     Ok(())

@@ -8,7 +8,7 @@ use super::customer::{Customer, refresh, text, verify_online};
 use super::proof::{Step, Unproven, done, equal, until};
 use super::stage::Stage;
 use super::walk::{
-    PLAN, end_of, mail, refused, same_license, until_day, verifies, webhooks_answered,
+    PLAN, end_of, mail, money, refused, same_license, until_day, verifies, webhooks_answered,
 };
 
 /// The number of Stripe's test card.
@@ -42,9 +42,8 @@ pub async fn subscribed(stage: &Stage, buyer: &Customer<'_>) -> Step<()> {
         let found = (status, plan, order["amount"].as_i64(), text(order, "currency")?);
         equal("the order", expected, found)?;
     }
-    let (whole, cents, currency) = (price.amount / 100, price.amount % 100, &price.currency);
-    let summary = "the subscription is active, the order of";
-    done((), format!("{summary} {whole}.{cents:02} {currency} succeeded"))
+    let amount = money(price.amount.into());
+    done((), format!("the subscription is active, the order of {amount} succeeded"))
 }
 
 /// The mail has the license that the API returns. Returns its license token.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use licentia_sandbox::{NewPrice, Options, PriceOptions, Sandbox, StartError};
 use licentia_verify::Algorithm;
 use tempfile::TempDir;
@@ -12,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::client::Client;
+use super::client::{Body, Client};
+use super::proof::Proven;
 use crate::app::App;
 use crate::cli::serve;
 use crate::clock::Clock;
@@ -30,6 +32,15 @@ use crate::error::{Error, Result};
 use crate::plans;
 use crate::random::Random;
 
+/// The plans of the demo. Their prices are in the sandbox.
+const PLANS: &str = include_str!("plans.toml");
+
+/// A promotion code of the sandbox.
+pub const CODE: &str = "LAUNCH20";
+
+/// The discount of that code, in percent.
+const CODE_PERCENT: &str = "20";
+
 /// The running servers of a demo.
 pub struct Stage {
     /// Licentia's URL, without a slash at the end.
@@ -38,6 +49,8 @@ pub struct Stage {
     pub app: App,
     /// The Stripe double and the mail inbox.
     pub sandbox: Sandbox,
+    /// The number of calls to the Stripe double that set the demo up.
+    pub calls_of_setup: usize,
     /// The HTTP client for both.
     pub client: Client,
     stop: oneshot::Sender<()>,
@@ -64,8 +77,7 @@ impl Stage {
         let listener = listener.map_err(|error| cannot_listen(listen, &error))?;
         let address = listener.local_addr().unwrap_or(listen);
         let sandbox = start_sandbox(listen).await?;
-        // Always the built-in plans: their prices exist in the sandbox.
-        stock(&sandbox, &plans::load(None)?);
+        stock(&sandbox, &plans::parse("the demo's plans", PLANS)?);
         let url = format!("http://{address}");
         let webhooks = format!("{url}/api/webhooks/stripe");
         let (_, webhook_secret) = sandbox.add_webhook_endpoint(&webhooks, EVENT_TYPES);
@@ -79,6 +91,10 @@ impl Stage {
             ))
         })?;
         let config = config(address, &sandbox, webhook_secret, directory.path())?;
+        let client = Client::default();
+        let coded = add_code(&sandbox, &client).await;
+        coded.map_err(|unproven| Error::Internal(format!("{CODE} is not there: {unproven}")))?;
+        let calls_of_setup = sandbox.api_calls();
         let clock = Arc::new(SandboxClock(sandbox.clock()));
         let app = App::start(&config, clock, Random::from_system()?).await?;
         let (stop, stopped) = oneshot::channel();
@@ -89,7 +105,7 @@ impl Stage {
                 serve::operate(listener, None, &app, &config, stopped).await
             }
         });
-        Ok(Self { url, app, sandbox, client: Client::default(), stop, served, directory })
+        Ok(Self { url, app, sandbox, calls_of_setup, client, stop, served, directory })
     }
 
     /// Returns the time of the sandbox's clock.
@@ -163,6 +179,18 @@ fn stock(sandbox: &Sandbox, catalog: &Catalog) {
     }
 }
 
+/// Creates the promotion code in the Stripe double.
+async fn add_code(sandbox: &Sandbox, client: &Client) -> Proven<()> {
+    let coupon = [("id", "launch"), ("percent_off", CODE_PERCENT), ("duration", "once")];
+    let code = [("promotion[type]", "coupon"), ("promotion[coupon]", "launch"), ("code", CODE)];
+    for (path, form) in [("coupons", coupon), ("promotion_codes", code)] {
+        let url = format!("{}/v1/{path}", sandbox.url());
+        let made = client.post(&url, Some(sandbox.secret_key()), Body::Form(&form)).await?;
+        made.has_status(StatusCode::OK)?;
+    }
+    Ok(())
+}
+
 /// Returns the demo's own configuration. It uses nothing of the operator's.
 fn config(
     address: SocketAddr,
@@ -177,7 +205,9 @@ fn config(
         .map_err(|error| Error::Internal(format!("{} is no URL: {error}", sandbox.url())))?;
     let smtp_url =
         sandbox.smtp_url().parse().map_err(|error| Error::setup(format!("`smtp_url`: {error}")))?;
-    let database = directory.join("licentia.db");
+    let (database, plans) = (directory.join("licentia.db"), directory.join("plans.toml"));
+    std::fs::write(&plans, PLANS)
+        .map_err(|error| Error::setup(format!("{} cannot be written: {error}", plans.display())))?;
     Ok(Config {
         listen: address,
         public_url: Origin::of(address),
@@ -186,7 +216,7 @@ fn config(
         signing_key: None,
         keys_passphrase: None,
         license_algorithm: Algorithm::default(),
-        plans_file: None,
+        plans_file: Some(plans),
         signup_verification: Verification::default(),
         trusted_proxies: Vec::new(),
         log: String::new(),

@@ -9,7 +9,7 @@ use crate::cli::operator::customer::{One, print_record};
 use crate::domain::account::metadata::Metadata;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::operator::audit::{Actor, OwnedActor};
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::buyer::BuyerId;
 use crate::error::Result;
 use crate::flows::account::customer::Change as FieldChange;
 use crate::flows::operator::support::{self, NewCustomer, RecordChange};
@@ -95,9 +95,9 @@ impl Name {
 pub struct Link {
     #[command(flatten)]
     one: One,
-    /// The Stripe customer, `cus_…`
+    /// The Stripe customer, `cus_…`, or the Checkout session of a purchase as a guest, `cs_…`
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
-    stripe_customer_id: Option<StripeCustomerId>,
+    buyer: Option<BuyerId>,
     /// Remove the link
     #[arg(long)]
     remove: bool,
@@ -136,7 +136,7 @@ impl Change {
 impl Link {
     pub async fn run(self, app: &App) -> Result<ExitCode> {
         let id = self.one.id(app).await?;
-        support::link(app, OwnedActor::Operator, &id, self.stripe_customer_id).await?;
+        support::link(app, OwnedActor::Operator, &id, self.buyer).await?;
         print_record(app, &id, self.one.json).await
     }
 }

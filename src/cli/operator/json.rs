@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
-use crate::domain::license::IssuedLicense;
+use crate::domain::license::{Basis, IssuedLicense};
 use crate::domain::outbox::StoredMail;
 use crate::domain::private::Private;
 use crate::domain::sale::order::Order;
@@ -75,7 +75,10 @@ pub fn license(license: &IssuedLicense, now: Timestamp) -> Value {
         "customer_id": license.customer_id.as_str(),
         "seq": license.seq,
         "source": license.source.as_str(),
+        "basis": license.bought_by().map(Basis::as_str),
         "plan": license.plan,
+        "quantity": license.quantity,
+        "addons": license.addons.texts(),
         "status": license.status(now).as_str(),
         "features": features,
         "limits": limits,
@@ -83,6 +86,7 @@ pub fn license(license: &IssuedLicense, now: Timestamp) -> Value {
         "issued_at": license.issued_at.to_string(),
         "expires_at": time(license.expires_at),
         "grace_until": time(license.grace_until),
+        "updates_until": time(license.updates_until),
         "token_expires_at": license.token_expires_at.to_string(),
         "superseded_at": time(license.superseded_at),
         "revoked_at": time(license.revoked_at),

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cli::{NO, complain, print, print_json, progress, with_app};
 use crate::config::Config;
 use crate::domain::contact::Email;
+use crate::domain::sale::buyer::BuyerId;
 use crate::error::Result;
 use crate::flows::Mode;
 use crate::flows::sale::backfill::{Done, Newcomers, Progress, Report, Undecided, run as backfill};
@@ -55,12 +56,11 @@ impl Backfill {
         for done in &report.done {
             print(format_args!("{}\n", description(done)))?;
             for alert in &done.alerts {
-                print(format_args!("note: {}: {alert}\n", done.stripe_customer_id))?;
+                print(format_args!("note: {}: {alert}\n", done.buyer))?;
             }
         }
-        for Undecided { stripe_customer_id, email, plan, message, .. } in report.paying_undecided()
-        {
-            let customer = stripe_customer(stripe_customer_id, email.as_ref());
+        for Undecided { buyer, email, plan, message, .. } in report.paying_undecided() {
+            let customer = stripe_customer(buyer, email.as_ref());
             let plan = paid_plan(plan.as_deref());
             print(format_args!("not linked: {customer}{plan}: {message}\n"))?;
         }
@@ -111,7 +111,7 @@ pub fn show_progress(listed: &'static str) -> impl Fn(Progress) {
 }
 
 pub fn description(done: &Done) -> String {
-    let stripe_customer = stripe_customer(&done.stripe_customer_id, done.email.as_ref());
+    let stripe_customer = stripe_customer(&done.buyer, done.email.as_ref());
     let plan = paid_plan(done.plan.as_deref());
     let customer = done.customer_id.as_deref().unwrap_or("cust_…");
     let action = match done.action {
@@ -125,9 +125,9 @@ pub fn description(done: &Done) -> String {
     format!("{stripe_customer}{plan} -> {customer}: {action}{}", changes.concat())
 }
 
-pub fn stripe_customer(stripe_customer_id: &str, email: Option<&Email>) -> String {
+pub fn stripe_customer(buyer: &BuyerId, email: Option<&Email>) -> String {
     let email = email.map(|email| format!(" ({email})")).unwrap_or_default();
-    format!("{stripe_customer_id}{email}")
+    format!("{buyer}{email}")
 }
 
 pub fn paid_plan(plan: Option<&str>) -> String {

@@ -1,4 +1,4 @@
-//! `licentia stripe claim`: links one Stripe customer, or lists the buyers that are not linked.
+//! `licentia stripe claim`: links one Stripe customer or guest, or lists the buyers that are not linked.
 
 use std::process::ExitCode;
 
@@ -11,30 +11,32 @@ use crate::cli::{NO, print, print_json, with_app};
 use crate::config::Config;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::Actor;
-use crate::domain::sale::buyer::UnknownBuyer;
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::buyer::{BuyerId, UnknownBuyer};
 use crate::error::Result;
 use crate::flows::sale::backfill::{Done, Undecided};
-use crate::flows::sale::claim::{ClaimTarget, claim, list};
+use crate::flows::sale::buyers::{claim, list};
+use crate::flows::sale::claim::ClaimTarget;
 
 pub const EXAMPLES: &str = "Examples:
   licentia stripe claim                           list the buyers that are not linked
   licentia stripe claim cus_Qx1…                  link it to the customer that matches
   licentia stripe claim cus_Qx1… --create         create an account if no customer matches
   licentia stripe claim cus_Qx1… --to cust_0123…  link it to this customer
+  licentia stripe claim cs_a1B2… --create         the same for the purchase of a guest
 
 Exits with 0 when it is linked or no buyer needs it. Exits with 1 when the match is uncertain; the
 output has the remedy.";
 
 #[derive(Debug, Args)]
 pub struct Claim {
-    /// The Stripe customer, `cus_…`. Without one, the buyers that are not linked are listed
-    stripe_customer_id: Option<StripeCustomerId>,
+    /// The Stripe customer, `cus_…`, or the Checkout session of a guest, `cs_…`. Without one, the
+    /// buyers that are not linked are listed
+    buyer: Option<BuyerId>,
     /// Create an account with the email address from Stripe, if no account has it
-    #[arg(long, requires = "stripe_customer_id", conflicts_with = "to")]
+    #[arg(long, requires = "buyer", conflicts_with = "to")]
     create: bool,
     /// Link it to this customer, `cust_…`, replacing a Stripe customer without a live subscription
-    #[arg(long, value_name = "CUSTOMER", requires = "stripe_customer_id")]
+    #[arg(long, value_name = "CUSTOMER", requires = "buyer")]
     to: Option<CustomerId>,
     /// Print JSON
     #[arg(long)]
@@ -47,7 +49,7 @@ impl Claim {
     }
 
     async fn act(self, app: &App) -> Result<ExitCode> {
-        let Some(stripe_id) = &self.stripe_customer_id else {
+        let Some(buyer) = &self.buyer else {
             let buyers = list(app).await?;
             if self.json {
                 print_json(&json!({ "buyers": buyers }))?;
@@ -61,7 +63,7 @@ impl Claim {
             (None, true) => ClaimTarget::NewAccount,
             (None, false) => ClaimTarget::Recognised,
         };
-        match claim(app, stripe_id, &to, Actor::Operator).await? {
+        match claim(app, buyer, &to, Actor::Operator).await? {
             Ok(done) if self.json => print_json(&json!({ "done": done })),
             Ok(done) => print_done(&done),
             Err(undecided) => {
@@ -77,10 +79,10 @@ impl Claim {
 }
 
 fn print_buyers(buyers: &[UnknownBuyer]) -> Result<ExitCode> {
-    for UnknownBuyer { stripe_customer_id, plan, first_seen_at } in buyers {
+    for UnknownBuyer { buyer_id, plan, first_seen_at } in buyers {
         print(format_args!(
-            "{stripe_customer_id} has paid for {plan} since {first_seen_at} or earlier and is not \
-             linked: `licentia stripe claim {stripe_customer_id}`\n"
+            "{buyer_id} has paid for {plan} since {first_seen_at} or earlier and is not linked: \
+             `licentia stripe claim {buyer_id}`\n"
         ))?;
     }
     if buyers.is_empty() {
@@ -92,13 +94,13 @@ fn print_buyers(buyers: &[UnknownBuyer]) -> Result<ExitCode> {
 fn print_done(done: &Done) -> Result<ExitCode> {
     print(format_args!("{}\n", description(done)))?;
     for alert in &done.alerts {
-        print(format_args!("note: {}: {alert}\n", done.stripe_customer_id))?;
+        print(format_args!("note: {}: {alert}\n", done.buyer))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_undecided(undecided: &Undecided) -> Result<ExitCode> {
-    let customer = stripe_customer(&undecided.stripe_customer_id, undecided.email.as_ref());
+    let customer = stripe_customer(&undecided.buyer, undecided.email.as_ref());
     let plan = paid_plan(undecided.plan.as_deref());
     print(format_args!("not linked: {customer}{plan}: {}\n", undecided.message))
 }

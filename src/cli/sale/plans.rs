@@ -33,7 +33,7 @@ wrong.";
 const DIFF_EXAMPLES: &str = "Example:
   licentia plans diff plans.toml new.toml
 
-Licenses change at their next refresh after the server has started with the new file. Exits with 0
+Licenses change at their next refresh or sync after the server has started with the new file. Exits with 0
 when no license would change, 1 when one would, 2 when a file is wrong.";
 
 #[derive(Debug, Args)]
@@ -85,11 +85,17 @@ fn check(config: &Config, json: bool) -> Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     let stripe = Stripe::new(stripe_of(config)?, Arc::new(SystemClock))?;
-    let differences = wait(async { setup::wrong_prices(&stripe, &catalog).await })?;
+    let (differences, notes) = wait(async {
+        let notes = setup::payment_link_notes(&stripe, &catalog).await?;
+        Ok((setup::wrong_prices(&stripe, &catalog).await?, notes))
+    })?;
     if json {
-        print_json(&json!({ "differences": differences }))?;
+        print_json(&json!({ "differences": differences, "notes": notes }))?;
     } else if differences.is_empty() {
         print("The prices match those at Stripe.\n")?;
+    }
+    for note in notes.iter().filter(|_| !json) {
+        print(format_args!("note: {note}\n"))?;
     }
     for difference in differences.iter().filter(|_| !json) {
         complain(difference);

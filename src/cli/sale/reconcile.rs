@@ -58,10 +58,10 @@ impl Reconcile {
                 print(format_args!("note: {customer_id}: {alert}\n"))?;
             }
         }
-        for UnknownBuyer { stripe_customer_id, plan, .. } in &report.unknown_buyers {
+        for UnknownBuyer { buyer_id, plan, .. } in &report.unknown_buyers {
             print(format_args!(
-                "note: {stripe_customer_id} pays for {plan} and is not linked: \
-                 `licentia stripe claim {stripe_customer_id}`\n"
+                "note: {buyer_id} pays for {plan} and is not linked: \
+                 `licentia stripe claim {buyer_id}`\n"
             ))?;
         }
         if let Some(error) = &report.buyers_error {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use licentia_verify::{CLAIMS_VERSION, Claims};
+use serde_json::{Value, json};
 
 use super::grant::MAX_LIMIT;
 use super::{BACKDATED, Basis, Extras, Source, Term};
@@ -47,6 +48,27 @@ impl<'a> Entitlement<'a> {
             updates_until: None,
             extras: Extras::default(),
         }
+    }
+
+    /// Returns how it was bought; `None` for a trial and a grant.
+    #[must_use]
+    pub fn bought_by(&self) -> Option<Basis> {
+        (self.source == Source::Paid).then_some(self.basis)
+    }
+
+    /// Returns the details of an audit entry about the issue of a license for it. Outgoing webhooks
+    /// publish most of them.
+    #[must_use]
+    pub fn audit_detail(&self, license_id: &LicenseId) -> Value {
+        json!({
+            "license_id": license_id.as_str(),
+            "plan": self.plan.id.as_str(),
+            "source": self.source.as_str(),
+            "basis": self.bought_by().map(Basis::as_str),
+            "quantity": self.quantity,
+            "addons": self.addon_ids().texts(),
+            "updates_until": self.updates_until.map(|until| until.to_string()),
+        })
     }
 
     /// Returns the ids of the add-ons.

@@ -20,15 +20,18 @@ pub const MAX_LIMIT: u64 = (1 << 53) - 1;
 /// The customer has more than the new license would grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the customer has the plan `{plan}` {}, and this would shorten it; a grant with `replace` does \
-     that anyway",
-    ends.map_or("without an end".to_owned(), |ends| format!("until {ends}"))
+    "the customer has the plan `{plan}` {}{}, and this would shorten it; a grant with `replace` \
+     does that anyway",
+    ends.map_or("without an end".to_owned(), |ends| format!("until {ends}")),
+    if more.is_empty() { String::new() } else { format!(" with {more}") }
 )]
 pub struct WouldShorten {
     /// The plan of the current license.
     pub plan: String,
     /// Its end with the grace period; `None` is never.
     pub ends: Option<Timestamp>,
+    /// Its units, if there are several, and its add-ons, as text.
+    pub more: String,
 }
 
 /// The reason why a license cannot be extended.
@@ -67,7 +70,8 @@ pub enum Resend<'a> {
 }
 
 /// Returns what the customer has, if a license for `wanted` would grant less: a lower plan, an
-/// earlier end, fewer units, fewer add-ons, or fewer builds.
+/// earlier end, fewer units, fewer add-ons, or fewer builds. Days for new builds do not shorten a
+/// license for old builds only, such as a perpetual one: it is issued again after them.
 #[must_use]
 pub fn shortened(
     current: Option<&IssuedLicense>,
@@ -76,17 +80,18 @@ pub fn shortened(
     now: Timestamp,
 ) -> Option<WouldShorten> {
     let current = current.filter(|license| license.works(now))?;
-    let is_lower = catalog.rank(wanted.plan.id.as_str()) < catalog.rank(&current.plan);
-    let end = Timestamp::or_never;
-    let is_earlier = end(wanted.term.ends()) < end(current.term().ends());
-    let is_smaller = wanted.quantity < current.quantity
-        || !current.addons.0.is_subset(&wanted.addon_ids().0)
-        || end(wanted.updates_until) < end(current.updates_until);
-    (is_lower || is_earlier || is_smaller).then(|| has(current))
+    let (held, wanted) = (current.coverage(catalog), wanted.coverage(catalog));
+    let adds_new_builds = wanted.covers_new_builds(now) && !held.covers_new_builds(now);
+    let mut shortfall = wanted.shortfall(&held);
+    shortfall.end &= !adds_new_builds;
+    (!shortfall.is_none()).then(|| has(current))
 }
 
 fn has(current: &IssuedLicense) -> WouldShorten {
-    WouldShorten { plan: current.plan.clone(), ends: current.term().ends() }
+    let units = (current.quantity > 1).then(|| format!("{} units", current.quantity));
+    let addons = current.addons.0.iter().map(|addon| format!("the add-on `{addon}`"));
+    let more = units.into_iter().chain(addons).collect::<Vec<_>>().join(" and ");
+    WouldShorten { plan: current.plan.clone(), ends: current.term().ends(), more }
 }
 
 /// Returns the current license with more days, counted from its end, or from `now` if it has ended.
@@ -171,7 +176,7 @@ mod tests {
     use crate::domain::sale::addon_ids::AddonIds;
     use std::sync::LazyLock;
 
-    use crate::domain::sale::entitlement::tests::{self, DAY, NOW, at};
+    use crate::domain::sale::entitlement::tests::{self, DAY, NOW, at, selling};
 
     fn catalog() -> &'static Catalog {
         static CATALOG: LazyLock<Catalog> = LazyLock::new(tests::catalog);
@@ -232,6 +237,32 @@ mod tests {
         }
         let in_grace = IssuedLicense { grace_until: days(17).map(at), ..paid };
         assert!(shortens(&in_grace, PROFESSIONAL, days(16)), "its grace is longer");
+    }
+
+    #[test]
+    fn days_for_new_builds_do_not_shorten_a_license_for_old_builds() {
+        let now = at(NOW);
+        let catalog = selling();
+        let shortens = |has: &IssuedLicense, plan: &str, seats: u64| {
+            let mut wanted = license(Source::Operator, plan, days(60));
+            wanted.extras.limits.insert("seats".parse().unwrap(), seats);
+            shortened(Some(has), &wanted.entitlement(&catalog).unwrap(), &catalog, now).is_some()
+        };
+        let owned = |updates_until: i64| IssuedLicense {
+            quantity: 3,
+            updates_until: days(updates_until).map(at),
+            ..license(Source::Paid, "team", None)
+        };
+        assert!(!shortens(&owned(-1), "team", 3));
+        assert!(!shortens(&owned(0), "team", 4));
+        assert!(shortens(&owned(1), "team", 3), "it covers new builds, without an end");
+        assert!(shortens(&owned(-1), "team", 2), "fewer units");
+        let addons = "[\"pdf\"]".parse().unwrap();
+        let text = has(&IssuedLicense { addons, ..owned(-1) }).to_string();
+        let expected = "the customer has the plan `team` without an end with 3 units and the \
+                        add-on `pdf`, and this would shorten it";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(shortens(&owned(-1), "starter", 3), "a lower plan");
     }
 
     #[test]

@@ -148,6 +148,8 @@ kinds! {
     Receipt = "receipt": Named, [Portal], [Paid, Unverified];
     /// The trial at Stripe ends soon, and the first payment begins.
     PaymentBegins = "payment_begins": Named, [Portal], [Usual, Unverified];
+    /// A trial with a card that has had one was ended, and the first period charged.
+    TrialCardUsed = "trial_card_used": NotUsed, [Portal], [Usual, Unverified];
     /// The trial ends soon.
     TrialEnding = "trial_ending": Named, [], [Usual, Unverified];
     /// The trial has ended.
@@ -174,7 +176,7 @@ kinds! {
     Verify = "verify": NotUsed, [Verify], [Unverified];
     /// Somebody bought with the address of an account that has not verified it, with the link that
     /// proves whose it is and sets the password.
-    PurchaseWaiting = "purchase_waiting": NotUsed, [FirstPassword], [Unverified];
+    PurchaseWaiting = "purchase_waiting": NotUsed, [Reset], [Unverified];
     /// The link that sets a password.
     Reset = "reset": NotUsed, [Reset], [Usual, Unverified];
     /// The password was changed.

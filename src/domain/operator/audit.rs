@@ -103,7 +103,7 @@ text_enum! {
         LicenseExtended = "license.extended",
         /// Support sent a license again, perhaps as a new issue.
         LicenseResent = "license.resent",
-        /// A license was reissued because its key was revoked.
+        /// A license was reissued: its key was revoked, or a reset proved whose the account is.
         LicenseReissued = "license.renewed",
         /// A license was revoked.
         LicenseRevoked = "license.revoked",
@@ -119,10 +119,14 @@ text_enum! {
         SubscriptionCancelRequested = "subscription.cancel_requested",
         /// A customer requested to resume the subscription.
         SubscriptionResumeRequested = "subscription.resume_requested",
+        /// A trial at Stripe was refused: its card has had one.
+        TrialRefused = "trial.refused",
         /// A customer was linked to a Stripe customer.
         StripeLinked = "stripe.linked",
         /// The link to a Stripe customer was removed: by support, or because it was deleted.
         StripeUnlinked = "stripe.unlinked",
+        /// The purchase of a guest was given to a customer.
+        PurchaseClaimed = "purchase.claimed",
         /// A changed plans file no longer grants everything that it granted.
         PlansReduced = "plans.reduced",
         /// All customers were reconciled with Stripe.

@@ -8,6 +8,7 @@ use chrono::{Days, NaiveDate};
 
 use super::audit::AuditAction;
 use crate::domain::sale::plan::{Catalog, Interval, Price};
+use crate::domain::sale::subscription::BilledItems;
 use crate::domain::time::Timestamp;
 
 /// The longest period, in days: a year.
@@ -173,11 +174,16 @@ pub struct Active {
     pub monthly: Amounts,
 }
 
-/// Subscribers of a plan whose last payment was the same amount.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Subscribers of a plan who pay for the same items and whose last payment was the same amount, or
+/// customers with a perpetual license.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscribers {
     /// The plan's id.
     pub plan: String,
+    /// The items that their subscriptions bill; `None` until a sync has read them.
+    pub items: Option<BilledItems>,
+    /// The currency of their subscriptions; `None` until a sync has read it.
+    pub billed_in: Option<String>,
     /// The amount of their last payment; `None` if they have paid nothing yet.
     pub amount: Option<i64>,
     /// Its currency.
@@ -186,9 +192,33 @@ pub struct Subscribers {
     pub customers: i64,
 }
 
-/// Returns the customers and the monthly recurring revenue by plan. A payment counts as the price
-/// of the plan that is nearest to it, because a discount or a plan change makes another amount. A
-/// yearly price counts as a twelfth. Customers of a renamed plan count for its present id.
+impl Subscribers {
+    /// Returns what one of them pays in a month by the prices of the catalog: for the units and the
+    /// add-ons. `None` if the items are unknown or one of them has a former price.
+    fn monthly(&self, catalog: &Catalog) -> Option<(&str, i64)> {
+        let currency = self.billed_in.as_ref()?;
+        let in_currency = currency.parse().ok()?;
+        let mut monthly: Option<i64> = None;
+        for item in &self.items.as_ref()?.0 {
+            // Prices of something besides the plans and add-ons do not count.
+            let Some(sold) = catalog.sold(&item.price) else { continue };
+            let price = sold.price()?;
+            let units = i64::from(item.quantity.unwrap_or(0));
+            let amount = i64::from(price.amount_in(&in_currency)?).saturating_mul(units);
+            let of_month = if price.interval == Interval::Year { amount / 12 } else { amount };
+            monthly = Some(monthly.unwrap_or(0).saturating_add(of_month));
+        }
+        monthly.map(|monthly| (currency.as_str(), monthly))
+    }
+}
+
+/// Returns the customers and the monthly recurring revenue by plan: the catalog's prices of the
+/// units and add-ons that subscriptions bill, whatever discounts they have. A yearly price counts as
+/// a twelfth. Before the first payment, and for a perpetual license, there is none. Customers of a
+/// renamed plan count for its present id.
+///
+/// Where the items or their prices are unknown, the last payment counts as the price of the plan
+/// that is nearest to it, because a discount or a plan change makes another amount.
 #[must_use]
 pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String, Active> {
     let mut plans: BTreeMap<String, Active> = BTreeMap::new();
@@ -198,6 +228,10 @@ pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String
         let active = plans.entry(id.to_owned()).or_default();
         active.customers += group.customers;
         let (Some(amount), Some(currency)) = (group.amount, &group.currency) else { continue };
+        if let Some((currency, monthly)) = group.monthly(catalog) {
+            *active.monthly.entry(currency.to_owned()).or_default() += monthly * group.customers;
+            continue;
+        }
         let prices = plan.into_iter().flat_map(|plan| &plan.prices);
         let in_currency = |price: &Price| {
             let mut amounts = price.amounts();
@@ -219,6 +253,7 @@ pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::sale::subscription::BilledItem;
 
     const NOW: Timestamp = Timestamp::MAX;
 
@@ -282,6 +317,7 @@ mod tests {
             amount,
             currency: amount.map(|_| price.currency.to_string()),
             customers,
+            ..Subscribers::default()
         };
         let amount = i64::from(price.amount);
         let groups = [group(Some(amount), 2), group(Some(amount - 1), 1), group(None, 1)];
@@ -291,6 +327,42 @@ mod tests {
         assert_eq!(total.customers, 4);
         assert_eq!(total.monthly, Amounts::from([(price.currency.to_string(), 3 * monthly)]));
     }
+
+    #[test]
+    fn the_units_and_add_ons_of_a_subscription_count_by_the_catalogs_prices() {
+        let mut catalog = crate::domain::sale::entitlement::tests::selling();
+        catalog.plans[1].former_prices.push("price_starter_old".into());
+        let team = |billed_in: &str, items: &[(&str, u32)]| {
+            let item = |(price, quantity): &(&str, u32)| BilledItem {
+                price: (*price).to_owned(),
+                quantity: Some(*quantity),
+            };
+            let group = Subscribers {
+                plan: "team".into(),
+                items: Some(BilledItems(items.iter().map(item).collect())),
+                billed_in: Some(billed_in.to_owned()),
+                // A proration, which is near to no price.
+                amount: Some(1),
+                currency: Some(billed_in.to_owned()),
+                customers: 2,
+            };
+            active(&[group], &catalog)["team"].monthly.clone()
+        };
+        let usd = |amount| Amounts::from([("usd".to_owned(), amount)]);
+        assert_eq!(team("usd", &[("price_team_month", 5)]), usd(10_000));
+        let with_addon = [("price_team_month", 5), ("price_pdf_month", 1), ("price_support", 9)];
+        assert_eq!(team("usd", &with_addon), usd(10_600), "other prices are no plan's");
+        assert_eq!(team("usd", &[("price_team_year", 3)]), usd(5_000));
+        let eur = Amounts::from([("eur".to_owned(), 9_000)]);
+        assert_eq!(team("eur", &[("price_team_month", 5)]), eur);
+        let nearest = usd(2_000);
+        assert_eq!(team("usd", &[("price_starter_old", 5)]), nearest, "its amount is unknown");
+        let perpetual =
+            Subscribers { plan: "studio".into(), customers: 3, ..Subscribers::default() };
+        let studio = &active(&[perpetual], &catalog)["studio"];
+        assert_eq!((studio.customers, &studio.monthly), (3, &Amounts::new()));
+    }
+
     #[test]
     fn a_renamed_plan_and_a_second_currency_of_a_price_count() {
         let mut catalog = crate::domain::sale::entitlement::tests::catalog();
@@ -303,6 +375,7 @@ mod tests {
             amount: Some(amount),
             currency: Some(currency.to_owned()),
             customers: 1,
+            ..Subscribers::default()
         };
         let groups = [group("beginner", "eur", 17000), group("starter", "usd", 1900)];
         let active = active(&groups, &catalog);

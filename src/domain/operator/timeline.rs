@@ -182,10 +182,12 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::CustomerExported => "The customer exported their data.".to_owned(),
         AuditAction::CustomerDeleted => "The account was deleted.".to_owned(),
         AuditAction::LicenseIssued => {
-            format!("The license {} was issued for `{}`.", fact("license_id"), fact("plan"))
+            let (id, plan) = (fact("license_id"), fact("plan"));
+            format!("The license {id} was issued for `{plan}`{}.", contents(detail))
         }
         AuditAction::LicenseGranted => {
-            format!("The license {} was granted for `{}`.", fact("license_id"), fact("plan"))
+            let (id, plan) = (fact("license_id"), fact("plan"));
+            format!("The license {id} was granted for `{plan}`{}.", contents(detail))
         }
         AuditAction::LicenseExtended => format!(
             "The license {} extends the previous one to {}.",
@@ -193,6 +195,11 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             detail["after"]["expires_at"].as_str().unwrap_or("none")
         ),
         AuditAction::LicenseResent => format!("The license {} was sent again.", fact("license_id")),
+        AuditAction::LicenseReissued if detail["instead_of"].is_string() => format!(
+            "The license {} replaced {}, because the owner of the mailbox reset the password.",
+            fact("license_id"),
+            fact("instead_of")
+        ),
         AuditAction::LicenseReissued => format!(
             "The license {} replaced one of the revoked key {}.",
             fact("license_id"),
@@ -202,7 +209,8 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             format!("The license {} was revoked.", fact("license_id"))
         }
         AuditAction::OrderChanged => {
-            format!("The order {} is {} (before: {}).", fact("order_id"), fact("to"), fact("from"))
+            let (id, to, from) = (fact("order_id"), fact("to"), fact("from"));
+            format!("The order {id}{} is {to} (before: {from}).", contents(detail))
         }
         AuditAction::OrderMerged => {
             format!("The order {} was merged into the order of its checkout.", fact("order_id"))
@@ -225,11 +233,17 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             "The resumption of the subscription was requested{}.",
             instead_of_schedule(detail)
         ),
+        AuditAction::TrialRefused => {
+            "The trial at Stripe was refused, because its card has had one.".to_owned()
+        }
         AuditAction::StripeLinked => {
             format!("The customer was linked to {} at Stripe.", fact("stripe_customer_id"))
         }
         AuditAction::StripeUnlinked => {
             format!("The link to {} at Stripe was removed.", fact("stripe_customer_id"))
+        }
+        AuditAction::PurchaseClaimed => {
+            format!("The purchase {} as a guest was linked.", fact("stripe_checkout_session_id"))
         }
         AuditAction::PlansReduced => "The plans file grants less than before.".to_owned(),
         AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),
@@ -251,6 +265,24 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
     }
 }
 
+/// Returns the units, the add-ons and the limit of builds that an entry names, to follow the plan or
+/// the order.
+fn contents(detail: &Value) -> String {
+    let mut text = String::new();
+    if let Some(units) = detail["quantity"].as_u64().filter(|units| *units > 1) {
+        text.push_str(&format!(", for {units} units"));
+    }
+    let addons = detail["addons"].as_array().into_iter().flatten();
+    let addons: Vec<_> = addons.filter_map(Value::as_str).collect();
+    if !addons.is_empty() {
+        text.push_str(&format!(", with {}", addons.join(", ")));
+    }
+    if let Some(until) = detail["updates_until"].as_str() {
+        text.push_str(&format!(", for builds until {until}"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -266,6 +298,14 @@ mod tests {
         let detail = json!({ "order_id": "ord_1", "from": null, "to": "succeeded" });
         let text = sentence(AuditAction::OrderChanged, &detail);
         assert_eq!(text, "The order ord_1 is succeeded (before: none).");
+        let detail = json!({
+            "license_id": "lic_1", "plan": "team", "quantity": 5, "addons": ["cad", "pdf"],
+            "updates_until": "2027-11-20T15:00:00Z",
+        });
+        let text = sentence(AuditAction::LicenseIssued, &detail);
+        let expected = "The license lic_1 was issued for `team`, for 5 units, with cad, pdf, for \
+                        builds until 2027-11-20T15:00:00Z.";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -96,8 +96,10 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::SubscriptionChangeRequested
         | AuditAction::SubscriptionCancelRequested
         | AuditAction::SubscriptionResumeRequested
+        | AuditAction::TrialRefused
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
+        | AuditAction::PurchaseClaimed
         | AuditAction::PlansReduced
         | AuditAction::StripeCompared
         | AuditAction::EventReplayed
@@ -121,9 +123,15 @@ fn data(kind: EventKind, customer_id: &CustomerId, detail: &Value) -> Map<String
         // The verification of an address has no such detail.
         EventKind::CustomerChanged if detail["changed"].is_null() => &[],
         EventKind::CustomerChanged => &[("changed", "changed")],
-        EventKind::LicenseIssued | EventKind::LicenseRevoked => {
-            &[("license_id", "license_id"), ("plan", "plan")]
-        }
+        EventKind::LicenseIssued => &[
+            ("license_id", "license_id"),
+            ("plan", "plan"),
+            ("basis", "basis"),
+            ("quantity", "quantity"),
+            ("addons", "addons"),
+            ("updates_until", "updates_until"),
+        ],
+        EventKind::LicenseRevoked => &[("license_id", "license_id"), ("plan", "plan")],
         EventKind::SubscriptionChanged => {
             &[("plan", "plan"), ("status", "to"), ("previous_status", "from")]
         }
@@ -132,6 +140,10 @@ fn data(kind: EventKind, customer_id: &CustomerId, detail: &Value) -> Map<String
             ("plan", "plan"),
             ("amount", "amount"),
             ("currency", "currency"),
+            ("interval", "interval"),
+            ("quantity", "quantity"),
+            ("tax", "tax"),
+            ("refunded_amount", "refunded_amount"),
             ("status", "to"),
             ("previous_status", "from"),
         ],
@@ -172,6 +184,7 @@ mod tests {
             let detail = json!({
                 "order_id": "ord_1", "from": "pending", "to": to, "plan": "starter",
                 "amount": 1900, "currency": "usd", "stripe_invoice_id": "in_1",
+                "interval": "month", "quantity": 3, "tax": 190, "refunded_amount": 0,
             });
             of(AuditAction::OrderChanged, detail)
         };
@@ -181,6 +194,7 @@ mod tests {
         data.as_object_mut().unwrap().remove("customer_id");
         let expected = json!({
             "order_id": "ord_1", "plan": "starter", "amount": 1900, "currency": "usd",
+            "interval": "month", "quantity": 3, "tax": 190, "refunded_amount": 0,
             "status": "succeeded", "previous_status": "pending",
         });
         assert_eq!(data, expected, "another field of the audit entry is published");
@@ -188,6 +202,21 @@ mod tests {
         for silent in ["pending", "failed", "disputed", "unknown"] {
             assert_eq!(order(silent), None, "{silent}");
         }
+    }
+
+    #[test]
+    fn an_issued_license_is_reported_with_what_it_is_for() {
+        let detail = json!({
+            "license_id": "lic_1", "plan": "team", "source": "subscription", "basis": "once",
+            "quantity": 5, "addons": ["pdf"], "updates_until": "2027-11-20T15:00:00Z",
+        });
+        let mut data = of(AuditAction::LicenseIssued, detail).unwrap()["data"].clone();
+        data.as_object_mut().unwrap().remove("customer_id");
+        let expected = json!({
+            "license_id": "lic_1", "plan": "team", "basis": "once", "quantity": 5,
+            "addons": ["pdf"], "updates_until": "2027-11-20T15:00:00Z",
+        });
+        assert_eq!(data, expected);
     }
 
     #[test]

@@ -117,14 +117,25 @@ fn of_license(license: &IssuedLicense, now: Timestamp) -> Reason {
     Reason {
         at: license.issued_at,
         text: format!(
-            "The current license {} is for the plan `{}` (source `{}`). {state}.{}",
+            "The current license {} is for the plan `{}` (source {}). {state}.{}",
             license.license_id,
             license.plan,
-            license.source,
+            source(license),
             of_purchase(license)
         ),
         subject: Subject::License,
         id: Some(license.license_id.to_string()),
+    }
+}
+
+/// Returns why a license was issued. The source of everything that was paid for is `subscription`,
+/// so a perpetual license also has its basis.
+fn source(license: &IssuedLicense) -> String {
+    match license.bought_by() {
+        Some(basis @ (Basis::Once | Basis::Fallback)) => {
+            format!("`{}`, basis `{basis}`", license.source)
+        }
+        Some(Basis::Subscription) | None => format!("`{}`", license.source),
     }
 }
 

@@ -1,26 +1,71 @@
-//! Unknown buyers: Stripe customers that pay for a plan and are not linked to a customer. They
-//! bought by a payment link, a quote or the dashboard. `flows/sale/buyers.rs` records them.
+//! Unknown buyers: those who pay for a plan and are not linked to a customer. They bought by a
+//! payment link, a quote or the dashboard. `flows/sale/buyers.rs` records them.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::column::row;
+use crate::domain::column::{row, text_columns};
+use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::entitlement::plans_bought_once;
 use crate::domain::sale::plan::{Catalog, Plan};
-use crate::domain::sale::stripe_ids::StripeCustomerId;
-use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId, StripeCustomerId};
+use crate::domain::sale::stripe_state::{PaidSession, StripeState};
 use crate::domain::sale::subscription::{Status, Subscription};
 use crate::domain::time::Timestamp;
 
+/// A buyer at Stripe, who may have no account here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum BuyerId {
+    /// A Stripe customer.
+    #[serde(rename = "stripe_customer_id", serialize_with = "as_text")]
+    Customer(StripeCustomerId),
+    /// A guest, for whom Stripe has only the Checkout session of one single payment
+    /// (<https://docs.stripe.com/payments/checkout/guest-customers>).
+    #[serde(rename = "stripe_checkout_session_id", serialize_with = "as_text")]
+    Guest(CheckoutSessionId),
+}
+
+/// A text that names no buyer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a buyer is a Stripe customer (`cus_…`) or the Checkout session of a guest (`cs_…`)")]
+pub struct InvalidBuyerId;
+
+impl Display for BuyerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Customer(id) => id.fmt(formatter),
+            Self::Guest(id) => id.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for BuyerId {
+    type Err = InvalidBuyerId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBuyerId> {
+        let customer = text.parse().map(Self::Customer);
+        customer.or_else(|_| text.parse().map(Self::Guest)).map_err(|_| InvalidBuyerId)
+    }
+}
+
+impl From<StripeCustomerId> for BuyerId {
+    fn from(id: StripeCustomerId) -> Self {
+        Self::Customer(id)
+    }
+}
+
+text_columns!(BuyerId);
+
 row! {
-    /// A Stripe customer that pays for a plan and is not linked to a customer.
+    /// A buyer who pays for a plan and is not linked to a customer.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct UnknownBuyer {
-        /// The Stripe customer.
-        #[serde(serialize_with = "as_text")]
-        pub stripe_customer_id: StripeCustomerId,
+        /// The buyer.
+        #[serde(flatten)]
+        pub buyer_id: BuyerId,
         /// The plan's id.
         pub plan: String,
         /// The time at which the purchase was first detected.
@@ -34,12 +79,54 @@ row! {
     /// address, and nobody has proven whose it is.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct WaitingPurchase {
-        /// The Stripe customer.
-        pub stripe_customer_id: StripeCustomerId,
+        /// The buyer.
+        pub buyer_id: BuyerId,
         /// The customer here.
         pub customer_id: CustomerId,
         /// The time from which it waits.
         pub created_at: Timestamp,
+        /// The time of the last mail with a link to the buyer.
+        pub mailed_at: Timestamp,
+        /// The number of these mails.
+        pub mails: i64,
+    }
+}
+
+row! {
+    /// A purchase of a guest that belongs to a customer.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GuestPurchase {
+        /// The Checkout session.
+        pub session_id: CheckoutSessionId,
+        /// The customer; `None` after its deletion.
+        pub customer_id: Option<CustomerId>,
+        /// The payment; `None` if nothing was due.
+        pub stripe_payment_intent_id: Option<PaymentIntentId>,
+        /// The time from which it belongs to the customer.
+        pub claimed_at: Timestamp,
+    }
+}
+
+/// A completed Checkout session of a guest, as Stripe says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestSession {
+    /// The id.
+    pub id: CheckoutSessionId,
+    /// The email address that the guest entered, if it is valid here.
+    pub email: Option<Email>,
+    /// The payment; `None` if nothing was due.
+    pub payment_intent: Option<PaymentIntentId>,
+    /// The single payment; `None` while it is not paid.
+    pub paid: Option<PaidSession>,
+}
+
+impl GuestSession {
+    /// Returns the plan that it paid for.
+    #[must_use]
+    pub fn plan<'c>(&self, catalog: &'c Catalog) -> Option<&'c Plan> {
+        let paid_sessions = self.paid.iter().cloned().collect();
+        let state = StripeState { paid_sessions, ..StripeState::default() };
+        plan_paid(catalog, &state).map(|(_, plan)| plan)
     }
 }
 

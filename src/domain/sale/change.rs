@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::sale::entitlement::{Grant, assess};
+use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold};
@@ -192,12 +192,12 @@ pub fn current<'a>(
     current: Option<&StripeSubscriptionId>,
     catalog: &'a Catalog,
     now: Timestamp,
-) -> Result<(&'a Subscription, Option<Grant<'a>>), ChangeRefused> {
+) -> Result<(&'a Subscription, Option<PaidEntitlement<'a>>), ChangeRefused> {
     let assessment = assess(state, current, catalog, now);
     let subscription = assessment.subscription.filter(|one| !one.status.has_ended());
     let subscription = subscription.ok_or(ChangeRefused::NoSubscription)?;
-    let is_its = |grant: &Grant<'_>| grant.of.is_some_and(|of| of.id == subscription.id);
-    Ok((subscription, assessment.grants.into_iter().find(is_its)))
+    let is_its = |grant: &PaidEntitlement<'_>| grant.of.is_some_and(|of| of.id == subscription.id);
+    Ok((subscription, assessment.entitlements.into_iter().find(is_its)))
 }
 
 /// Returns how a subscription changes as requested. `paid` is what it grants now.
@@ -206,7 +206,7 @@ pub fn current<'a>(
 /// The reason why it cannot.
 pub fn decide<'a>(
     subscription: &'a Subscription,
-    paid: Option<&Grant<'_>>,
+    paid: Option<&PaidEntitlement<'_>>,
     request: &ChangeRequest,
     catalog: &Catalog,
 ) -> Result<SubscriptionChange<'a>, ChangeRefused> {
@@ -435,7 +435,7 @@ fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
 
 /// Returns whether everything that the change edits is paid for until the end of the period, before
 /// and after it. An unpaid item that is lowered or removed must be credited now.
-fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
+fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
     let units = before.quantity().max(after.quantity);
     let is_edited = before.quantity() != after.quantity;
     let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
@@ -448,7 +448,7 @@ fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
 
 /// Returns whether the change takes away something that is paid for until the end of the period.
 /// If that were billed now, the rest of its period would be credited.
-fn takes_away(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
+fn takes_away(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
     let is_edited = before.quantity() != after.quantity;
     let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
     after.is_same_price

@@ -7,7 +7,7 @@
 //!
 //! Every subscription grants something or nothing (`subscription.rs`, from what `paid.rs` finds to
 //! be paid), and so do single payments (`once.rs`) and what remains of ended subscriptions
-//! (`fallback.rs`). `choice.rs` chooses the grant that becomes the license.
+//! (`fallback.rs`). `choice.rs` chooses the entitlement that becomes the license.
 
 mod alert;
 mod choice;
@@ -16,7 +16,7 @@ mod once;
 mod paid;
 mod subscription;
 
-use crate::domain::license::{Basis, Entitlement};
+use crate::domain::license::{Basis, Coverage, Entitlement};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
@@ -25,8 +25,8 @@ use crate::domain::time::Timestamp;
 use choice::best;
 use subscription::{Standing, standing};
 
-pub use alert::Alert;
-pub use choice::Grant;
+pub use alert::{Alert, PaidFor};
+pub use choice::PaidEntitlement;
 pub use fallback::subscriptions as fallback_subscriptions;
 pub use once::{PurchaseId, is_bought_once, plans_bought_once, purchases};
 
@@ -36,9 +36,9 @@ pub struct Assessment<'a> {
     /// The current subscription: the one to show and to write mails about. `None` if the customer
     /// never had one.
     pub subscription: Option<&'a Subscription>,
-    /// Everything that payments grant.
-    pub grants: Vec<Grant<'a>>,
-    /// The entitlement of the customer because of a payment: the best of the grants. `None` leaves
+    /// Everything that was paid for.
+    pub entitlements: Vec<PaidEntitlement<'a>>,
+    /// The entitlement of the customer because of a payment: the best of them. `None` leaves
     /// a trial or an operator's grant as it is.
     pub entitlement: Option<Entitlement<'a>>,
     /// Whether this version or the plans file does not know something about a subscription. Then no
@@ -65,28 +65,29 @@ pub fn assess<'a>(
     };
     let mut alerts = Vec::new();
     let mut unclear = None;
-    let mut grants: Vec<Grant<'a>> = Vec::new();
+    let mut entitlements: Vec<PaidEntitlement<'a>> = Vec::new();
     for subscription in &state.subscriptions {
         match standing(subscription, &state.invoices, catalog, now, &mut alerts) {
-            Standing::Grants(grant) => grants.push(grant),
+            Standing::Grants(paid) => entitlements.push(paid),
             Standing::Unclear => unclear = Some(subscription).filter(concerns_us).or(unclear),
             Standing::Nothing => {}
         }
     }
-    if grants.iter().filter(|grant| grant.is_live()).count() > 1 {
+    if entitlements.iter().filter(|paid| paid.is_live()).count() > 1 {
         alerts.push(Alert::SeveralLive);
     }
-    grants.extend(fallback::grants(state, catalog));
-    once::add(&mut grants, &purchases(state, catalog, &catalog.policy), catalog, &mut alerts);
+    entitlements.extend(fallback::grants(state, catalog));
+    once::add(&mut entitlements, &purchases(state, catalog, &catalog.policy), catalog, &mut alerts);
     if state.is_deleted {
-        grants.clear();
+        entitlements.clear();
     }
-    let chosen = best(grants.iter(), now);
-    alerts.extend(chosen.and_then(|chosen| lower_than_owned(chosen, &grants)));
+    let chosen = best(entitlements.iter(), now);
+    let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
+    alerts.extend(chosen.map(without_effect).unwrap_or_default());
     // A renewal that was paid late may grant more than the subscription that is charged.
-    let live = best(grants.iter().filter(|grant| grant.is_live()), now);
-    let of_any = || best(grants.iter().filter(|grant| grant.of.is_some()), now);
-    let granting = live.or_else(of_any).and_then(|grant| grant.of);
+    let live = best(entitlements.iter().filter(|paid| paid.is_live()), now);
+    let of_any = || best(entitlements.iter().filter(|paid| paid.of.is_some()), now);
+    let granting = live.or_else(of_any).and_then(|paid| paid.of);
     // A current subscription that becomes unclear stays current. Otherwise the next sync would no
     // longer know that it concerns us.
     let still_current = unclear.filter(|subscription| current == Some(&subscription.id));
@@ -96,21 +97,46 @@ pub fn assess<'a>(
         .or_else(|| most_recent(state.subscriptions.iter().filter(concerns_us)));
     Assessment {
         subscription,
-        entitlement: chosen.map(Grant::entitlement),
+        entitlement: chosen.map(PaidEntitlement::entitlement),
         is_unclear: unclear.is_some() && !state.is_deleted,
         alerts,
-        grants,
+        entitlements,
     }
 }
 
-/// Returns the alert about a subscription that is charged and has no effect beside a perpetual
-/// license.
-fn lower_than_owned(chosen: &Grant<'_>, grants: &[Grant<'_>]) -> Option<Alert> {
-    let lower = grants.iter().find(|grant| grant.is_live() && grant.rank < chosen.rank)?;
-    (chosen.basis == Basis::Once).then(|| Alert::LowerThanOwned {
-        subscribed: lower.plan.id.clone(),
-        owned: chosen.plan.id.clone(),
-    })
+/// Returns alerts about what was paid for and the license does not have: a subscription beside a
+/// perpetual license that is worth more, units, and add-ons. A perpetual license whose updates have
+/// ended counts only if the customer subscribes to the same plan.
+fn without_effect(
+    chosen: &PaidEntitlement<'_>,
+    all: &[PaidEntitlement<'_>],
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Vec<Alert> {
+    let license = chosen.entitlement().coverage(catalog);
+    let is_owned = |one: &PaidEntitlement<'_>| one.basis == Basis::Once;
+    let alert = |other: &PaidEntitlement<'_>| {
+        let is_of_same_plan = other.rank == chosen.rank;
+        let counts = other.is_live()
+            || (is_owned(other)
+                && ((chosen.is_live() && is_of_same_plan)
+                    || (!is_of_same_plan && other.covers_new_builds(now))));
+        let coverage = other.entitlement().coverage(catalog);
+        let lacks = license.shortfall(&coverage);
+        let has_no_effect = other.is_live() && is_owned(chosen);
+        let bought = |one: &PaidEntitlement<'_>, coverage: &Coverage| PaidFor {
+            plan: one.plan.id.clone(),
+            units: coverage.units,
+            addons: coverage.addons.clone(),
+            is_live: one.is_live(),
+        };
+        (counts && (has_no_effect || lacks.units || lacks.addons)).then(|| Alert::WithoutEffect {
+            paid: bought(other, &coverage),
+            license: bought(chosen, &license),
+        })
+    };
+    let others = all.iter().filter(|one| !std::ptr::eq(*one, chosen));
+    others.filter_map(alert).collect()
 }
 
 /// Returns the subscription to show when none grants anything: a live one, or else the newest.

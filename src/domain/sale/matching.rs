@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
+use crate::domain::sale::buyer::BuyerId;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 
 /// A Stripe customer.
@@ -132,10 +133,10 @@ impl Ambiguity {
 }
 
 impl Ambiguity {
-    /// Returns what is unclear about the Stripe customer `this`, and every way to fix it. Following
-    /// the text exactly always works.
+    /// Returns what is unclear about the buyer `this`, and every way to fix it. Following the text
+    /// exactly always works.
     #[must_use]
-    pub fn advice(&self, this: &StripeCustomerId) -> String {
+    pub fn advice(&self, this: &BuyerId) -> String {
         const IMPORT: &str = "import an account for it with its `stripe_customer_id` and an email \
                               address of its own, and run this again";
         match self {
@@ -173,6 +174,19 @@ impl Ambiguity {
             ),
             Self::SharedEmail(None) => format!(
                 "several Stripe customers have this email address. For each one that pays, {IMPORT}"
+            ),
+            Self::Unverified(id) if matches!(this, BuyerId::Guest(_)) => format!(
+                "{id} has the same email address, but has not verified it. Ask the customer. If \
+                 both are the same person, run `licentia stripe claim {this} --to {id}`. If not, \
+                 name the account of the buyer instead"
+            ),
+            Self::NoEmail if matches!(this, BuyerId::Guest(_)) => format!(
+                "it has no valid email address. Run `licentia stripe claim {this} --to` with the \
+                 id of the buyer's account"
+            ),
+            Self::NoAccount if matches!(this, BuyerId::Guest(_)) => format!(
+                "no account has its email address. `licentia stripe claim {this} --create` creates \
+                 one"
             ),
             Self::Unverified(id) => format!(
                 "{id} has the same email address, but has not verified it. Ask the customer. If \

@@ -21,4 +21,5 @@ pub mod stripe_ids;
 pub mod stripe_page;
 pub mod stripe_state;
 pub mod subscription;
+pub mod trial;
 pub mod webhook;

@@ -13,7 +13,7 @@ use std::str::FromStr;
 pub use addon::Addon;
 pub use catalog::{Catalog, Sold};
 pub use checkout::{BillingAddress, CheckoutOptions};
-pub use price::{Currency, Interval, InvalidCurrency, Price};
+pub use price::{Currency, Interval, InvalidCurrency, MAX_MONTHS, Price};
 
 /// The most units of a plan that a customer can buy: Stripe's largest adjustable quantity (API
 /// reference: `line_items.adjustable_quantity.maximum`).

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Basis, Content, IssuedLicense, Source};
-use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug, Sold};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Slug, Sold};
 use crate::domain::sale::subscription::BilledItems;
 
 /// The content of a plans file, as it is stored to compare it with the next one.
@@ -17,7 +17,8 @@ pub struct Granted {
     addons: Vec<Goods>,
 }
 
-/// The features and limits that a plan or an add-on grants, and the ids of its prices.
+/// The features and limits that a plan or an add-on grants, and the ids of its prices. The fields
+/// with a default are missing in what an earlier version stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Goods {
     id: String,
@@ -25,6 +26,16 @@ struct Goods {
     limits: BTreeMap<String, u64>,
     per_unit: BTreeSet<String>,
     prices: BTreeSet<String>,
+    /// After how many paid months a subscription to the plan leaves a perpetual license.
+    #[serde(default)]
+    fallback_months: Option<u32>,
+    /// The months of builds that each one-time price of the plan pays for; `None` covers all
+    /// builds.
+    #[serde(default)]
+    updates_months: BTreeMap<String, Option<u32>>,
+    /// The plans that the add-on is sold with.
+    #[serde(default)]
+    with_plans: BTreeSet<String>,
 }
 
 impl Granted {
@@ -33,7 +44,7 @@ impl Granted {
     pub fn of(catalog: &Catalog) -> Self {
         Self {
             plans: catalog.plans.iter().map(Goods::from).collect(),
-            addons: catalog.addons.iter().map(Goods::from).collect(),
+            addons: catalog.addons.iter().map(|addon| Goods::of_addon(addon, catalog)).collect(),
         }
     }
 
@@ -41,11 +52,12 @@ impl Granted {
     #[must_use]
     pub fn removals(&self, new: &Catalog) -> Vec<Removal> {
         let plans = self.plans.iter().map(|old| (old, new.plan(&old.id).map(Goods::from)));
-        let addons = self.addons.iter().map(|old| (old, new.addon(&old.id).map(Goods::from)));
+        let addon = |id: &str| new.addon(id).map(|addon| Goods::of_addon(addon, new));
+        let addons = self.addons.iter().map(|old| (old, addon(&old.id)));
         let mut removals = Vec::new();
         for (old, goods) in plans.chain(addons) {
             match goods {
-                Some(goods) => old.compare(&goods, &mut removals),
+                Some(goods) => old.compare(&goods, new, &mut removals),
                 None => removals.push(Removal::Gone { id: old.id.clone() }),
             }
             for price in &old.prices {
@@ -79,13 +91,36 @@ impl From<&Plan> for Goods {
             limits: limits(&plan.limits),
             per_unit: names(&plan.per_unit),
             prices: plan.price_ids().map(str::to_owned).collect(),
+            fallback_months: plan.fallback_months,
+            updates_months: plan
+                .prices
+                .iter()
+                .filter(|price| !price.interval.is_recurring())
+                .map(|price| (price.id.clone(), price.updates_months))
+                .collect(),
+            with_plans: BTreeSet::new(),
         }
     }
 }
 
-impl From<&Addon> for Goods {
-    fn from(addon: &Addon) -> Self {
+/// Returns the months of builds that a one-time price of a plan pays for now: a former price those
+/// of the present one. `None` if it does not pay for the plan; `Some(None)` covers all builds.
+fn updates_months(plan: &str, price: &str, catalog: &Catalog) -> Option<Option<u32>> {
+    let (plan, price) = match catalog.sold(price)? {
+        Sold::Plan { plan: of, price, .. } if of.has_id(plan) => (of, price),
+        Sold::Plan { .. } | Sold::Addon { .. } => return None,
+    };
+    let once = || plan.prices.iter().find(|price| price.interval == Interval::Once);
+    Some(price.or_else(once).and_then(|price| price.updates_months))
+}
+
+impl Goods {
+    fn of_addon(addon: &Addon, catalog: &Catalog) -> Self {
+        let with_plans = catalog.plans.iter().filter(|plan| addon.is_for(plan));
         Self {
+            fallback_months: None,
+            updates_months: BTreeMap::new(),
+            with_plans: names(with_plans.map(|plan| &plan.id)),
             id: addon.id.to_string(),
             features: names(&addon.features),
             limits: limits(&addon.limits),
@@ -93,10 +128,9 @@ impl From<&Addon> for Goods {
             prices: addon.price_ids().map(str::to_owned).collect(),
         }
     }
-}
 
-impl Goods {
-    fn compare(&self, new: &Self, removals: &mut Vec<Removal>) {
+    /// Adds what `new`, which is of a catalog, does not grant any more.
+    fn compare(&self, new: &Self, catalog: &Catalog, removals: &mut Vec<Removal>) {
         let id = || new.id.clone();
         for feature in self.features.difference(&new.features) {
             removals.push(Removal::Feature { id: id(), feature: feature.clone() });
@@ -108,6 +142,26 @@ impl Goods {
                 removals.push(Removal::Limit { id: id(), limit, before, after });
             } else if self.per_unit.contains(limit) && !new.per_unit.contains(limit) {
                 removals.push(Removal::PerUnit { id: id(), limit: limit.clone() });
+            }
+        }
+        let after = new.fallback_months;
+        if let Some(before) = self.fallback_months
+            && after.is_none_or(|after| after > before)
+        {
+            removals.push(Removal::Fallback { id: id(), before, after });
+        }
+        for (price, before) in &self.updates_months {
+            let after = updates_months(&self.id, price, catalog).flatten();
+            if let Some(after) = after
+                && before.is_none_or(|before| after < before)
+            {
+                let (price, before) = (price.clone(), *before);
+                removals.push(Removal::Updates { id: id(), price, before, after });
+            }
+        }
+        for plan in self.with_plans.iter().filter_map(|plan| catalog.plan(plan)) {
+            if !new.with_plans.contains(plan.id.as_str()) {
+                removals.push(Removal::WithPlan { id: id(), plan: plan.id.to_string() });
             }
         }
     }
@@ -147,6 +201,33 @@ pub enum Removal {
         /// The limit's name.
         limit: String,
     },
+    /// A perpetual license after a number of paid months: they are more, or it is gone.
+    Fallback {
+        /// The plan.
+        id: String,
+        /// The former number of months.
+        before: u32,
+        /// The present number of months.
+        after: Option<u32>,
+    },
+    /// A one-time price that pays for fewer months of builds.
+    Updates {
+        /// The plan.
+        id: String,
+        /// The price.
+        price: String,
+        /// The former number of months; `None` covered all builds.
+        before: Option<u32>,
+        /// The present number of months.
+        after: u32,
+    },
+    /// A plan that the add-on is no longer sold with.
+    WithPlan {
+        /// The add-on.
+        id: String,
+        /// The plan.
+        plan: String,
+    },
     /// A price at Stripe that no longer pays for it.
     Price {
         /// The plan or add-on.
@@ -178,6 +259,23 @@ impl fmt::Display for Removal {
             Self::PerUnit { id, limit } => {
                 write!(formatter, "`{id}` no longer multiplies `{limit}` by the quantity")
             }
+            Self::Fallback { id, before, after } => write!(
+                formatter,
+                "`{id}` leaves a perpetual license after {}, and not after {before} paid months: \
+                 perpetual licenses that it has left are revoked or cover fewer builds",
+                after.map_or("no time".to_owned(), |after| format!("{after} paid months"))
+            ),
+            Self::Updates { id, price, before, after } => write!(
+                formatter,
+                "{price} pays for {after} months of builds of `{id}` and not for {}: perpetual \
+                 licenses that were bought at it cover fewer builds; sell fewer months by another \
+                 price",
+                before.map_or("all".to_owned(), |before| before.to_string())
+            ),
+            Self::WithPlan { id, plan } => write!(
+                formatter,
+                "`{id}` is no longer sold with `{plan}`: customers who pay for both lose it"
+            ),
             Self::Price { id, price, of: Some(of) } => {
                 write!(formatter, "{price} pays for `{of}` instead of `{id}`")
             }
@@ -225,6 +323,24 @@ pub enum Difference {
         /// The value by the new file.
         after: Option<u64>,
     },
+    /// An add-on is lost: it is not for the plan any more.
+    LosesAddon(String),
+    /// A subscription left it after another number of months; `None` if it leaves nothing now.
+    Fallback {
+        /// The number by the old file.
+        before: Option<u32>,
+        /// The number by the new file.
+        after: Option<u32>,
+    },
+    /// A one-time price of its plan pays for another number of months of builds; `None` for all.
+    Updates {
+        /// The price.
+        price: String,
+        /// The number by the old file.
+        before: Option<u32>,
+        /// The number by the new file.
+        after: Option<u32>,
+    },
 }
 
 impl fmt::Display for Difference {
@@ -239,6 +355,17 @@ impl fmt::Display for Difference {
             Self::Loses(feature) => write!(formatter, "loses {feature}"),
             Self::Limit { name, before, after } => {
                 write!(formatter, "{name}: {} → {}", value(before), value(after))
+            }
+            Self::LosesAddon(addon) => write!(formatter, "loses the add-on {addon}"),
+            Self::Fallback { before, after } => {
+                let months = |months: &Option<u32>| value(&months.map(u64::from));
+                write!(formatter, "fallback_months: {} → {}", months(before), months(after))
+            }
+            Self::Updates { price, before, after } => {
+                let months =
+                    |months: &Option<u32>| months.map_or("all".to_owned(), |n| n.to_string());
+                write!(formatter, "updates_months of {price}: ")?;
+                write!(formatter, "{} → {}", months(before), months(after))
             }
         }
     }
@@ -265,7 +392,11 @@ pub fn license_change(
         }
         Some(None) => vec![Difference::PriceGone],
         None => match license.content(new) {
-            Some(after) => differences(&before, &after),
+            Some(after) => {
+                let mut all = differences(&before, &after);
+                all.extend(purchase_differences(license, old, new));
+                all
+            }
             None if license.entitlement(old).is_none() => Vec::new(),
             None => vec![Difference::PlanGone],
         },
@@ -276,6 +407,42 @@ pub fn license_change(
         plan: before.plan,
         differences,
     })
+}
+
+/// Returns how what a payment gives differs: the builds of a perpetual license, and the add-ons. The
+/// price of a purchase is not stored with its license, so each one-time price of the plan counts.
+fn purchase_differences(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Vec<Difference> {
+    let (Some(before), Some(after)) = (old.plan(&license.plan), new.plan(&license.plan)) else {
+        return Vec::new();
+    };
+    if license.source != Source::Paid {
+        return Vec::new();
+    }
+    let is_lost = |id: &&Slug| {
+        let is_for = |catalog: &Catalog, plan: &Plan| {
+            catalog.addon(id.as_str()).map(|addon| addon.is_for(plan))
+        };
+        is_for(old, before) == Some(true) && is_for(new, after) == Some(false)
+    };
+    let addons = license.addons.0.iter().filter(is_lost);
+    let mut all: Vec<_> = addons.map(|id| Difference::LosesAddon(id.to_string())).collect();
+    match license.basis {
+        Basis::Subscription => {}
+        Basis::Fallback => {
+            let (before, after) = (before.fallback_months, after.fallback_months);
+            all.extend((before != after).then_some(Difference::Fallback { before, after }));
+        }
+        Basis::Once => {
+            for price in before.prices.iter().filter(|price| !price.interval.is_recurring()) {
+                let after = updates_months(before.id.as_str(), &price.id, new);
+                if let Some(after) = after.filter(|after| *after != price.updates_months) {
+                    let (price, before) = (price.id.clone(), price.updates_months);
+                    all.push(Difference::Updates { price, before, after });
+                }
+            }
+        }
+    }
+    all
 }
 
 /// Returns the plan that a subscription pays for by the new plans, if it is another one than by the
@@ -307,3 +474,6 @@ fn differences(before: &Content, after: &Content) -> Vec<Difference> {
     });
     new_plan.into_iter().chain(loses).chain(gains).chain(limits).collect()
 }
+
+#[cfg(test)]
+mod tests;

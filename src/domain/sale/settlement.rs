@@ -24,6 +24,7 @@ use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{BilledItems, Status, SubscriptionRow};
+use crate::domain::sale::trial::{Notice, notices};
 use crate::domain::time::Timestamp;
 
 pub use kept::KeptId;
@@ -47,6 +48,10 @@ pub struct Record {
     pub last_grant: Option<IssuedLicense>,
     /// Whether the account has a password. It is read only while there is no license.
     pub has_password: bool,
+    /// Whether the customer has had a trial at Stripe.
+    pub had_trial: bool,
+    /// The keys of the due [`Notice`]s that were sent.
+    pub sent_notices: BTreeSet<String>,
 }
 
 /// One change to our records.
@@ -85,6 +90,15 @@ pub enum Change<'a> {
         license_id: Option<LicenseId>,
         /// The order whose payment the mail reports, or whose invoice is unpaid.
         order_id: Option<OrderId>,
+    },
+    /// The customer has the first trial at Stripe.
+    FirstTrial,
+    /// A mail about a trial at Stripe is sent to the customer.
+    Notice {
+        /// The mail.
+        notice: Notice,
+        /// The license that works during the trial.
+        license_id: Option<LicenseId>,
     },
     /// The Stripe customer was deleted, so the link to it is removed.
     Unlink(StripeCustomerId),
@@ -174,7 +188,9 @@ pub fn settle<'a>(
     changes.extend(licenses.revoke.into_iter().map(Change::Revoke));
     // A receipt is the only mail that may be about no license.
     let kind = kind.filter(|kind| mail_license_id.is_some() || *kind == Kind::Receipt);
-    changes.extend(kind.map(|kind| Change::Mail { kind, license_id: mail_license_id, order_id }));
+    let license_id = mail_license_id.clone();
+    changes.extend(kind.map(|kind| Change::Mail { kind, license_id, order_id }));
+    changes.extend(trial_changes(record, state, mail_license_id.as_ref(), catalog, now));
     if state.is_deleted {
         changes.extend(record.customer.stripe_customer_id.clone().map(Change::Unlink));
     }
@@ -195,6 +211,27 @@ fn purchases_gone(record: &Record, state: &StripeState, now: Timestamp) -> Optio
     let license = record.current_license.as_ref().filter(|_| state.is_deleted)?;
     let is_perpetual = license.source == Source::Paid && license.expires_at.is_none();
     (is_perpetual && license.works(now)).then_some(Alert::PurchasesGone)
+}
+
+/// Returns the changes that follow from trials at Stripe. The first charge is announced to a
+/// customer with a license.
+fn trial_changes<'a>(
+    record: &Record,
+    state: &StripeState,
+    license_id: Option<&LicenseId>,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Vec<Change<'a>> {
+    let had_trial = state.subscriptions.iter().any(|found| found.trial_end.is_some());
+    let first = (had_trial && !record.had_trial).then_some(Change::FirstTrial);
+    let due = notices(state, catalog, now).into_iter();
+    let due = due.filter(|notice| !record.sent_notices.contains(&notice.key()));
+    let due = due.filter_map(|notice| {
+        let license_id = license_id.filter(|_| notice.kind == Kind::PaymentBegins).cloned();
+        let is_sent = notice.kind == Kind::TrialCardUsed || license_id.is_some();
+        is_sent.then_some(Change::Notice { notice, license_id })
+    });
+    first.into_iter().chain(due).collect()
 }
 
 /// Returns the current subscription to store. If nothing differs from the stored one, it is
@@ -238,8 +275,9 @@ fn subscription(
     }
 }
 
-/// Returns whether an operator must act on the alerts. An unknown price or status needs no action
-/// if the customer has another entitlement or a grant.
+/// Returns whether an operator must act on the alerts. An unknown price or status needs action while
+/// it keeps the license as it is, or while nothing is paid for, unless the customer has a grant. A
+/// single payment of long ago needs none.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,
@@ -253,16 +291,17 @@ fn needs_action(
             .as_ref()
             .is_some_and(|held| held.source == Source::Operator && held.works(now)),
     };
-    assessment.alerts.iter().any(|alert| match alert {
+    let mut alerts = assessment.alerts.iter().filter(|alert| !alert.is_information(now));
+    alerts.any(|alert| match alert {
         Alert::SeveralLive
         | Alert::Quantity { .. }
-        | Alert::AddonWithoutPlan(_)
-        | Alert::UpdatesNotApplied(_)
-        | Alert::LowerThanOwned { .. }
+        | Alert::AddonWithoutPlan { .. }
+        | Alert::UpdatesNotApplied { .. }
+        | Alert::WithoutEffect { .. }
         | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,
         Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
-            assessment.entitlement.is_none() && !has_grant
+            (assessment.is_unclear || assessment.entitlement.is_none()) && !has_grant
         }
     })
 }

@@ -52,6 +52,20 @@ impl StripeState {
             || self.invoices.iter().any(|invoice| !is_none(invoice.status))
     }
 
+    /// Ends the lines of trials with their trials. The invoice of a trial that the vendor ended early
+    /// still names the former end, and its units would count beside those that are paid since.
+    pub fn end_trial_lines(&mut self) {
+        let ends = self.subscriptions.iter().filter_map(|one| Some((&one.id, one.trial_end?)));
+        for (id, end) in ends {
+            let own = self.invoices.iter_mut().filter(|invoice| invoice.is_of(id));
+            // A trial's lines have no amount. A discount would not change the amount of a line.
+            let free = own.flat_map(|invoice| &mut invoice.lines).filter(|line| line.amount == 0);
+            for line in free.filter(|line| line.period_start <= Some(end)) {
+                line.period_end = line.period_end.map(|former| former.min(end));
+            }
+        }
+    }
+
     /// Returns the running subscriptions: those that have not ended, and may still be paid for.
     pub fn running_subscriptions(&self) -> impl Iterator<Item = &StripeSubscriptionId> {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
@@ -169,5 +183,43 @@ impl CheckoutSession {
             invoice.map(|invoice| &invoice.id)
         };
         self.invoice.as_ref().or_else(oldest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sale::entitlement::assess;
+    use crate::domain::sale::entitlement::tests::{
+        DAY, MONTH, NOW, at, invoice, selling, subscription,
+    };
+
+    #[test]
+    fn a_trial_that_ended_early_counts_its_units_once() {
+        let catalog = selling();
+        let mut team = subscription("sub_1", "active", &["price_team_month"]);
+        (team.created, team.trial_end) = (at(NOW - DAY), Some(at(NOW)));
+        team.items[0].quantity = Some(8);
+        (team.items[0].period_start, team.items[0].period_end) =
+            (Some(at(NOW)), Some(at(NOW + MONTH)));
+        let mut trial = invoice("in_1", &team, InvoiceStatus::Paid, NOW + MONTH);
+        let mut first = invoice("in_2", &team, InvoiceStatus::Paid, NOW + MONTH);
+        let billed =
+            [(&mut trial, 0, NOW - DAY, NOW + 13 * DAY), (&mut first, 8000, NOW, NOW + MONTH)];
+        for (invoice, amount, start, end) in billed {
+            (invoice.amount, invoice.created) = (amount, at(start));
+            let line = &mut invoice.lines[0];
+            (line.price, line.quantity) = (Some("price_team_month".to_owned()), Some(8));
+            (line.amount, line.period_start, line.period_end) =
+                (amount, Some(at(start)), Some(at(end)));
+        }
+        let mut state = StripeState {
+            subscriptions: vec![team],
+            invoices: vec![trial, first],
+            ..StripeState::default()
+        };
+        state.end_trial_lines();
+        let assessment = assess(&state, None, &catalog, at(NOW + DAY));
+        assert_eq!(assessment.entitlement.map(|granted| granted.quantity), Some(8));
     }
 }

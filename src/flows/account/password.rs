@@ -20,7 +20,7 @@ use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::{self, NewSession, SignedIn};
 use crate::flows::account::{attempts, mail_link};
 use crate::flows::sale::inbox;
-use crate::flows::{audit, mail, secret};
+use crate::flows::{audit, license, mail, secret};
 use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
 
@@ -72,7 +72,11 @@ pub async fn reset(
     set(app, &mut tx, &customer, &hash, "reset", now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     attempts::unlock(app, &mut tx, &customer, address, now).await?;
-    if !tx.waiting_purchases(&customer.customer_id).await?.is_empty() {
+    let has_waiting = !tx.waiting_purchases(&customer.customer_id).await?.is_empty();
+    if had_password && (has_waiting || !before.is_email_verified()) {
+        license::replace_all(app, &mut tx, &customer.customer_id, now).await?;
+    }
+    if has_waiting {
         let (kind, id) = (TaskKind::AddressProven, &customer.customer_id);
         inbox::queue_task(app, &mut tx, kind, id, now).await?;
     }

@@ -237,11 +237,7 @@ async fn make_links(
         let is_made = match link {
             LinkKind::Verify => !about.is_for_verified_mailbox(),
             LinkKind::Portal => app.stripe.is_some() && customer.stripe_customer_id.is_some(),
-            LinkKind::FirstPassword => {
-                // A stranger may have chosen the password of the account.
-                let is_strangers = kind == Kind::PurchaseWaiting;
-                is_strangers || !password::has_password(tx, &customer.email).await?
-            }
+            LinkKind::FirstPassword => !password::has_password(tx, &customer.email).await?,
             LinkKind::Reset | LinkKind::Undo => true,
         };
         if is_made {

@@ -11,13 +11,14 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry, OwnedActor};
 use crate::domain::outbox::To;
+use crate::domain::sale::buyer::BuyerId;
+use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::settlement::SyncReport;
-use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{self, Change, personal};
-use crate::flows::sale::{claim, sync};
+use crate::flows::sale::{buyers, claim, inbox, sync};
 use crate::flows::{Mode, audit, idempotency, mail, secret};
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
@@ -81,7 +82,8 @@ pub async fn create(app: &App, by: Actor<'_>, new: NewCustomer) -> Result<Custom
 }
 
 /// Changes a customer. A new address takes effect at once: both addresses get a notice, and the
-/// links that were mailed before no longer work.
+/// links that were mailed before no longer work. Purchases that wait for proof of the address are
+/// claimed if it is verified now.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such customer. [`Error::EmailTaken`], or a failure of the
@@ -109,6 +111,10 @@ pub async fn change(app: &App, by: Actor<'_>, id: &CustomerId, change: RecordCha
         return Ok(());
     }
     let after = customer::save(app, &mut tx, &before, &after, now).await?;
+    let is_vouched_for = after.is_email_verified() && !before.is_email_verified();
+    if is_vouched_for && !tx.waiting_purchases(id).await?.is_empty() {
+        inbox::queue_task(app, &mut tx, TaskKind::AddressProven, id, now).await?;
+    }
     tx.set_metadata(id, &metadata, now).await?;
     if after.email != before.email {
         tx.delete_unused_mail_links(id).await?;
@@ -179,24 +185,20 @@ pub async fn sync(app: &App, by: OwnedActor, id: &CustomerId) -> Result<SyncRepo
         .await
 }
 
-/// Links a customer to a Stripe customer, or removes the link, after checking with Stripe.
+/// Links a customer to a Stripe customer or to the purchase of a guest, or removes the link to the
+/// Stripe customer, after checking with Stripe.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such customer. [`Error::StripeLinkRefused`] when Stripe has
 /// no such customer, when it is linked to another customer, or when a live subscription of the
 /// present one stands in the way. [`Error::Stripe`] or a failure of the database.
-pub async fn link(
-    app: &App,
-    by: OwnedActor,
-    id: &CustomerId,
-    to: Option<StripeCustomerId>,
-) -> Result<()> {
+pub async fn link(app: &App, by: OwnedActor, id: &CustomerId, to: Option<BuyerId>) -> Result<()> {
     app.store.read().await?.customer(id).await?.ok_or(Error::NotFound("customer"))?;
     let (own, id) = (app.clone(), id.clone());
     app.tasks
         .run(async move {
             match to {
-                Some(to) => claim::link_named(&own, &to, &id, by.actor()).await.map(drop),
+                Some(to) => buyers::link_named(&own, &to, &id, by.actor()).await,
                 None => claim::unlink(&own, &id, by.actor()).await,
             }
         })

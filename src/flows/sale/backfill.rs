@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction};
-use crate::domain::sale::buyer::is_paid;
+use crate::domain::sale::buyer::{BuyerId, is_paid};
 use crate::domain::sale::matching::{
     Ambiguity, CustomerCandidate, Decision, MatchReason, StripeCandidate, Tag, decide,
 };
@@ -71,8 +71,9 @@ pub struct Report {
 /// A Stripe customer that was changed, or would be on a dry run.
 #[derive(Debug, Serialize)]
 pub struct Done {
-    /// The Stripe customer.
-    pub stripe_customer_id: String,
+    /// The Stripe customer, or the guest.
+    #[serde(flatten)]
+    pub buyer: BuyerId,
     /// The customer here; none for an account that would be created.
     pub customer_id: Option<String>,
     /// The email address at Stripe.
@@ -92,8 +93,9 @@ pub struct Done {
 /// A Stripe customer that needs an operator's decision.
 #[derive(Debug, Serialize)]
 pub struct Undecided {
-    /// The Stripe customer.
-    pub stripe_customer_id: String,
+    /// The Stripe customer, or the guest.
+    #[serde(flatten)]
+    pub buyer: BuyerId,
     /// The customer here that it may belong to.
     pub customer_id: Option<String>,
     /// The email address at Stripe.
@@ -337,7 +339,7 @@ pub(in crate::flows) fn done(
     report: SyncReport,
 ) -> Done {
     Done {
-        stripe_customer_id: one.id.to_string(),
+        buyer: one.id.clone().into(),
         customer_id: id.map(|id| id.to_string()),
         email: one.email.clone(),
         plan: one.plan.clone(),
@@ -348,12 +350,13 @@ pub(in crate::flows) fn done(
 }
 
 pub(in crate::flows) fn undecided(one: &StripeCandidate, doubt: &Ambiguity) -> Undecided {
+    let buyer = one.id.clone().into();
     Undecided {
-        stripe_customer_id: one.id.to_string(),
         customer_id: doubt.customer_id().map(CustomerId::to_string),
         email: one.email.clone(),
         plan: one.plan.clone(),
         reason: doubt.as_str(),
-        message: doubt.advice(&one.id),
+        message: doubt.advice(&buyer),
+        buyer,
     }
 }

@@ -1,33 +1,47 @@
-//! Unknown buyers: Stripe customers who pay for a plan and are not linked to a customer here. They
-//! bought by a payment link, a quote or the dashboard. They are recorded until an operator claims
-//! them ([`crate::flows::sale::claim`]), or get an account at once with `allow_unknown_buyers` in
-//! the plans file.
+//! Unknown buyers: Stripe customers and guests who pay for a plan and are not linked to a customer
+//! here. They bought by a payment link, a quote or the dashboard. They are recorded until an
+//! operator claims them, or get an account at once with `allow_unknown_buyers` in the plans file.
+//! Stripe customers are linked in `claim.rs`, guests in `guests.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
 
 use crate::app::App;
+use crate::domain::account::mail_link::LinkKind;
+use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
 use crate::domain::outbox::To;
-use crate::domain::sale::buyer::{UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed};
-use crate::domain::sale::matching::{Ambiguity, StripeCandidate};
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::buyer::{
+    BuyerId, UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed,
+};
+use crate::domain::sale::matching::Ambiguity;
+use crate::domain::sale::plan::Plan;
+use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::Subscription;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::sale::backfill;
+use crate::flows::sale::backfill::{self, Done, Undecided};
 use crate::flows::sale::claim::{self, ClaimTarget};
+use crate::flows::sale::guests;
 use crate::flows::{Mode, mail};
+use crate::store::Tx;
 
-/// The customer of a Stripe customer that was not linked when an event named it.
+/// The most unknown buyers that are listed.
+const MAX_LISTED: i64 = 1000;
+
+/// The most mails with a link to a buyer whose purchase waits: the first one, and another one each
+/// time the link has expired.
+const MAX_WAITING_MAILS: i64 = 4;
+
+/// The customer of a buyer who was not linked when an event named them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::flows) enum Met {
-    /// It is now linked to this customer.
+    /// The buyer is now linked to this customer.
     Customer(CustomerId),
-    /// It is not linked. A purchase of a plan was recorded.
+    /// The buyer is not linked. A purchase of a plan was recorded.
     Nobody,
 }
 
@@ -51,38 +65,145 @@ pub(in crate::flows) fn may_be_a_purchase(app: &App, kind: &str, body: &str) -> 
         || app.plans.price_ids().any(|price| body.contains(price))
 }
 
+/// Returns the recorded unknown buyers, oldest first, at most [`MAX_LISTED`].
+///
+/// # Errors
+/// A failure of the database.
+pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
+    app.store.read().await?.unknown_buyers(MAX_LISTED).await
+}
+
+/// Links a buyer to a customer, and syncs the customer. If it is interrupted, another call finishes
+/// it. Returns what was done, or the reason why an operator must decide.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`] when the request cannot be fulfilled. [`Error::Stripe`] or a
+/// failure of the database.
+pub async fn claim(
+    app: &App,
+    buyer: &BuyerId,
+    to: &ClaimTarget,
+    by: Actor<'static>,
+) -> Result<std::result::Result<Done, Undecided>> {
+    match buyer {
+        BuyerId::Customer(id) => {
+            let theirs = claim::fetch(app, id).await?;
+            let claimed = claim::claim(app, &theirs, to, by).await?;
+            Ok(claimed.map_err(|doubt| backfill::undecided(&theirs, &doubt)))
+        }
+        BuyerId::Guest(id) => {
+            let guest = guests::fetch(app, id).await?;
+            let claimed = guests::claim(app, &guest, to, by).await?;
+            Ok(claimed.map_err(|doubt| Undecided {
+                customer_id: doubt.customer_id().map(CustomerId::to_string),
+                email: guest.email.clone(),
+                plan: guest.plan(&app.plans).map(|plan| plan.id.to_string()),
+                reason: doubt.as_str(),
+                message: doubt.advice(buyer),
+                buyer: buyer.clone(),
+            }))
+        }
+    }
+}
+
+/// Links a buyer to the customer that support names, and syncs the customer.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`] when Stripe has no such buyer, when it is linked to another
+/// customer, or when the present Stripe customer has a live subscription. [`Error::NotFound`] when
+/// there is no such customer. [`Error::Stripe`] or a failure of the database.
+pub(in crate::flows) async fn link_named(
+    app: &App,
+    buyer: &BuyerId,
+    id: &CustomerId,
+    by: Actor<'_>,
+) -> Result<()> {
+    match buyer {
+        BuyerId::Customer(stripe_id) => {
+            let theirs = claim::fetch(app, stripe_id).await?;
+            claim::link_to(app, &theirs, id, by).await.map(drop)
+        }
+        BuyerId::Guest(session) => {
+            let guest = guests::fetch(app, session).await?;
+            guests::claim(app, &guest, &ClaimTarget::Customer(id.clone()), by).await.map(drop)
+        }
+    }
+}
+
 /// Fetches the purchases of an unlinked Stripe customer, and records it as an unknown buyer if it
 /// pays for a plan. With `allow_unknown_buyers`, also links it, to an existing or a new account.
 ///
 /// # Errors
-/// [`crate::error::Error::Stripe`] or a failure of the database.
+/// [`Error::Stripe`] or a failure of the database.
 pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
-    if let Some(id) = app.store.read().await?.customer_by_stripe_id(stripe_id).await? {
-        return Ok(Met::Customer(id));
+    let buyer = BuyerId::from(stripe_id.clone());
+    if let Some(met) = known(&mut app.store.read().await?, &buyer).await? {
+        return Ok(met);
     }
-    let bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
-    let plan = plan_paid(&app.plans, &bought).map(|(_, plan)| plan.id.as_str());
+    let plan = plan_of(app, &buyer).await?;
+    record(app, &buyer, plan).await
+}
+
+/// Does the same for the payment of a guest, if it has a Checkout session.
+///
+/// # Errors
+/// [`Error::Stripe`] or a failure of the database.
+pub(in crate::flows) async fn meet_guest(app: &App, payment: &PaymentIntentId) -> Result<Met> {
+    let guest = app.stripe()?.guest_session_of(payment).await?;
+    let Some(guest) = guest else { return Ok(Met::Nobody) };
+    record(app, &BuyerId::Guest(guest.id.clone()), guest.plan(&app.plans)).await
+}
+
+/// Returns the plan that a buyer pays for.
+async fn plan_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<&'a Plan>> {
+    let stripe = app.stripe()?;
+    Ok(match buyer {
+        BuyerId::Customer(id) => {
+            let bought = stripe.bought(id, app.plans.sells_once()).await?;
+            plan_paid(&app.plans, &bought).map(|(_, plan)| plan)
+        }
+        BuyerId::Guest(id) => {
+            stripe.guest_session(id).await?.and_then(|guest| guest.plan(&app.plans))
+        }
+    })
+}
+
+/// Returns the customer of a buyer who is not new. The purchase of a guest stays known after its
+/// customer was deleted.
+async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<Met>> {
+    Ok(match buyer {
+        BuyerId::Customer(id) => tx.customer_by_stripe_id(id).await?.map(Met::Customer),
+        BuyerId::Guest(id) => {
+            let purchase = tx.guest_purchase(id).await?;
+            purchase.map(|purchase| purchase.customer_id.map_or(Met::Nobody, Met::Customer))
+        }
+    })
+}
+
+/// Records an unknown buyer who pays for a plan, or removes one who pays for none, and links the
+/// buyer if that is allowed.
+async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<Met> {
     let mut tx = app.store.write().await?;
-    if let Some(id) = tx.customer_by_stripe_id(stripe_id).await? {
+    if let Some(met) = known(&mut tx, buyer).await? {
         // It was linked while Stripe responded.
-        return Ok(Met::Customer(id));
+        return Ok(met);
     }
-    match plan {
+    match plan.map(|plan| plan.id.as_str()) {
         Some(plan) => {
-            if tx.note_unknown_buyer(stripe_id, plan, app.now()).await? {
+            if tx.note_unknown_buyer(buyer, plan, app.now()).await? {
                 tracing::warn!(
-                    %stripe_id,
+                    %buyer,
                     plan,
-                    "a Stripe customer without an account here pays for a plan; \
-                     `licentia stripe claim` links it"
+                    "a buyer without an account here pays for a plan; `licentia stripe claim` \
+                     links it"
                 );
             }
         }
-        None => tx.forget_unknown_buyer(stripe_id).await?,
+        None => tx.forget_unknown_buyer(buyer).await?,
     }
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
     if plan.is_some() && app.plans.checkout.allow_unknown_buyers {
-        return admit(app, stripe_id).await;
+        return admit(app, buyer).await;
     }
     Ok(Met::Nobody)
 }
@@ -91,20 +212,32 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
 /// account with the buyer's address has not verified it, the purchase waits for the link that is
 /// mailed to the address. Verifying the address alone does not link them: the person who signed up
 /// would keep the password.
-async fn admit(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
-    if app.store.read().await?.purchase_waits_for(stripe_id).await?.is_some() {
+async fn admit(app: &App, buyer: &BuyerId) -> Result<Met> {
+    if let Some(waiting) = app.store.read().await?.waiting_purchase(buyer).await? {
+        mail_again(app, &waiting).await?;
         return Ok(Met::Nobody);
     }
-    let theirs = claim::fetch(app, stripe_id).await?;
-    let claimed = claim::claim_fetched(app, &theirs, &ClaimTarget::NewAccount, Actor::System).await;
+    let to = ClaimTarget::NewAccount;
+    let (email, claimed) = match buyer {
+        BuyerId::Customer(id) => {
+            let theirs = claim::fetch(app, id).await?;
+            let claimed = claim::claim(app, &theirs, &to, Actor::System).await;
+            (theirs.email, claimed)
+        }
+        BuyerId::Guest(id) => {
+            let guest = guests::fetch(app, id).await?;
+            let claimed = guests::claim(app, &guest, &to, Actor::System).await;
+            (guest.email, claimed)
+        }
+    };
     // Another worker may have linked it, for another event about the same purchase.
-    if let Some(id) = app.store.read().await?.customer_by_stripe_id(stripe_id).await? {
-        return Ok(Met::Customer(id));
+    if let Some(met) = known(&mut app.store.read().await?, buyer).await? {
+        return Ok(met);
     }
     if let Err(doubt) = claimed? {
-        tracing::warn!(%stripe_id, reason = doubt.as_str(), "an unknown buyer got no account");
+        tracing::warn!(%buyer, reason = doubt.as_str(), "an unknown buyer got no account");
         if let Ambiguity::Unverified(id) = doubt {
-            let_wait(app, &theirs, id).await?;
+            let_wait(app, buyer, email.as_ref(), id).await?;
         }
     }
     Ok(Met::Nobody)
@@ -114,19 +247,42 @@ async fn admit(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
 ///
 /// # Errors
 /// [`Error::Busy`] when the account changed in the meantime, or a failure of the database.
-async fn let_wait(app: &App, theirs: &StripeCandidate, id: CustomerId) -> Result<()> {
+async fn let_wait(app: &App, buyer: &BuyerId, email: Option<&Email>, id: CustomerId) -> Result<()> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     let customer = tx.lock_customer(&id).await?.ok_or(Error::Busy)?;
-    if customer.is_email_verified() || theirs.email.as_ref() != Some(&customer.email) {
+    if customer.is_email_verified() || email != Some(&customer.email) {
         return Err(Error::Busy);
     }
-    let stripe_customer_id = theirs.id.clone();
-    let waiting = WaitingPurchase { stripe_customer_id, customer_id: id.clone(), created_at: now };
+    let waiting = WaitingPurchase {
+        buyer_id: buyer.clone(),
+        customer_id: id.clone(),
+        created_at: now,
+        mailed_at: now,
+        mails: 1,
+    };
     if tx.insert_waiting_purchase(&waiting).await? {
         mail::enqueue(app, &mut tx, Kind::PurchaseWaiting, To::Customer(&id), now).await?;
     }
     tx.commit(app.fail_points.at(Place::PurchaseWaits)).await?;
+    app.mail_due.notify_one();
+    Ok(())
+}
+
+/// Mails another link to a buyer whose purchase waits, once the last link has expired, and at most
+/// [`MAX_WAITING_MAILS`] in all.
+async fn mail_again(app: &App, waiting: &WaitingPurchase) -> Result<()> {
+    let now = app.now();
+    let has_expired = waiting.mailed_at + LinkKind::Reset.lifetime() <= now;
+    if !has_expired || waiting.mails >= MAX_WAITING_MAILS {
+        return Ok(());
+    }
+    let mut tx = app.store.write().await?;
+    if tx.mailed_again(waiting, now).await? {
+        let to = To::Customer(&waiting.customer_id);
+        mail::enqueue(app, &mut tx, Kind::PurchaseWaiting, to, now).await?;
+    }
+    tx.commit(app.fail_points.at(Place::PurchaseWaitsOn)).await?;
     app.mail_due.notify_one();
     Ok(())
 }
@@ -138,83 +294,93 @@ async fn let_wait(app: &App, theirs: &StripeCandidate, id: CustomerId) -> Result
 /// [`Error::Stripe`] or a failure of the database.
 pub(in crate::flows) async fn claim_waiting(app: &App, id: &CustomerId) -> Result<()> {
     let waiting = app.store.read().await?.waiting_purchases(id).await?;
-    for WaitingPurchase { stripe_customer_id, .. } in waiting {
+    for WaitingPurchase { buyer_id, .. } in waiting {
         let to = ClaimTarget::Recognised;
-        if let Err(doubt) = claim::claim(app, &stripe_customer_id, &to, Actor::System).await? {
+        if let Err(doubt) = claim(app, &buyer_id, &to, Actor::System).await? {
             let reason = doubt.reason;
-            tracing::warn!(%stripe_customer_id, reason, "a waiting purchase was not claimed");
+            tracing::warn!(%buyer_id, reason, "a waiting purchase was not claimed");
         }
     }
     Ok(())
 }
 
 /// Lists every live subscription of the Stripe account, and if plans are sold by single payments,
-/// the recent Checkout sessions. Returns the Stripe customers who pay for a plan and are not
-/// linked. Unless this is a dry run, replaces the recorded unknown buyers with them.
+/// the recent Checkout sessions. Returns the buyers who pay for a plan and are not linked. Unless
+/// this is a dry run, replaces the recorded unknown buyers with them.
 ///
 /// # Errors
-/// [`crate::error::Error::Stripe`] or a failure of the database.
+/// [`Error::Stripe`] or a failure of the database.
 pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownBuyer>> {
     let began = app.now();
-    let paying = paying(app).await?;
-    let linked = backfill::ours(app).await?.into_iter().filter_map(|one| one.stripe_customer_id);
-    let linked: HashSet<StripeCustomerId> = linked.collect();
-    let mut unknown: BTreeMap<StripeCustomerId, String> = paying.into_iter().collect();
-    for id in single_buyers(app).await? {
-        if !linked.contains(&id) && !unknown.contains_key(&id) {
-            let bought = app.stripe()?.bought(&id, app.plans.sells_once()).await?;
-            let plan = plan_paid(&app.plans, &bought);
-            unknown.extend(plan.map(|(_, plan)| (id, plan.id.to_string())));
-        }
+    let mut unknown = unlinked(app).await?;
+    if mode == Mode::DryRun {
+        let unknown = unknown.into_iter().map(|(buyer_id, plan)| UnknownBuyer {
+            buyer_id,
+            plan,
+            first_seen_at: began,
+        });
+        return Ok(unknown.collect());
     }
-    unknown.retain(|id, _| !linked.contains(id));
-    if mode == Mode::Apply {
-        if app.plans.checkout.allow_unknown_buyers {
-            // One after the other, so that the calls to Stripe leave room for sales.
-            for id in unknown.keys().cloned().collect::<Vec<_>>() {
-                if admitted(app, &id).await {
-                    unknown.remove(&id);
-                }
+    if app.plans.checkout.allow_unknown_buyers {
+        // One after the other, so that the calls to Stripe leave room for sales.
+        for buyer in unknown.keys().cloned().collect::<Vec<_>>() {
+            if admitted(app, &buyer).await {
+                unknown.remove(&buyer);
             }
         }
-        let mut tx = app.store.write().await?;
-        for (id, plan) in &unknown {
-            tx.note_unknown_buyer(id, plan, app.now()).await?;
-        }
-        tx.forget_unknown_buyers_before(began).await?;
-        let noted = tx.unknown_buyers(claim::MAX_LISTED).await?;
-        tx.commit(app.fail_points.at(Place::BuyersFound)).await?;
-        return Ok(noted);
     }
-    let unknown = unknown.into_iter().map(|(stripe_customer_id, plan)| UnknownBuyer {
-        stripe_customer_id,
-        plan,
-        first_seen_at: began,
-    });
-    Ok(unknown.collect())
+    let mut tx = app.store.write().await?;
+    for (buyer, plan) in &unknown {
+        tx.note_unknown_buyer(buyer, plan, app.now()).await?;
+    }
+    tx.forget_unknown_buyers_before(began).await?;
+    let noted = tx.unknown_buyers(MAX_LISTED).await?;
+    tx.commit(app.fail_points.at(Place::BuyersFound)).await?;
+    Ok(noted)
+}
+
+/// Returns the buyers who pay for a plan and are not linked, each with the plan's id.
+async fn unlinked(app: &App) -> Result<BTreeMap<BuyerId, String>> {
+    let paying = paying(app).await?;
+    let linked = backfill::ours(app).await?.into_iter().filter_map(|one| one.stripe_customer_id);
+    let linked: HashSet<BuyerId> = linked.map(BuyerId::from).collect();
+    let mut unknown: BTreeMap<BuyerId, String> =
+        paying.into_iter().map(|(id, plan)| (id.into(), plan)).collect();
+    for buyer in single_buyers(app).await? {
+        let is_known = linked.contains(&buyer)
+            || unknown.contains_key(&buyer)
+            || known(&mut app.store.read().await?, &buyer).await?.is_some();
+        if !is_known {
+            let plan = plan_of(app, &buyer).await?;
+            unknown.extend(plan.map(|plan| (buyer, plan.id.to_string())));
+        }
+    }
+    unknown.retain(|buyer, _| !linked.contains(buyer));
+    Ok(unknown)
 }
 
 /// Returns whether an unknown buyer is a customer now. The next reconciliation retries a failure.
-async fn admitted(app: &App, id: &StripeCustomerId) -> bool {
-    match admit(app, id).await {
-        Ok(buyer) => buyer != Met::Nobody,
+async fn admitted(app: &App, buyer: &BuyerId) -> bool {
+    match admit(app, buyer).await {
+        Ok(met) => met != Met::Nobody,
         Err(error) => {
-            tracing::warn!(%id, %error, "an unknown buyer got no account");
+            tracing::warn!(%buyer, %error, "an unknown buyer got no account");
             false
         }
     }
 }
 
-/// Returns the Stripe customers who may have bought a plan by a single payment: those of the recent
-/// Checkout sessions, and those that are recorded.
-async fn single_buyers(app: &App) -> Result<BTreeSet<StripeCustomerId>> {
+/// Returns the buyers who may have bought a plan by a single payment: those of the recent Checkout
+/// sessions, and those that are recorded.
+async fn single_buyers(app: &App) -> Result<BTreeSet<BuyerId>> {
     if !app.plans.sells_once() {
         return Ok(BTreeSet::new());
     }
     let since = app.now() - SESSIONS_LISTED_FOR;
-    let mut buyers = app.stripe()?.session_customers(since).await?;
-    let recorded = app.store.read().await?.unknown_buyers(claim::MAX_LISTED).await?;
-    buyers.extend(recorded.into_iter().map(|buyer| buyer.stripe_customer_id));
+    let is_sold = |price: &str| app.plans.sold(price).is_some();
+    let mut buyers = app.stripe()?.session_buyers(since, is_sold).await?;
+    let recorded = app.store.read().await?.unknown_buyers(MAX_LISTED).await?;
+    buyers.extend(recorded.into_iter().map(|buyer| buyer.buyer_id));
     Ok(buyers)
 }
 

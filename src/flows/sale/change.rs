@@ -10,7 +10,7 @@ use crate::domain::sale::attempt::StoredChange;
 use crate::domain::sale::change::{
     self, Billing, ChangeRefused, ChangeRequest, SubscriptionChange, is_applied,
 };
-use crate::domain::sale::entitlement::Grant;
+use crate::domain::sale::entitlement::PaidEntitlement;
 use crate::domain::sale::invoice::{InvoiceStatus, Payment};
 use crate::domain::sale::preview::{Terms, fingerprint, hash};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
@@ -190,7 +190,7 @@ async fn current<'a>(
     app: &'a App,
     lease: &Lease,
     state: &'a StripeState,
-) -> Result<(&'a Subscription, Option<Grant<'a>>)> {
+) -> Result<(&'a Subscription, Option<PaidEntitlement<'a>>)> {
     let row = app.store.read().await?.subscription(&lease.customer_id).await?;
     let id = row.map(|row| row.stripe_subscription_id);
     Ok(change::current(state, id.as_ref(), &app.plans, app.now())?)

@@ -10,7 +10,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
-use crate::domain::sale::entitlement::{Grant, assess};
+use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::Interval;
 use crate::domain::sale::promotion::Sale;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
@@ -47,8 +47,8 @@ pub struct Purchase {
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
-/// [`Error::LowerThanOwned`], [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`],
-/// [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
+/// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::NoPerpetualLicense`],
+/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
 /// [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
     refuse_unknown(app, &wanted.wanted)?;
@@ -70,9 +70,12 @@ pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Resu
 }
 
 /// Refuses a plan or a quantity that no customer can buy, before anything is asked of Stripe. The
-/// currency and the add-ons depend on the customer, and are checked later.
+/// currency, the add-ons and the units of updates depend on the customer, and are checked later.
 fn refuse_unknown(app: &App, wanted: &Wanted) -> Result<()> {
-    match selection::select(&app.plans, wanted, &CustomerCurrency::default()) {
+    let is_of_updates = wanted.interval == Some(Interval::Updates);
+    let quantity = wanted.quantity.filter(|_| !is_of_updates);
+    let wanted = Wanted { quantity, ..wanted.clone() };
+    match selection::select(&app.plans, &wanted, &CustomerCurrency::default()) {
         Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason.into()),
         _ => Ok(()),
     }
@@ -152,7 +155,8 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
 ///
 /// # Errors
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
-/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], or [`Error::NoPerpetualLicense`].
+/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], or
+/// [`Error::NoPerpetualLicense`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
@@ -160,28 +164,48 @@ async fn select<'a>(
     state: &StripeState,
 ) -> Result<Selection<'a>> {
     let assessment = assess(state, None, &app.plans, app.now());
-    let owned = || assessment.grants.iter().filter(|grant| grant.basis == Basis::Once);
+    let owned = || assessment.entitlements.iter().filter(|grant| grant.basis == Basis::Once);
     let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
-    let mut wanted = wanted.clone();
-    if wanted.interval == Some(Interval::Updates) {
-        let held = owned().find(|grant| grant.plan.id == plan.id);
-        let held = held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?;
-        // Updates are for all units: one seat must not renew a hundred.
-        let units = wanted.quantity.unwrap_or(held.quantity);
-        if units < held.quantity {
-            return Err(Error::InvalidQuantity { min: held.quantity, max: plan.quantity.max });
+    let held = match wanted.interval {
+        Some(Interval::Updates) => {
+            let held = owned().find(|grant| grant.plan.id == plan.id);
+            Some(held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?)
         }
-        wanted.quantity = Some(units);
+        _ => None,
+    };
+    // Updates are for all units that the customer has, which may be more than are sold at once: one
+    // seat must not renew a hundred.
+    let held = held.map(|grant| grant.quantity);
+    if let Some((held, wanted)) = held.zip(wanted.quantity)
+        && held != wanted
+    {
+        return Err(Error::InvalidQuantity { min: held, max: held });
     }
-    let selection = selection::select(&app.plans, &wanted, &state.currency())?;
+    let quantity = wanted.quantity.filter(|_| held.is_none());
+    let wanted = Wanted { quantity, ..wanted.clone() };
+    let mut selection = selection::select(&app.plans, &wanted, &state.currency())?;
+    selection.quantity = held.unwrap_or(selection.quantity);
     if selection.price.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
     }
     let rank = app.plans.rank(plan.id.as_str());
-    let is_higher = |grant: &&Grant<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
+    let is_higher =
+        |grant: &&PaidEntitlement<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
     if let Some(higher) = owned().find(is_higher) {
         let until = higher.updates_until.map_or("ever".to_owned(), |until| until.to_string());
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
+    }
+    let shrunk = owned().filter(|grant| grant.is_shrunk_by((rank, plan), selection.quantity));
+    if selection.price.interval.is_recurring()
+        && let Some(owned) = shrunk.max_by_key(|grant| grant.quantity)
+    {
+        return Err(Error::SmallerThanOwned {
+            owned: owned.plan.id.to_string(),
+            units: owned.quantity,
+            addons: owned.entitlement().addon_ids().texts().join(", "),
+            plan: plan.id.to_string(),
+            wanted: selection.quantity,
+        });
     }
     Ok(selection)
 }

@@ -9,23 +9,22 @@ use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::Purpose;
-use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
+use crate::domain::sale::buyer::plan_paid;
+use crate::domain::sale::entitlement::fallback_subscriptions;
 use crate::domain::sale::matching::{Ambiguity, Decision, StripeCandidate, Tag, decide};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
-use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided};
+use crate::flows::sale::backfill::{self, Done, Newcomers, Step};
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
+use crate::stripe::Needs;
 
-/// The most unknown buyers that are listed.
-pub(in crate::flows) const MAX_LISTED: i64 = 1000;
-
-/// The customer to link a Stripe customer to.
+/// The customer to link a buyer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimTarget {
     /// The customer that certainly matches, if there is one.
@@ -36,33 +35,13 @@ pub enum ClaimTarget {
     Customer(CustomerId),
 }
 
-/// Returns the recorded unknown buyers, oldest first, at most [`MAX_LISTED`].
-///
-/// # Errors
-/// A failure of the database.
-pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
-    app.store.read().await?.unknown_buyers(MAX_LISTED).await
-}
-
-/// Links a Stripe customer, and syncs the customer here. If it is interrupted, another call
-/// finishes it. Returns what was done, or the reason why an operator must decide.
+/// Links a Stripe customer that was fetched, and syncs the customer here. If it is interrupted,
+/// another call finishes it. Returns what was done, or the reason why an operator must decide.
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when the request cannot be fulfilled. [`Error::Stripe`] or a
 /// failure of the database.
-pub async fn claim(
-    app: &App,
-    stripe_id: &StripeCustomerId,
-    to: &ClaimTarget,
-    by: Actor<'static>,
-) -> Result<std::result::Result<Done, Undecided>> {
-    let theirs = fetch(app, stripe_id).await?;
-    let claimed = claim_fetched(app, &theirs, to, by).await?;
-    Ok(claimed.map_err(|doubt| backfill::undecided(&theirs, &doubt)))
-}
-
-/// Claims a Stripe customer that was fetched, as [`claim`] does.
-pub(super) async fn claim_fetched(
+pub(super) async fn claim(
     app: &App,
     theirs: &StripeCandidate,
     to: &ClaimTarget,
@@ -86,22 +65,6 @@ pub(super) async fn claim_fetched(
     };
     let (id, report) = backfill::take(app, theirs, &step, by).await?;
     Ok(Ok(backfill::done(theirs, step.action(), Some(id), report)))
-}
-
-/// Links a Stripe customer to the customer that support names, as [`claim`] does, and syncs it.
-///
-/// # Errors
-/// [`Error::StripeLinkRefused`] when Stripe has no such customer, when it is linked to another
-/// customer, or when the present Stripe customer has a live subscription. [`Error::NotFound`] when
-/// there is no such customer. [`Error::Stripe`] or a failure of the database.
-pub(in crate::flows) async fn link_named(
-    app: &App,
-    stripe_id: &StripeCustomerId,
-    id: &CustomerId,
-    by: Actor<'_>,
-) -> Result<Done> {
-    let theirs = fetch(app, stripe_id).await?;
-    link_to(app, &theirs, id, by).await
 }
 
 /// Fetches a Stripe customer, with the plan that it pays for.
@@ -150,7 +113,7 @@ async fn linked(app: &App, stripe_id: &StripeCustomerId) -> Result<CustomerId> {
 
 /// Links a Stripe customer to the customer that the operator names. It replaces another Stripe
 /// customer that no longer has a live subscription.
-async fn link_to(
+pub(super) async fn link_to(
     app: &App,
     theirs: &StripeCandidate,
     id: &CustomerId,
@@ -242,7 +205,9 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
         stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
     }
     let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
-    let bought = app.stripe()?.bought(before, app.plans.sells_once()).await?;
+    // The invoices show what remains of ended subscriptions.
+    let needs = Needs { sells_once: app.plans.sells_once(), ..Needs::default() };
+    let bought = stripe.purchases(before, &needs).await?;
     if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
@@ -252,6 +217,13 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which paid for a perpetual license; without the link, it \
              would be revoked. To keep both, refund one purchase and grant its license instead"
+        )));
+    }
+    if !fallback_subscriptions(&bought, &app.plans).is_empty() {
+        return Err(Error::StripeLinkRefused(format!(
+            "{id} is linked to {before}, whose ended subscription left a perpetual license; \
+             without the link, it would be revoked. To keep both, refund the other purchase and \
+             grant its license instead"
         )));
     }
     if old.tag == Tag::Ours(id.clone()) {

@@ -105,14 +105,16 @@ async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<S
         return Ok(Some(Subject::Customer(id)));
     }
     match about {
-        // While no customer is linked to Stripe, no payment can be from a customer here.
+        // While no customer is linked to Stripe, no payment can be from a customer here, but it may
+        // be that of a guest.
         (None, None, Some(payment))
-            if app.stripe.is_some() && !tx.linked_customers(None, 1).await?.is_empty() =>
+            if app.stripe.is_some()
+                && (app.plans.sells_once() || !tx.linked_customers(None, 1).await?.is_empty()) =>
         {
             Ok(Some(Subject::Payer(payment.clone())))
         }
         (None, Some(stripe_id), _) if app.stripe.is_some() => {
-            let may_concern_us = tx.is_unknown_buyer(stripe_id).await? || {
+            let may_concern_us = tx.is_unknown_buyer(&stripe_id.clone().into()).await? || {
                 let body = tx.event_body(&event.event_id).await?;
                 body.is_some_and(|body| buyers::may_be_a_purchase(app, &event.kind, &body))
             };
@@ -162,20 +164,14 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
         }
         Subject::Payer(payment) => payment,
         Subject::Unlinked(stripe_id) => {
-            // Runs in its own task: if it takes too long, the customer's lease is still released.
             let (own, id) = (app.clone(), stripe_id.clone());
-            let met = app.tasks.run(async move { buyers::meet(&own, &id).await });
-            let met = within(&*app.clock, UNLINKED_TIMEOUT, met).await;
-            return match met.unwrap_or(Err(Error::Busy)) {
-                Ok(Met::Customer(id)) => sync_customer(app, &id, events).await,
-                Ok(Met::Nobody) => finish_foreign(app, events).await,
-                Err(error) => retry_later(app, whose, events, &error).await,
-            };
+            let met = async move { buyers::meet(&own, &id).await };
+            return link_and_sync(app, whose, events, UNLINKED_TIMEOUT, met).await;
         }
     };
     let payer = within(&*app.clock, PAYER_TIMEOUT, payer(app, payment)).await;
     match payer.unwrap_or(Err(Error::Busy)) {
-        Ok(Some((id, stripe_id))) => {
+        Ok(Payer::Customer(id, stripe_id)) => {
             // Stored with the result, so that a retry does not fetch it again.
             let named = |event: &LeasedEvent| {
                 let stripe_customer_id = Some(stripe_id.clone());
@@ -184,20 +180,50 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
             let events: Vec<_> = events.iter().map(named).collect();
             Box::pin(sync_customer(app, &id, &events)).await
         }
-        Ok(None) => finish_foreign(app, events).await,
+        Ok(Payer::Guest) => {
+            let (own, payment) = (app.clone(), payment.clone());
+            let met = async move { buyers::meet_guest(&own, &payment).await };
+            link_and_sync(app, whose, events, UNLINKED_TIMEOUT - PAYER_TIMEOUT, met).await
+        }
+        Ok(Payer::Stranger) => finish_foreign(app, events).await,
         Err(error) => retry_later(app, whose, events, &error).await,
     }
 }
 
-/// Fetches the Stripe customer of a payment. Returns it with the customer here, or `None` if it is
-/// not linked to one.
-async fn payer(
+/// Links a buyer who was not linked, and syncs the customer. The link is made in a task of its own:
+/// if it takes longer than `limit`, the customer's lease is still released.
+async fn link_and_sync(
     app: &App,
-    payment: &PaymentIntentId,
-) -> Result<Option<(CustomerId, StripeCustomerId)>> {
-    let Some(stripe_id) = app.stripe()?.payer(payment).await? else { return Ok(None) };
+    whose: &Subject,
+    events: &[LeasedEvent],
+    limit: Duration,
+    met: impl Future<Output = Result<Met>> + Send + 'static,
+) -> Result<()> {
+    let met = within(&*app.clock, limit, app.tasks.run(met)).await;
+    match met.unwrap_or(Err(Error::Busy)) {
+        Ok(Met::Customer(id)) => sync_customer(app, &id, events).await,
+        Ok(Met::Nobody) => finish_foreign(app, events).await,
+        Err(error) => retry_later(app, whose, events, &error).await,
+    }
+}
+
+/// The payer of a payment at Stripe.
+enum Payer {
+    /// A customer here, with the Stripe customer.
+    Customer(CustomerId, StripeCustomerId),
+    /// Nobody is named, and something is sold by single payments.
+    Guest,
+    /// Nobody who is known here.
+    Stranger,
+}
+
+/// Fetches the payer of a payment.
+async fn payer(app: &App, payment: &PaymentIntentId) -> Result<Payer> {
+    let Some(stripe_id) = app.stripe()?.payer(payment).await? else {
+        return Ok(if app.plans.sells_once() { Payer::Guest } else { Payer::Stranger });
+    };
     let id = app.store.read().await?.customer_by_stripe_id(&stripe_id).await?;
-    Ok(id.map(|id| (id, stripe_id)))
+    Ok(id.map_or(Payer::Stranger, |id| Payer::Customer(id, stripe_id)))
 }
 
 async fn sync_customer(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {

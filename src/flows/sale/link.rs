@@ -7,14 +7,12 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::account::customer::{Customer, DueFields, SyncStatus};
 use crate::domain::contact::DisplayName;
-use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::private::Private;
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
-use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
@@ -22,9 +20,6 @@ use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::store::Tx;
 use crate::stripe::CustomerParameters;
-
-/// The most licenses of an account that [`disown`] revokes: far more than a trial has.
-const MAX_DISOWNED: i64 = 1000;
 
 /// The reason why a Stripe customer belongs to a customer.
 #[derive(Clone, Copy)]
@@ -94,9 +89,6 @@ pub(super) async fn link(
         });
     }
     let needs_sync = needs_sync(&mut tx, stripe_id, why, by).await?;
-    if by == Actor::System && tx.purchase_waits_for(stripe_id).await?.as_ref() == Some(id) {
-        disown(app, &mut tx, id, now).await?;
-    }
     // A Stripe customer that this service created has the data from here.
     let synced_at = matches!(why, LinkReason::Created { .. }).then_some(now);
     tx.link_stripe_customer(id, Some(stripe_id), synced_at).await?;
@@ -128,22 +120,6 @@ pub(super) async fn link(
     }
     audit(app, &mut tx, entry(lease, stripe_id, why, by), now).await?;
     tx.commit(app.fail_points.at(why.place())).await
-}
-
-/// Revokes the licenses of an account whose owner has just proven to own it: whoever signed up with
-/// the address has them, and could fetch what the owner bought with them. No reason is stored,
-/// which counts as leaked, and does not stop the sync from issuing the next license.
-async fn disown(app: &App, tx: &mut Tx, id: &CustomerId, now: Timestamp) -> Result<()> {
-    for license in tx.licenses_of(id, i64::MAX, MAX_DISOWNED).await? {
-        if tx.revoke_license(&license.license_id, None, now).await? {
-            let detail = json!({
-                "license_id": license.license_id.as_str(), "plan": license.plan, "reason": "owner",
-            });
-            let (by, action) = (Actor::System, AuditAction::LicenseRevoked);
-            audit(app, tx, AuditEntry::new(by, action, Some(id), detail), now).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Returns whether the Stripe customer is linked to nobody, and still belongs to the customer.
@@ -178,7 +154,9 @@ async fn needs_sync(
     match why {
         LinkReason::Created { may_be_older: true, .. } => Ok(true),
         // It may have bought something between its creation and this transaction.
-        LinkReason::Created { may_be_older: false, .. } => tx.is_unknown_buyer(stripe_id).await,
+        LinkReason::Created { may_be_older: false, .. } => {
+            tx.is_unknown_buyer(&stripe_id.clone().into()).await
+        }
         LinkReason::Matched { .. } | LinkReason::Claimed { .. } => Ok(by == Actor::System),
     }
 }

@@ -2,10 +2,11 @@
 
 pub mod account_check;
 pub mod backfill;
-pub(super) mod buyers;
+pub mod buyers;
 pub mod change;
 pub mod checkout;
 pub mod claim;
+mod guests;
 pub mod inbox;
 pub(super) mod lease;
 mod link;

@@ -2,7 +2,7 @@
 //! decide the changes, and writes them in one transaction, under the customer's lease. A dry run
 //! only reads. `sync.rs` fetches Stripe's state.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Value, json};
 
@@ -17,12 +17,12 @@ use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::settlement::{self, Change, KeptId, Record, Settlement, SyncReport};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::trial::{FirstTrial, Notice, notices};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::password;
 use crate::flows::sale::lease::Lease;
-use crate::flows::sale::trial::{self, NewTrialCard};
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
 
@@ -42,8 +42,8 @@ pub(in crate::flows) struct Fetched {
     pub kept: Vec<KeptId>,
     /// Everything that Stripe says about the customer.
     pub state: StripeState,
-    /// The cards that are used for a trial for the first time.
-    pub trial_cards: Vec<NewTrialCard>,
+    /// The first trials of cards, which are to be remembered.
+    pub first_trials: Vec<FirstTrial>,
 }
 
 /// Marks events as done that change nothing.
@@ -92,10 +92,10 @@ pub(in crate::flows) async fn settle(
     if customer.stripe_customer_id.as_ref() != Some(&fetched.stripe_id) {
         return Err(Error::Busy);
     }
-    let record = read_record(&mut tx, customer, &fetched.state, now).await?;
+    let record = read_record(app, &mut tx, customer, &fetched.state).await?;
     let random = || app.random.bits();
     let settlement = settlement::settle(&record, &fetched.state, &app.plans, now, random);
-    for alert in &settlement.alerts {
+    for alert in settlement.alerts.iter().filter(|alert| !alert.is_information(now)) {
         tracing::warn!(customer_id = %lease.customer_id, %alert, "an operator should look at this");
         app.metrics.sync_alerts.inc();
     }
@@ -103,8 +103,13 @@ pub(in crate::flows) async fn settle(
         return Ok(settlement.report());
     }
     apply(app, &mut tx, &record, &settlement, now).await?;
-    let trials = (&fetched.state, fetched.trial_cards.as_slice());
-    trial::settle(app, &mut tx, &lease.customer_id, trials, now).await?;
+    for first in &fetched.first_trials {
+        // Another customer began a trial with the same card in the meantime: the repeated sync
+        // refuses this one.
+        if !tx.remember_trial_card(first, now).await? {
+            return Err(Error::Busy);
+        }
+    }
     if !fetched.state.is_deleted {
         note_synced(&mut tx, fetched, &record, &settlement, now).await?;
     }
@@ -118,11 +123,12 @@ pub(in crate::flows) async fn settle(
 }
 
 async fn read_record(
+    app: &App,
     tx: &mut Tx,
     customer: Customer,
     state: &StripeState,
-    now: Timestamp,
 ) -> Result<Record> {
+    let now = app.now();
     let id = &customer.customer_id;
     let mut orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
     let listed = orders.iter().filter_map(|order| order.stripe_invoice_id.clone());
@@ -143,7 +149,15 @@ async fn read_record(
     let current_license = tx.current_license(id).await?;
     let has_password =
         current_license.is_some() || password::has_password(tx, &customer.email).await?;
+    let mut sent_notices = BTreeSet::new();
+    for key in notices(state, &app.plans, now).iter().map(Notice::key) {
+        if tx.has_mail(&key).await? {
+            sent_notices.insert(key);
+        }
+    }
     Ok(Record {
+        had_trial: tx.has_had_stripe_trial(id).await?,
+        sent_notices,
         subscription: tx.subscription(id).await?,
         orders,
         current_license,
@@ -197,6 +211,15 @@ async fn apply(
                 });
                 let once_key = ended.and_then(|license| Kind::LicenseEnded.once_key(license));
                 mail::enqueue_as(app, tx, *kind, to, (order_id.as_ref(), once_key), now).await?;
+            }
+            Change::FirstTrial => tx.had_stripe_trial(id, now).await?,
+            Change::Notice { notice, license_id } => {
+                let to = match license_id {
+                    Some(license_id) => To::License(id, license_id),
+                    None => To::Customer(id),
+                };
+                let once_key = Some(notice.key());
+                mail::enqueue_as(app, tx, notice.kind, to, (None, once_key), now).await?;
             }
             Change::Unlink(_) => tx.link_stripe_customer(id, None, Some(now)).await?,
         }

@@ -103,6 +103,44 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
     Ok(problems.collect())
 }
 
+/// Returns a note for each payment link that sells something of the plans file otherwise than the
+/// checkout does. A restricted key may not read payment links; then there is none.
+///
+/// # Errors
+/// [`crate::error::Error::Stripe`].
+pub async fn payment_link_notes(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
+    let links = match stripe.payment_links().await {
+        Err(StripeFailure::Refused { status: 403, .. }) => return Ok(Vec::new()),
+        links => links?,
+    };
+    let is_once = |price: &String| {
+        let price = catalog.sold(price).and_then(|sold| sold.price());
+        price.is_some_and(|price| !price.interval.is_recurring())
+    };
+    let mut notes = Vec::new();
+    for link in links {
+        let Some(price) = link.prices.iter().find(|price| catalog.sold(price).is_some()) else {
+            continue;
+        };
+        if !catalog.checkout.allow_unknown_buyers {
+            notes.push(format!(
+                "payment link {}, price {price}: buyers without an account wait for your \
+                 `licentia stripe claim`; to create accounts at once, set `allow_unknown_buyers = \
+                 true` in `[checkout]`",
+                link.id
+            ));
+        }
+        if link.is_for_guests && link.prices.iter().any(is_once) {
+            notes.push(format!(
+                "payment link {}, price {price}: its buyers get no invoice, and Stripe has no \
+                 customer for them; set `invoice_creation` of the link to change that",
+                link.id
+            ));
+        }
+    }
+    Ok(notes)
+}
+
 /// Returns how Stripe's price differs. Of one that is not sold any more, only what still matters
 /// for those who pay it.
 fn differences(price: &Price, at_stripe: Option<&StripePrice>) -> Vec<String> {

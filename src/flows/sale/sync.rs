@@ -80,7 +80,9 @@ async fn lease_and_sync(
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
-/// renewal is overdue. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
+/// renewal is overdue. Also if something else that was paid for may take effect, which no event
+/// reports: beside a subscription when the updates of a license have ended, and after the end of a
+/// grant. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
 /// present license. Returns whether the license may have changed.
 ///
 /// # Errors
@@ -97,9 +99,14 @@ pub(in crate::flows) async fn catch_up(
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
     let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
-    if !needs_sync && !works && current.source != Source::Trial {
-        let subscription = app.store.read().await?.subscription(&id).await?;
-        needs_sync = subscription.is_some_and(|row| row.status.is_live());
+    let has_ended = !works || current.updates_until.is_some_and(|until| until <= now);
+    if !needs_sync && has_ended && current.source != Source::Trial {
+        let mut tx = app.store.read().await?;
+        let subscription = tx.subscription(&id).await?;
+        let is_ended_grant =
+            !works && current.source == Source::Operator && current.revoked_at.is_none();
+        needs_sync = subscription.is_some_and(|row| row.status.is_live())
+            || (is_ended_grant && !tx.kept_purchases(&id).await?.is_empty());
     }
     if !needs_sync || !app.sync_limit.allows(&id, now) {
         return Ok(false);
@@ -152,7 +159,11 @@ async fn sync_under_lease(
     let ours = Ours::load(app, &lease.customer_id).await?;
     let stripe_id = match &ours.customer.stripe_customer_id {
         Some(id) => id.clone(),
-        None if events.iter().any(LeasedEvent::asks_for_stripe_customer) => {
+        // Without a Stripe customer, what is kept was bought as a guest.
+        None if mode == Mode::Apply
+            && (!ours.kept.is_empty()
+                || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
+        {
             Box::pin(stripe_customer::ensure(app, lease, &ours.customer)).await?.id
         }
         None => {
@@ -209,8 +220,8 @@ async fn fetch(
         let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
         let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
-        let trial_cards = Vec::new();
-        return Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, trial_cards });
+        let first_trials = Vec::new();
+        return Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, first_trials });
     }
     let name = stripe_customer.name.as_ref().map(Private::as_str);
     let is_pushed =
@@ -221,7 +232,8 @@ async fn fetch(
         sells_once: app.plans.sells_once(),
         has_trials: app.plans.has_stripe_trials(),
     };
-    let (mut state, trial_cards) = trial::purchases(app, &stripe_id, &needs, mode).await?;
+    let ids = (&customer.customer_id, &stripe_id);
+    let (mut state, first_trials) = trial::purchases(app, ids, &needs, mode).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
     let is_listed =
@@ -239,7 +251,7 @@ async fn fetch(
     }
     state.default_payment_method = stripe_customer.default_payment_method;
     state.usual_currency = stripe_customer.currency;
-    Ok(Fetched { customer, is_pushed, stripe_id, kept, state, trial_cards })
+    Ok(Fetched { customer, is_pushed, stripe_id, kept, state, first_trials })
 }
 
 /// Returns the present state of a Checkout session. One that Stripe no longer knows has ended.

@@ -164,11 +164,15 @@ struct VerifyRequest {
     /// The license token, a signed JWT.
     #[oai(validator(max_length = 8192))]
     token: String,
+    /// When the build of the app was made. A license with `updates_until` covers only earlier
+    /// builds (`update_not_covered`). Without it, builds are not checked.
+    #[oai(nullable, skip_serializing_if_is_none)]
+    build: Option<DateTime<Utc>>,
 }
 
 impl Example for VerifyRequest {
     fn example() -> Self {
-        Self { token: EXAMPLE_TOKEN.into() }
+        Self { token: EXAMPLE_TOKEN.into(), build: None }
     }
 }
 
@@ -180,7 +184,7 @@ struct VerdictView {
     valid: bool,
     /// The stable code of the reason why it does not work: `malformed`, `bad_signature`,
     /// `unknown_key`, `wrong_type`, `wrong_audience`, `wrong_issuer`, `not_yet_valid`,
-    /// `token_expired`, `license_expired`, `revoked`, `unknown_license`, …
+    /// `token_expired`, `license_expired`, `update_not_covered`, `revoked`, `unknown_license`, …
     #[oai(nullable)]
     reason: Option<String>,
     /// The reason as text.
@@ -364,14 +368,16 @@ impl LicensesApi {
     /// Verify a license online
     ///
     /// Returns whether a license works now, including whether it was revoked or replaced, which
-    /// only the server knows. Everything else can be verified offline.
+    /// only the server knows. Everything else can be verified offline, also whether it covers a
+    /// build.
     #[oai(path = "/verify", method = "post", operation_id = "verifyLicense")]
     async fn verify(
         &self,
         Data(app): Data<&App>,
         Input(request): Input<VerifyRequest>,
     ) -> Result<Json<VerdictView>, Failure<NothingMore>> {
-        Ok(Json(license::verify(app, &LicenseToken::new(request.token)).await?.into()))
+        let (token, build) = (LicenseToken::new(request.token), request.build);
+        Ok(Json(license::verify(app, &token, build.map(Timestamp::from)).await?.into()))
     }
 }
 

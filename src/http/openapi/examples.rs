@@ -60,7 +60,11 @@ fn with_content() -> Vec<Error> {
         Error::InsufficientScope { needed: Scope::Support, held: Scope::Read },
         Error::InvalidMetadata(InvalidMetadata::Key),
         Error::NoSuchPlan { plan: "gold".into(), known: "trial, professional".into() },
-        Error::WouldShorten(WouldShorten { plan: "professional".into(), ends: None }),
+        Error::WouldShorten(WouldShorten {
+            plan: "professional".into(),
+            ends: None,
+            more: String::new(),
+        }),
         Error::NothingToSend(NothingToSend::Revoked),
         Error::InvalidQuantity { min: 1, max: 20 },
         Error::UnknownAddon("`pdf` is listed twice".into()),

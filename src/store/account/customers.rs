@@ -302,7 +302,7 @@ impl Tx {
         )?;
         sql!(self, execute, "DELETE FROM kept_purchases WHERE customer_id = $1", id)?;
         if let Some(stripe_id) = stripe_id {
-            self.forget_unknown_buyer(stripe_id).await?;
+            self.forget_unknown_buyer(&stripe_id.clone().into()).await?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use crate::domain::column::row;
 use crate::domain::operator::stats::{ActionCount, Subscribers};
+use crate::domain::sale::subscription::BilledItems;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -28,8 +29,17 @@ row! {
 row! {
     struct SubscribersRow {
         plan: String,
+        items: Option<BilledItems>,
+        billed_in: Option<String>,
         amount: Option<i64>,
         currency: Option<String>,
+        customers: i64,
+    }
+}
+
+row! {
+    struct PerpetualRow {
+        plan: String,
         customers: i64,
     }
 }
@@ -96,28 +106,52 @@ impl Tx {
         Ok(rows.into_iter().map(|row| (row.day, row.currency, row.amount)).collect())
     }
 
-    /// Returns the subscribers of each plan by their last payment.
+    /// Returns the subscribers of each plan by what they pay for and by their last payment, and the
+    /// customers with a perpetual license that they bought and without a subscription. Trials at
+    /// Stripe have paid nothing.
     pub async fn subscribers(&mut self) -> Result<Vec<Subscribers>> {
         let rows = sql!(
             self,
             fetch_all: SubscribersRow,
-            "SELECT plan, amount, currency, COUNT(*) AS customers
-             FROM (SELECT subscriptions.plan, orders.amount, orders.currency
+            "SELECT plan, items, billed_in, amount, currency, COUNT(*) AS customers
+             FROM (SELECT subscriptions.plan, items, subscriptions.currency AS billed_in,
+                       orders.amount, orders.currency
                    FROM subscriptions LEFT JOIN orders ON orders.order_id = (
                        SELECT order_id FROM orders AS paid
                        WHERE paid.customer_id = subscriptions.customer_id
                          AND paid.status = 'succeeded' AND paid.amount > 0
+                         AND subscriptions.status <> 'trialing'
                        ORDER BY paid.created_at DESC, paid.order_id LIMIT 1)
                    WHERE subscriptions.plan IS NOT NULL
                      AND subscriptions.status IN ('active', 'trialing', 'past_due')) AS live
-             GROUP BY plan, amount, currency",
+             GROUP BY plan, items, billed_in, amount, currency",
         )?;
-        let group = |SubscribersRow { plan, amount, currency, customers }| Subscribers {
-            plan,
-            amount,
-            currency,
-            customers,
+        let owners = sql!(
+            self,
+            fetch_all: PerpetualRow,
+            "SELECT plan, COUNT(*) AS customers FROM licenses
+             WHERE superseded_at IS NULL AND revoked_at IS NULL
+               AND source = 'subscription' AND basis = 'once'
+               AND NOT EXISTS (
+                   SELECT 1 FROM subscriptions
+                   WHERE subscriptions.customer_id = licenses.customer_id
+                     AND subscriptions.plan IS NOT NULL
+                     AND subscriptions.status IN ('active', 'trialing', 'past_due'))
+             GROUP BY plan",
+        )?;
+        let group = |row: SubscribersRow| Subscribers {
+            plan: row.plan,
+            items: row.items,
+            billed_in: row.billed_in,
+            amount: row.amount,
+            currency: row.currency,
+            customers: row.customers,
         };
-        Ok(rows.into_iter().map(group).collect())
+        let owners = owners.into_iter().map(|PerpetualRow { plan, customers }| Subscribers {
+            plan,
+            customers,
+            ..Subscribers::default()
+        });
+        Ok(rows.into_iter().map(group).chain(owners).collect())
     }
 }

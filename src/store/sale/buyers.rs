@@ -1,9 +1,10 @@
-//! The table of unknown buyers: Stripe customers that pay for a plan and are not linked to a
-//! customer. `flows/sale/buyers.rs` decides which ones are recorded.
+//! The tables of buyers: those who pay for a plan and are not linked to a customer, the purchases
+//! that wait for one, and the purchases of guests that belong to one. `flows/sale/buyers.rs`
+//! decides which ones are recorded.
 
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::buyer::{UnknownBuyer, WaitingPurchase};
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::buyer::{BuyerId, GuestPurchase, UnknownBuyer, WaitingPurchase};
+use crate::domain::sale::stripe_ids::CheckoutSessionId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -14,18 +15,18 @@ use crate::store::statement::sql;
 const MAX_UNKNOWN_BUYERS: i64 = 1000;
 
 impl Tx {
-    /// Records a Stripe customer that pays for a plan, unless it is linked in the meantime, or the
-    /// table is full. Returns whether it was not recorded before.
+    /// Records a buyer who pays for a plan, unless the purchase belongs to a customer in the
+    /// meantime, or the table is full. Returns whether it was not recorded before.
     pub async fn note_unknown_buyer(
         &mut self,
-        id: &StripeCustomerId,
+        id: &BuyerId,
         plan: &str,
         now: Timestamp,
     ) -> Result<bool> {
         let known = sql!(
             self,
             execute,
-            "UPDATE unknown_buyers SET plan = $2, last_seen_at = $3 WHERE stripe_customer_id = $1",
+            "UPDATE unknown_buyers SET plan = $2, last_seen_at = $3 WHERE buyer_id = $1",
             id,
             plan,
             now,
@@ -36,11 +37,12 @@ impl Tx {
         let inserted = sql!(
             self,
             execute,
-            "INSERT INTO unknown_buyers (stripe_customer_id, plan, first_seen_at, last_seen_at)
+            "INSERT INTO unknown_buyers (buyer_id, plan, first_seen_at, last_seen_at)
              SELECT CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($3 AS BIGINT)
              WHERE (SELECT COUNT(*) FROM unknown_buyers) < $4
                AND NOT EXISTS (SELECT 1 FROM customers WHERE stripe_customer_id = $1)
-             ON CONFLICT (stripe_customer_id) DO NOTHING",
+               AND NOT EXISTS (SELECT 1 FROM guest_purchases WHERE session_id = $1)
+             ON CONFLICT (buyer_id) DO NOTHING",
             id,
             plan,
             now,
@@ -55,29 +57,47 @@ impl Tx {
         let inserted = sql!(
             self,
             execute,
-            "INSERT INTO waiting_purchases (stripe_customer_id, customer_id, created_at)
-             SELECT stripe_customer_id, CAST($2 AS TEXT), CAST($3 AS BIGINT)
-             FROM unknown_buyers WHERE stripe_customer_id = $1
-             ON CONFLICT (stripe_customer_id) DO NOTHING",
-            waiting.stripe_customer_id,
+            "INSERT INTO waiting_purchases (buyer_id, customer_id, created_at, mailed_at, mails)
+             SELECT buyer_id, CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($4 AS BIGINT),
+                 CAST($5 AS BIGINT)
+             FROM unknown_buyers WHERE buyer_id = $1
+             ON CONFLICT (buyer_id) DO NOTHING",
+            waiting.buyer_id,
             waiting.customer_id,
             waiting.created_at,
+            waiting.mailed_at,
+            waiting.mails,
         )?;
         Ok(inserted > 0)
     }
 
-    /// Returns the customer whom the purchase of an unknown buyer waits for.
-    pub async fn purchase_waits_for(
-        &mut self,
-        id: &StripeCustomerId,
-    ) -> Result<Option<CustomerId>> {
-        let waiting = sql!(
+    /// Returns the purchase of an unknown buyer if it waits for a customer.
+    pub async fn waiting_purchase(&mut self, id: &BuyerId) -> Result<Option<WaitingPurchase>> {
+        sql!(
             self,
             fetch_optional: WaitingPurchase,
-            "SELECT {columns} FROM waiting_purchases WHERE stripe_customer_id = $1",
+            "SELECT {columns} FROM waiting_purchases WHERE buyer_id = $1",
             id,
+        )
+    }
+
+    /// Records that another link is mailed to a waiting buyer, unless that was done in the
+    /// meantime. Returns whether it is recorded.
+    pub async fn mailed_again(
+        &mut self,
+        waiting: &WaitingPurchase,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let updated = sql!(
+            self,
+            execute,
+            "UPDATE waiting_purchases SET mailed_at = $3, mails = mails + 1
+             WHERE buyer_id = $1 AND mails = $2",
+            waiting.buyer_id,
+            waiting.mails,
+            now,
         )?;
-        Ok(waiting.map(|waiting: WaitingPurchase| waiting.customer_id))
+        Ok(updated > 0)
     }
 
     /// Returns the purchases that wait for a customer, oldest first.
@@ -86,7 +106,7 @@ impl Tx {
             self,
             fetch_all: WaitingPurchase,
             "SELECT {columns} FROM waiting_purchases WHERE customer_id = $1
-             ORDER BY created_at, stripe_customer_id",
+             ORDER BY created_at, buyer_id",
             id,
         )
     }
@@ -98,8 +118,8 @@ impl Tx {
     }
 
     /// Deletes an unknown buyer that was linked or no longer pays.
-    pub async fn forget_unknown_buyer(&mut self, id: &StripeCustomerId) -> Result<()> {
-        sql!(self, execute, "DELETE FROM unknown_buyers WHERE stripe_customer_id = $1", id)?;
+    pub async fn forget_unknown_buyer(&mut self, id: &BuyerId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM unknown_buyers WHERE buyer_id = $1", id)?;
         Ok(())
     }
 
@@ -109,19 +129,20 @@ impl Tx {
         sql!(
             self,
             execute,
-            "DELETE FROM unknown_buyers WHERE last_seen_at < $1 OR stripe_customer_id IN (
-                 SELECT stripe_customer_id FROM customers WHERE stripe_customer_id IS NOT NULL)",
+            "DELETE FROM unknown_buyers WHERE last_seen_at < $1 OR buyer_id IN (
+                 SELECT stripe_customer_id FROM customers WHERE stripe_customer_id IS NOT NULL
+                 UNION SELECT session_id FROM guest_purchases)",
             since,
         )?;
         Ok(())
     }
 
-    /// Returns whether a Stripe customer is recorded as an unknown buyer.
-    pub async fn is_unknown_buyer(&mut self, id: &StripeCustomerId) -> Result<bool> {
+    /// Returns whether a buyer is recorded as unknown.
+    pub async fn is_unknown_buyer(&mut self, id: &BuyerId) -> Result<bool> {
         let buyer = sql!(
             self,
             fetch_optional: UnknownBuyer,
-            "SELECT {columns} FROM unknown_buyers WHERE stripe_customer_id = $1",
+            "SELECT {columns} FROM unknown_buyers WHERE buyer_id = $1",
             id,
         )?;
         Ok(buyer.is_some())
@@ -133,7 +154,7 @@ impl Tx {
             self,
             fetch_all: UnknownBuyer,
             "SELECT {columns} FROM unknown_buyers
-             ORDER BY first_seen_at, stripe_customer_id LIMIT $1",
+             ORDER BY first_seen_at, buyer_id LIMIT $1",
             most,
         )
     }
@@ -142,5 +163,38 @@ impl Tx {
     pub async fn count_unknown_buyers(&mut self) -> Result<i64> {
         let (count,) = sql!(self, fetch_one: (i64,), "SELECT COUNT(*) FROM unknown_buyers")?;
         Ok(count)
+    }
+
+    /// Returns the purchase of a guest if it belongs, or has belonged, to a customer.
+    pub async fn guest_purchase(
+        &mut self,
+        id: &CheckoutSessionId,
+    ) -> Result<Option<GuestPurchase>> {
+        sql!(
+            self,
+            fetch_optional: GuestPurchase,
+            "SELECT {columns} FROM guest_purchases WHERE session_id = $1",
+            id,
+        )
+    }
+
+    /// Records that the purchase of a guest belongs to a customer, and is no longer that of an
+    /// unknown buyer. Returns whether it did not belong to one.
+    pub async fn claim_guest_purchase(&mut self, purchase: &GuestPurchase) -> Result<bool> {
+        let claimed = sql!(
+            self,
+            execute,
+            "INSERT INTO guest_purchases (session_id, customer_id, stripe_payment_intent_id,
+                 claimed_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (session_id) DO UPDATE SET customer_id = excluded.customer_id,
+                 claimed_at = excluded.claimed_at
+             WHERE guest_purchases.customer_id IS NULL",
+            purchase.session_id,
+            purchase.customer_id,
+            purchase.stripe_payment_intent_id,
+            purchase.claimed_at,
+        )?;
+        self.forget_unknown_buyer(&BuyerId::Guest(purchase.session_id.clone())).await?;
+        Ok(claimed > 0)
     }
 }

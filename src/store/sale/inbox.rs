@@ -230,7 +230,9 @@ impl Tx {
             self,
             execute,
             "UPDATE inbox SET body = '' WHERE stripe_payment_intent_id IN (
-                 SELECT stripe_payment_intent_id FROM orders WHERE customer_id = $1)",
+                 SELECT stripe_payment_intent_id FROM orders WHERE customer_id = $1
+                 UNION ALL SELECT stripe_payment_intent_id FROM guest_purchases
+                 WHERE customer_id = $1)",
             &customer.customer_id,
         )?;
         Ok(())

@@ -9,12 +9,15 @@ use crate::store::Tx;
 use crate::store::statement::sql;
 
 impl Tx {
-    /// Returns the customer's kept purchases, in the order of their ids.
+    /// Returns the customer's kept purchases, in the order of their ids. Those as a guest are kept
+    /// in any case: Stripe does not list them for the customer.
     pub async fn kept_purchases(&mut self, id: &CustomerId) -> Result<Vec<KeptId>> {
         let rows = sql!(
             self,
             fetch_all: (KeptId,),
-            "SELECT stripe_id FROM kept_purchases WHERE customer_id = $1 ORDER BY stripe_id",
+            "SELECT stripe_id FROM kept_purchases WHERE customer_id = $1
+             UNION SELECT session_id FROM guest_purchases WHERE customer_id = $1
+             ORDER BY stripe_id",
             id,
         )?;
         Ok(rows.into_iter().map(|(kept,)| kept).collect())

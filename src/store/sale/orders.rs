@@ -168,7 +168,7 @@ impl Tx {
         Ok(pending.is_some())
     }
 
-    /// Returns the customer that made this payment.
+    /// Returns the customer that made this payment. A purchase as a guest may have no order yet.
     pub async fn customer_by_payment(
         &mut self,
         payment: &PaymentIntentId,
@@ -177,6 +177,8 @@ impl Tx {
             self,
             fetch_optional: (CustomerId,),
             "SELECT customer_id FROM orders
+             WHERE stripe_payment_intent_id = $1 AND customer_id IS NOT NULL
+             UNION ALL SELECT customer_id FROM guest_purchases
              WHERE stripe_payment_intent_id = $1 AND customer_id IS NOT NULL LIMIT 1",
             payment,
         )?;

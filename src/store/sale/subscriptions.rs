@@ -11,7 +11,9 @@ impl Tx {
     /// Returns the customers that paid but have no working license at `now`, ordered by id, at most
     /// `most`.
     ///
-    /// A customer has paid if the subscription is active or trialing, its period has not ended, and
+    /// A customer has paid if a single payment for a plan succeeded and nothing of it was returned,
+    /// and the Stripe customer is still linked: a deletion at Stripe takes the purchases with it. A
+    /// customer with a subscription has paid if the subscription is active or trialing, its period has not ended, and
     /// its newest order with an amount succeeded. Of a past-due subscription, the current period is
     /// unpaid, even if the customer has just paid an earlier one. Orders of earlier subscriptions
     /// do not count. So a customer is not listed while a payment is pending, or after it failed,
@@ -25,16 +27,23 @@ impl Tx {
         now: Timestamp,
         most: i64,
     ) -> Result<Vec<PaidWithoutLicense>> {
-        // This reads every live subscription, and one index entry for each: no index can list
-        // missing licenses. Orders are read only for customers without a license.
+        // This reads every live subscription and every order, and one index entry for each that
+        // may be paid: no index can list missing licenses. The orders of a subscription are read
+        // only for customers without a license.
         sql!(
             self,
             fetch_all: PaidWithoutLicense,
-            "SELECT customer_id, plan, status, current_period_end, COUNT(*) OVER () AS total
-             FROM subscriptions AS paid
-             WHERE status IN ('active', 'trialing')
-               AND current_period_end > $1 AND (cancel_at IS NULL OR cancel_at > $1)
-               AND NOT EXISTS (
+            "SELECT customer_id, MAX(plan) AS plan, MAX(status) AS status,
+                 MAX(current_period_end) AS current_period_end, COUNT(*) OVER () AS total
+             FROM (SELECT customer_id, plan, status, current_period_end, created_at AS since
+                   FROM subscriptions
+                   WHERE status IN ('active', 'trialing')
+                     AND current_period_end > $1 AND (cancel_at IS NULL OR cancel_at > $1)
+                   UNION ALL SELECT orders.customer_id, plan, NULL, NULL, NULL
+                   FROM orders JOIN customers ON customers.customer_id = orders.customer_id
+                   WHERE billing_interval = 'once' AND orders.status = 'succeeded'
+                     AND returned = 0 AND stripe_customer_id IS NOT NULL) AS paid
+             WHERE NOT EXISTS (
                    SELECT 1 FROM licenses
                    WHERE licenses.customer_id = paid.customer_id
                      AND superseded_at IS NULL AND (
@@ -43,14 +52,14 @@ impl Tx {
                          OR (revocation_reason = 'operator' AND revoked_at >= COALESCE(
                              (SELECT MAX(purchased_at) FROM orders
                               WHERE orders.customer_id = paid.customer_id), 0))))
-               AND 'succeeded' = (
+               AND (since IS NULL OR 'succeeded' = (
                    SELECT orders.status FROM orders
                    WHERE orders.customer_id = paid.customer_id
                      AND stripe_invoice_id IS NOT NULL AND orders.amount > 0
-                     AND COALESCE(purchased_at, orders.created_at) >= paid.created_at
+                     AND COALESCE(purchased_at, orders.created_at) >= since
                    ORDER BY orders.created_at DESC,
-                       CASE orders.status WHEN 'succeeded' THEN 1 ELSE 0 END, order_id LIMIT 1)
-             ORDER BY customer_id LIMIT $2",
+                       CASE orders.status WHEN 'succeeded' THEN 1 ELSE 0 END, order_id LIMIT 1))
+             GROUP BY customer_id ORDER BY customer_id LIMIT $2",
             now,
             most,
         )

@@ -2,6 +2,7 @@
 
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::sale::trial::FirstTrial;
 use crate::domain::secret::KeyedHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -30,9 +31,7 @@ impl Tx {
     /// is over. Returns false, and changes nothing, if it has had one in another.
     pub async fn remember_trial_card(
         &mut self,
-        card: &KeyedHash,
-        subscription: &StripeSubscriptionId,
-        kept_until: Timestamp,
+        first: &FirstTrial,
         now: Timestamp,
     ) -> Result<bool> {
         let table = ("trial_cards", "card_hash", "kept_until");
@@ -47,9 +46,9 @@ impl Tx {
                  kept_until = excluded.kept_until
              WHERE trial_cards.kept_until <= $4
                  OR trial_cards.stripe_subscription_id = excluded.stripe_subscription_id",
-            card,
-            subscription,
-            kept_until,
+            first.hash,
+            first.subscription,
+            first.remembered_until,
             now,
         )?;
         Ok(written > 0)

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::{Identified, Link, List, PaymentFacts, named, units};
+use crate::domain::sale::buyer::{BuyerId, GuestSession};
 use crate::domain::sale::invoice::{Line, Payment};
-use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
+use crate::domain::sale::stripe_ids::PaymentIntentId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, PaidSession};
 use crate::domain::time::Timestamp;
 
@@ -16,6 +17,7 @@ use crate::domain::time::Timestamp;
 pub struct WireSession {
     pub id: String,
     customer: Option<Link>,
+    customer_details: Option<CustomerDetails>,
     mode: Option<String>,
     url: Option<String>,
     status: Option<String>,
@@ -29,6 +31,11 @@ pub struct WireSession {
     created: Option<i64>,
     pub line_items: Option<List<WireLineItem>>,
     metadata: Option<HashMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct CustomerDetails {
+    email: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,9 +81,22 @@ impl WireSession {
         self.invoice.as_ref().map(Link::id)
     }
 
-    /// Returns its customer; `None` for a guest.
-    pub fn customer(&self) -> Option<StripeCustomerId> {
-        self.customer.as_ref()?.id().parse().ok()
+    /// Returns its buyer; `None` for a guest who bought nothing that `is_sold` accepts.
+    pub fn buyer(&self, is_sold: impl Fn(&str) -> bool) -> Option<BuyerId> {
+        if let Some(customer) = &self.customer {
+            return Some(BuyerId::Customer(customer.id().parse().ok()?));
+        }
+        let items = self.line_items.as_ref()?;
+        let prices = items.data.iter().filter_map(|item| item.price.as_ref());
+        let is_ours = items.has_more || prices.into_iter().any(|price| is_sold(&price.id));
+        is_ours.then(|| self.id.parse().ok().map(BuyerId::Guest)).flatten()
+    }
+
+    /// Returns whether a guest completed it.
+    pub fn is_of_guest(&self) -> bool {
+        self.customer.is_none()
+            && self.is_single_payment()
+            && self.status() == CheckoutStatus::Complete
     }
 
     /// Returns its payment, if it is a single payment.
@@ -105,6 +125,20 @@ impl WireSession {
                 .ok()?,
             invoice: self.invoice.as_ref().map(|link| link.id().parse()).transpose().ok()?,
             attempt_id: named(&self.metadata, "attempt_id").map(str::to_owned),
+        })
+    }
+
+    /// Returns the session of a guest; `None` if its id is invalid.
+    pub fn into_guest(
+        self,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
+    ) -> Option<GuestSession> {
+        let email = self.customer_details.as_ref().and_then(|details| details.email.as_deref());
+        Some(GuestSession {
+            id: self.id.parse().ok()?,
+            email: email.and_then(|email| email.parse().ok()),
+            payment_intent: self.payment_intent(),
+            paid: self.into_paid(payments),
         })
     }
 
@@ -144,6 +178,11 @@ impl WireSession {
 }
 
 impl WireLineItem {
+    /// Returns the id of its price.
+    pub fn into_price(self) -> Option<String> {
+        self.price.map(|price| price.id)
+    }
+
     fn to_domain(&self) -> Line {
         Line {
             id: self.id.clone(),

@@ -64,7 +64,7 @@ fn decided(
     catalog: &Catalog,
 ) -> Decided {
     let plan = subscription.plan(catalog).map(|(plan, _)| plan);
-    let grant = plan.map(|plan| Grant {
+    let grant = plan.map(|plan| PaidEntitlement {
         plan,
         rank: catalog.rank(plan.id.as_str()),
         term: Term::default(),

@@ -2,8 +2,16 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
+
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::{Quantity, Slug};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::time::Timestamp;
+
+/// How long an operator must act on an alert about a single payment: long enough to see it and to
+/// return the money. Nothing else can change a payment, so later it is only information.
+const RECENT: TimeDelta = TimeDelta::days(30);
 
 /// Something at Stripe that an operator should check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,32 +29,127 @@ pub enum Alert {
     /// The customer has a number of units that the plan or the add-on does not sell.
     Quantity {
         /// The plan or the add-on.
-        of: Slug,
+        item: Slug,
         /// The number at Stripe.
         found: u32,
         /// The numbers that are sold.
         sold: Quantity,
+        /// The time of the payment, if it was a single one.
+        paid_at: Option<Timestamp>,
     },
     /// An add-on is paid for without a plan that it belongs to.
-    AddonWithoutPlan(Slug),
-    /// Updates of this plan were paid for, and the customer has no perpetual license for as many
-    /// units.
-    UpdatesNotApplied(Slug),
-    /// A live subscription is for a lower plan than the perpetual license that the customer has.
-    LowerThanOwned {
-        /// The plan of the subscription.
-        subscribed: Slug,
-        /// The plan of the perpetual license.
-        owned: Slug,
+    AddonWithoutPlan {
+        /// The add-on.
+        addon: Slug,
+        /// The time of the payment, if it was a single one.
+        paid_at: Option<Timestamp>,
+    },
+    /// Updates were paid for, and the customer had no perpetual license for as many units.
+    UpdatesNotApplied {
+        /// The plan of the updates.
+        plan: Slug,
+        /// The time of the payment.
+        paid_at: Timestamp,
+    },
+    /// Something that was paid for has no effect, or only a part of it has: a license is for one
+    /// subscription, or for the single payments for one plan.
+    WithoutEffect {
+        /// What was paid for.
+        paid: PaidFor,
+        /// What the license is for.
+        license: PaidFor,
     },
     /// The Stripe customer of a perpetual license was deleted, and the license with it.
     PurchasesGone,
 }
 
+/// A subscription, or the single payments for a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaidFor {
+    /// The plan.
+    pub plan: Slug,
+    /// The units; `None` if the plan is not sold by the unit.
+    pub units: Option<u32>,
+    /// The add-ons.
+    pub addons: AddonIds,
+    /// Whether it is a subscription that may still charge the customer.
+    pub is_live: bool,
+}
+
+impl PaidFor {
+    /// Returns the part of it that a license for something else does not have, as text. A
+    /// subscription beside a perpetual license has no effect at all.
+    fn part_without_effect(&self, license: &Self) -> String {
+        if self.is_live && !license.is_live {
+            return format!("the subscription to `{}` has no effect", self.plan);
+        }
+        let missing = self.units.unwrap_or(1).saturating_sub(license.units.unwrap_or(u32::MAX));
+        let units = (missing > 0).then(|| counted(missing, "unit"));
+        let addons = self.addons.0.difference(&license.addons.0);
+        let addons = addons.map(|addon| format!("the add-on `{addon}`"));
+        let parts: Vec<_> = units.into_iter().chain(addons).collect();
+        let has = if parts.len() == 1 && missing <= 1 { "has" } else { "have" };
+        format!("{} of it {has} no effect", parts.join(" and "))
+    }
+
+    /// Returns how the customer gets everything that was paid for.
+    fn remedy(&self, license: &Self) -> String {
+        let subscription = if self.is_live { self } else { license };
+        let cancel = format!("cancel the subscription to `{}` at Stripe", subscription.plan);
+        match (self.is_live, license.is_live) {
+            (true, true) => "change one subscription to all of it at Stripe, and cancel the other \
+                 one"
+            .to_owned(),
+            (false, false) => "ask the customer which one they want, and refund the other one, or \
+                 grant a license for both"
+                .to_owned(),
+            _ if subscription.units.is_some() && self.plan == license.plan => {
+                let units = self.units.max(license.units).unwrap_or(1);
+                let units = counted(units, "unit");
+                format!("raise the subscription to at least {units} at Stripe, or {cancel}")
+            }
+            _ => format!("ask whether the customer wants both, and {cancel} if not"),
+        }
+    }
+}
+
+impl fmt::Display for PaidFor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.is_live { "a subscription to" } else { "the perpetual license" };
+        write!(formatter, "{how} `{}`", self.plan)?;
+        let units = self.units.map(|units| counted(units, "unit"));
+        let addons = self.addons.0.iter().map(|addon| format!("the add-on `{addon}`"));
+        let with: Vec<_> = units.into_iter().chain(addons).collect();
+        if with.is_empty() { Ok(()) } else { write!(formatter, " with {}", with.join(" and ")) }
+    }
+}
+
+/// Returns a number of things, such as `1 unit` and `2 units`.
+fn counted(number: u32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 impl Alert {
-    /// Returns the alert about a number of units at Stripe, if that number is not sold.
-    pub(super) fn unsold(of: &Slug, found: u32, sold: Quantity) -> Option<Self> {
-        (!sold.allows(found)).then(|| Self::Quantity { of: of.clone(), found, sold })
+    /// Returns the alert about a number of units at Stripe, if that number is not sold. `paid_at`
+    /// is the time of a single payment.
+    pub(super) fn unsold(
+        item: &Slug,
+        found: u32,
+        sold: Quantity,
+        paid_at: Option<Timestamp>,
+    ) -> Option<Self> {
+        (!sold.allows(found)).then(|| Self::Quantity { item: item.clone(), found, sold, paid_at })
+    }
+
+    /// Returns whether it is about a single payment of long ago, so that nobody needs to act on it.
+    #[must_use]
+    pub fn is_information(&self, now: Timestamp) -> bool {
+        let paid_at = match self {
+            Self::Quantity { paid_at, .. } | Self::AddonWithoutPlan { paid_at, .. } => *paid_at,
+            Self::UpdatesNotApplied { paid_at, .. } => Some(*paid_at),
+            _ => None,
+        };
+        paid_at.is_some_and(|paid_at| paid_at < now - RECENT)
     }
 }
 
@@ -77,28 +180,43 @@ impl fmt::Display for Alert {
                 "the customer paid a renewal after the subscription {id} had ended; the period is \
                  licensed, and no renewal follows; ask whether they want a new subscription"
             ),
-            Self::Quantity { of, found, sold } => write!(
+            Self::Quantity { item, found, sold, paid_at: None } => write!(
                 formatter,
-                "the customer has {found} units of `{of}` at Stripe, which sells {} to {}; the \
+                "the customer has {found} units of `{item}` at Stripe, and {} to {} are sold; the \
                  license has what is paid for; correct the quantity at Stripe, or `quantity` in \
                  the plans file",
                 sold.min, sold.max
             ),
-            Self::AddonWithoutPlan(addon) => write!(
+            Self::Quantity { item, found, sold, paid_at: Some(paid_at) } => write!(
+                formatter,
+                "the customer paid once for {found} units of `{item}` at {paid_at}, and {} to {} \
+                 are sold; the license has what is paid for; refund the payment if it was a \
+                 mistake, or correct `quantity` in the plans file",
+                sold.min, sold.max
+            ),
+            Self::AddonWithoutPlan { addon, paid_at: None } => write!(
                 formatter,
                 "the customer pays for the add-on `{addon}` and has no plan that it belongs to, so \
                  it has no effect; add the plan at Stripe, or refund the add-on"
             ),
-            Self::UpdatesNotApplied(plan) => write!(
+            Self::AddonWithoutPlan { addon, paid_at: Some(paid_at) } => write!(
                 formatter,
-                "the customer paid for updates of `{plan}` and has no perpetual license of it for \
-                 as many units, so they have no effect; refund the payment, or grant a license"
+                "the customer paid once for the add-on `{addon}` at {paid_at} and has no plan that \
+                 it belongs to; it has an effect once the customer buys such a plan; or refund the \
+                 payment"
             ),
-            Self::LowerThanOwned { subscribed, owned } => write!(
+            Self::UpdatesNotApplied { plan, paid_at } => write!(
                 formatter,
-                "the customer pays a subscription to `{subscribed}` and owns the higher plan \
-                 `{owned}`, so the subscription has no effect; ask whether they want it, and \
-                 cancel it at Stripe if not"
+                "the customer paid for updates of `{plan}` at {paid_at} and had no perpetual \
+                 license of it for as many units, so they have no effect; refund the payment, or \
+                 grant a license"
+            ),
+            Self::WithoutEffect { paid, license } => write!(
+                formatter,
+                "the customer has {paid} and {license}, and a license is for one of them: for the \
+                 latter, so {}; {}",
+                paid.part_without_effect(license),
+                paid.remedy(license)
             ),
             Self::PurchasesGone => formatter.write_str(
                 "the customer had a perpetual license, and its Stripe customer was deleted with \

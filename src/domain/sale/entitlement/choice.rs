@@ -1,14 +1,15 @@
-//! The grant of a subscription or of single payments, and the choice of the one that becomes the
-//! license. A grant by an operator is something else ([`crate::domain::license::grant`]).
+//! The entitlement because of a subscription or of single payments, and the choice of the one that
+//! becomes the license. A grant is a license that an operator gives
+//! ([`crate::domain::license::grant`]).
 
-use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source, Term};
-use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug};
+use crate::domain::license::{Basis, Entitlement, IssuedLicense, Shortfall, Source, Term};
+use crate::domain::sale::plan::{Addon, Catalog, Plan};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
-/// The grant of one subscription, or of all single payments for one plan.
+/// The entitlement because of one subscription, or of all single payments for one plan.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Grant<'a> {
+pub struct PaidEntitlement<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// Its rank.
@@ -27,7 +28,7 @@ pub struct Grant<'a> {
     pub of: Option<&'a Subscription>,
 }
 
-impl<'a> Grant<'a> {
+impl<'a> PaidEntitlement<'a> {
     /// Returns whether it covers a build that is made at `now`.
     #[must_use]
     pub fn covers_new_builds(&self, now: Timestamp) -> bool {
@@ -38,6 +39,16 @@ impl<'a> Grant<'a> {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.of.is_some_and(|subscription| subscription.status.is_live())
+    }
+
+    /// Returns whether a license for a subscription to so many units of a plan has less than this
+    /// perpetual license: fewer units, or not its add-ons, because they are not sold with the plan.
+    /// A perpetual license of a higher plan is not compared.
+    #[must_use]
+    pub fn is_shrunk_by(&self, (rank, plan): (usize, &Plan), units: u32) -> bool {
+        let lacks_units = plan.is_per_unit() && self.quantity > units;
+        let lacks_addons = self.addons.iter().any(|addon| !addon.is_for(plan));
+        self.basis == Basis::Once && self.rank <= rank && (lacks_units || lacks_addons)
     }
 
     /// Returns what a license for it grants.
@@ -56,31 +67,27 @@ impl<'a> Grant<'a> {
     /// is revoked when nothing grants it any more.
     #[must_use]
     pub fn holds(&self, license: &IssuedLicense, catalog: &Catalog) -> bool {
-        let has = |addon: &Slug| self.addons.iter().any(|held| held.id == *addon);
-        let has_units = !self.plan.is_per_unit() || self.quantity >= license.quantity;
-        self.rank >= catalog.rank(&license.plan)
-            && has_units
-            && license.addons.0.iter().all(has)
-            && Timestamp::or_never(self.updates_until) >= Timestamp::or_never(license.updates_until)
+        let lacks = self.entitlement().coverage(catalog).shortfall(&license.coverage(catalog));
+        Shortfall { end: false, ..lacks }.is_none()
     }
 }
 
-/// Returns the grant that becomes the license. One that covers new builds comes first: a perpetual
+/// Returns the entitlement that becomes the license. One that covers new builds comes first: a perpetual
 /// license whose updates have ended must not hide a plan that is paid now. Of those, the highest
 /// plan, then the most units, and then one without a limit of builds. `None` if there is none.
 pub(super) fn best<'g, 'a: 'g>(
-    grants: impl Iterator<Item = &'g Grant<'a>>,
+    entitlements: impl Iterator<Item = &'g PaidEntitlement<'a>>,
     now: Timestamp,
-) -> Option<&'g Grant<'a>> {
-    grants.max_by_key(|grant| {
+) -> Option<&'g PaidEntitlement<'a>> {
+    entitlements.max_by_key(|paid| {
         (
-            grant.covers_new_builds(now),
-            grant.rank,
-            grant.quantity,
-            grant.updates_until.is_none(),
-            Timestamp::or_never(grant.term.ends()),
-            grant.of.map(|subscription| (subscription.created, &subscription.id)),
-            grant.updates_until,
+            paid.covers_new_builds(now),
+            paid.rank,
+            paid.quantity,
+            paid.updates_until.is_none(),
+            Timestamp::or_never(paid.term.ends()),
+            paid.of.map(|subscription| (subscription.created, &subscription.id)),
+            paid.updates_until,
         )
     })
 }

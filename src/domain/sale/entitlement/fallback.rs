@@ -1,13 +1,16 @@
 //! A subscription that was paid without a gap for long enough leaves a perpetual license when it
 //! ends. It covers the builds up to `fallback_months` of the plan before the end of the paid time.
+//!
+//! A period that the vendor forgave was not paid, whatever the policy says about the license of
+//! that period. A payment that was returned in part counts by the policy.
 
 use std::collections::BTreeSet;
 
-use super::Grant;
+use super::PaidEntitlement;
 use super::paid::{Span, counting, plan_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
-use crate::domain::sale::policy::Policy;
+use crate::domain::sale::policy::{Bought, Policy};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -31,7 +34,7 @@ enum Of<'a> {
 
 /// Returns what the customer keeps of each series of paid periods without a gap. While a
 /// subscription runs, its own grant is worth more, because it covers new builds.
-pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Grant<'a>> {
+pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<PaidEntitlement<'a>> {
     let all = series(paid_times(state, catalog, &catalog.policy));
     all.iter().filter_map(|series| kept(series, catalog)).collect()
 }
@@ -51,6 +54,7 @@ fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog, policy: &Policy)
     if catalog.plans.iter().all(|plan| plan.fallback_months.is_none()) {
         return paid;
     }
+    let policy = &Policy { forgiven: Bought::Revoke, ..*policy };
     for subscription in &state.subscriptions {
         let own = plan_invoices(subscription, &state.invoices, catalog);
         let own = counting(&own, catalog, policy);
@@ -93,7 +97,7 @@ fn series(mut paid: Vec<Paid<'_>>) -> Vec<Vec<Paid<'_>>> {
 }
 
 /// Returns the highest plan that a series leaves.
-fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<Grant<'a>> {
+fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement<'a>> {
     let of_plans = || series.iter().filter(|time| matches!(time.of, Of::Plan(..)));
     let start = of_plans().map(|time| time.start).min()?;
     let end = of_plans().map(|time| time.end).max()?;
@@ -110,7 +114,7 @@ fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<Grant<'a>> {
             covers(series.iter().filter(of_addon), (since, end))
         };
         let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
-        Some(Grant {
+        Some(PaidEntitlement {
             plan,
             rank,
             term: Term::default(),

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Alert, Grant};
+use chrono::TimeDelta;
+
+use super::{Alert, PaidEntitlement};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::invoice::{Invoice, Line};
-use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Sold};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, MAX_MONTHS, Plan, Sold};
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId};
 use crate::domain::sale::stripe_state::{PaidSession, StripeState};
@@ -146,6 +148,10 @@ struct Holding<'a> {
     updates_until: Option<Timestamp>,
 }
 
+/// The months of updates that a purchase for all builds shares with units that have fewer: the most
+/// that a price can state.
+const MONTHS_OF_ALL_BUILDS: u32 = MAX_MONTHS;
+
 impl Holding<'_> {
     /// Extends the updates, from the later of the payment and their present end.
     fn extend(&mut self, at: Timestamp, months: Option<u32>) {
@@ -153,28 +159,41 @@ impl Holding<'_> {
             .updates_until
             .and_then(|until| months.map(|months| until.max(at).plus_months(months)));
     }
+
+    /// Shares the updates that are left with those of more units, so that each unit has the
+    /// average. The present end stays if it is later.
+    fn share(&mut self, units: u32, at: Timestamp, months: Option<u32>) {
+        let Some(until) = self.updates_until else { return };
+        let seconds = |end: Timestamp| i128::from((end.max(at) - at).num_seconds());
+        let bought = at.plus_months(months.unwrap_or(MONTHS_OF_ALL_BUILDS));
+        let (held, more) = (i128::from(self.units), i128::from(units));
+        let average = (seconds(until) * held + seconds(bought) * more) / (held + more).max(1);
+        // The average of two times of the range is in the range.
+        let average = TimeDelta::seconds(i64::try_from(average).unwrap_or(0));
+        self.updates_until = Some(until.max(at + average));
+    }
 }
 
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
 /// belongs to every plan that it is sold with.
 ///
 /// Buying a plan again extends the updates of all its units, if it is bought for as many units as
-/// the customer has. Otherwise it adds units and leaves the updates as they are: one seat must not
-/// renew a hundred.
+/// the customer has. Fewer units share theirs with all: one seat must not renew a hundred, and must
+/// not be without updates.
 pub(super) fn add<'a>(
-    grants: &mut Vec<Grant<'a>>,
+    grants: &mut Vec<PaidEntitlement<'a>>,
     purchases: &[Purchase<'_>],
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
 ) {
     let mut holdings: BTreeMap<usize, Holding<'a>> = BTreeMap::new();
-    let mut addons: Vec<&Addon> = Vec::new();
+    let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for purchase in purchases {
         for line in purchase.lines {
             let units = line.quantity.unwrap_or(1);
             match bought_once(line, catalog).filter(|_| units > 0) {
                 Some(BoughtOnce::Plan { rank, plan, months }) => {
-                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity));
+                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity, Some(purchase.at)));
                     buy(&mut holdings, (rank, plan), units, (purchase.at, months));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
@@ -182,15 +201,18 @@ pub(super) fn add<'a>(
                         holdings.get_mut(&rank).filter(|held| plan.counted(units) >= held.units);
                     match held {
                         Some(held) => held.extend(purchase.at, Some(months)),
-                        None => alerts.push(Alert::UpdatesNotApplied(plan.id.clone())),
+                        None => alerts.push(Alert::UpdatesNotApplied {
+                            plan: plan.id.clone(),
+                            paid_at: purchase.at,
+                        }),
                     }
                 }
-                Some(BoughtOnce::Addon(addon)) => addons.push(addon),
+                Some(BoughtOnce::Addon(addon)) => addons.push((addon, purchase.at)),
                 None => {}
             }
         }
     }
-    grants.extend(holdings.into_iter().map(|(rank, held)| Grant {
+    grants.extend(holdings.into_iter().map(|(rank, held)| PaidEntitlement {
         plan: held.plan,
         rank,
         term: Term::default(),
@@ -200,7 +222,9 @@ pub(super) fn add<'a>(
         basis: Basis::Once,
         of: None,
     }));
-    for addon in catalog.addons.iter().filter(|addon| addons.iter().any(|one| one.id == addon.id)) {
+    for addon in &catalog.addons {
+        let paid = addons.iter().filter(|(paid, _)| paid.id == addon.id);
+        let Some(paid_at) = paid.map(|(_, paid_at)| *paid_at).max() else { continue };
         let mut is_held = false;
         for grant in grants.iter_mut().filter(|grant| addon.is_for(grant.plan)) {
             is_held = true;
@@ -212,7 +236,8 @@ pub(super) fn add<'a>(
             }
         }
         if !is_held {
-            alerts.push(Alert::AddonWithoutPlan(addon.id.clone()));
+            let (addon, paid_at) = (addon.id.clone(), Some(paid_at));
+            alerts.push(Alert::AddonWithoutPlan { addon, paid_at });
         }
     }
 }
@@ -231,6 +256,8 @@ fn buy<'a>(
     };
     if units >= held.units {
         held.extend(at, months);
+    } else {
+        held.share(units, at, months);
     }
     if plan.is_per_unit() {
         held.units = held.units.saturating_add(units);

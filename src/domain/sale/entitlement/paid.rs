@@ -94,14 +94,15 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog, policy: &Poli
         if !invoice.is_paid(policy) {
             return true;
         }
-        let credited = unpaid_credit(invoice, &owed, &bought, catalog);
+        let credited = unpaid_credits(invoice, &owed, &bought, catalog);
         // What else was on the balance is used first.
         let other_balance = invoice.balance_before.saturating_neg().saturating_sub(unpaid_balance);
         let from_unpaid =
             invoice.from_balance().saturating_sub(other_balance.max(0)).clamp(0, unpaid_balance);
         unpaid_balance -= from_unpaid;
-        unpaid_balance = unpaid_balance.saturating_add(invoice.to_balance().min(credited));
-        let unpaid = credited.saturating_add(from_unpaid);
+        let unspent = credited.all - credited.spent;
+        unpaid_balance = unpaid_balance.saturating_add(invoice.to_balance().min(unspent));
+        let unpaid = credited.spent.saturating_add(from_unpaid);
         // Counts if at least half was paid.
         let counts = unpaid <= invoice.amount_of_lines() - from_unpaid;
         if counts {
@@ -117,24 +118,37 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog, policy: &Poli
 /// An invoice, and the part of it that is unpaid or was refunded.
 type Owed<'i> = (&'i Invoice, i64);
 
-/// Returns how much of an invoice was paid by credits for something unpaid, in the currency's
-/// smallest unit. A credit counts as far as no paid line covers it, up to the unpaid amount of the
-/// invoices that it credits.
-fn unpaid_credit(
+/// The credits of an invoice for something unpaid, in the currency's smallest unit.
+struct UnpaidCredits {
+    /// All of them.
+    all: i64,
+    /// The part that paid for lines of the invoice: what its lines charge beyond the paid credits.
+    /// The rest goes to the customer's balance.
+    spent: i64,
+}
+
+/// Returns the credits of an invoice for something unpaid. A credit counts as far as no paid line
+/// covers it, up to the unpaid amount of the invoices that it credits.
+fn unpaid_credits(
     invoice: &Invoice,
     owed: &[Owed<'_>],
     bought: &[Bought<'_>],
     catalog: &Catalog,
-) -> i64 {
+) -> UnpaidCredits {
     let mut owed = owed.to_vec();
-    let mut unpaid = 0;
-    for credit in credits(invoice).filter(|line| covers(line, catalog).is_some()) {
+    let (mut unpaid, mut backed): (i64, i64) = (0, 0);
+    for credit in credits(invoice) {
         let paid = bought
             .iter()
             .filter(|bought| has_same_period_and_price(bought.line, credit))
             .map(|bought| bought.line.amount);
         let paid = paid.fold(0, i64::saturating_add);
-        let mut rest = credit.amount.saturating_neg().saturating_sub(paid).max(0);
+        let amount = credit.amount.saturating_neg();
+        backed = backed.saturating_add(amount.min(paid));
+        if covers(credit, catalog).is_none() {
+            continue;
+        }
+        let mut rest = amount.saturating_sub(paid).max(0);
         for (owed_invoice, remaining) in &mut owed {
             if purchases(owed_invoice).any(|line| has_same_period_and_price(line, credit)) {
                 let part = rest.min(*remaining);
@@ -143,7 +157,8 @@ fn unpaid_credit(
             }
         }
     }
-    unpaid
+    let charged = purchases(invoice).map(|line| line.amount).fold(0, i64::saturating_add);
+    UnpaidCredits { all: unpaid, spent: unpaid.min(charged.saturating_sub(backed).max(0)) }
 }
 
 /// Returns whether the invoice is unpaid, voided or refunded, so that a credit for its lines is
@@ -179,13 +194,14 @@ fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
 /// An invoice may also credit its own lines: several changes within a period, billed together. A
 /// credit that names nothing is for earlier lines. If the credited units were not paid, they are
 /// taken from other lines of the same price and period: first from earlier lines, the newest first,
-/// then from this invoice's own.
+/// then from this invoice's own, which such a credit paid. An invoice that credits more units than
+/// it bills is paid by the others.
 fn add_purchases<'i>(
     bought: &mut Vec<Bought<'i>>,
     invoice: &'i Invoice,
     catalog: &Catalog,
 ) -> Vec<Span<'i>> {
-    let mut former = Vec::new();
+    let (mut former, mut unpaid) = (Vec::new(), Vec::<(&Line, u32)>::new());
     let earlier = bought.len();
     let lines = purchases(invoice).map(|line| Bought { line, units: units(line) });
     bought.extend(lines.filter(|bought| bought.units > 0));
@@ -212,9 +228,16 @@ fn add_purchases<'i>(
                 units: removed,
             }));
         }
-        let unpaid = credited.map_or(0, |_| units);
-        let (before, own) = bought.split_at_mut(earlier);
-        take_units(before.iter_mut().rev().chain(own), credit, unpaid);
+        let rest = credited.map_or(0, |_| units);
+        match unpaid.iter_mut().find(|(line, _)| has_same_period_and_price(line, credit)) {
+            Some((_, units)) => *units = units.saturating_add(rest),
+            None => unpaid.push((credit, rest)),
+        }
+    }
+    let (before, own) = bought.split_at_mut(earlier);
+    for (credit, units) in unpaid {
+        let units = take_units(before.iter_mut().rev(), credit, units);
+        take_units(own.iter_mut(), credit, units.saturating_sub(surplus_units(invoice, credit)));
     }
     bought.retain(|of| of.units > 0);
     former
@@ -225,16 +248,26 @@ fn units(line: &Line) -> u32 {
     line.quantity.unwrap_or(1)
 }
 
-/// Takes units from lines of the price and the period that a credit is for.
+/// Returns how many more units of a credit's price and period an invoice credits than it bills.
+fn surplus_units(invoice: &Invoice, credit: &Line) -> u32 {
+    let of_credit = invoice.lines.iter().filter(|line| has_same_period_and_price(line, credit));
+    let (credits, charges): (Vec<_>, Vec<_>) = of_credit.partition(|line| is_credit(line));
+    let sum = |lines: Vec<&Line>| lines.into_iter().map(units).fold(0, u32::saturating_add);
+    sum(credits).saturating_sub(sum(charges))
+}
+
+/// Takes units from lines of the price and the period that a credit is for. Returns the units that
+/// they do not have.
 fn take_units<'l, 'i: 'l>(
     lines: impl Iterator<Item = &'l mut Bought<'i>>,
     credit: &Line,
     mut units: u32,
-) {
+) -> u32 {
     for of in lines.filter(|of| has_same_period_and_price(of.line, credit)) {
         let taken = of.units.min(units);
         (of.units, units) = (of.units - taken, units - taken);
     }
+    units
 }
 
 /// Returns how many units a credit removes; `None` for all of the line that it credits, unless its
@@ -269,7 +302,12 @@ pub(super) fn paid_units(
         counted.map(|(_, _, units)| *units).fold(0, u32::saturating_add)
     };
     let has_begun = |start: Option<Timestamp>| start.is_none_or(|start| start <= now + SKEW);
-    let running = |start, end| has_begun(start) && end > now;
+    // Within the skew, a renewal that was paid early has begun and the former period has not ended.
+    let is_followed = |end: Timestamp| {
+        let mut starts = lines.iter().filter_map(|(start, ..)| *start);
+        starts.any(|start| start >= end && has_begun(Some(start)))
+    };
+    let running = |start, end| has_begun(start) && end > now && !is_followed(end);
     if lines.iter().any(|(start, end, _)| running(*start, *end)) {
         return sum(&running);
     }

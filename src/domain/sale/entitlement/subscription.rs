@@ -6,7 +6,7 @@ use super::paid::{
     Counted, counting, covers, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
     paid_after_end, paid_through, paid_units, plan_invoices,
 };
-use super::{Alert, Grant};
+use super::{Alert, PaidEntitlement};
 use crate::domain::license::{Basis, Phase, Term};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Quantity, Sold};
@@ -28,7 +28,7 @@ const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
 /// The result for one subscription.
 pub(super) enum Standing<'a> {
     /// This.
-    Grants(Grant<'a>),
+    Grants(PaidEntitlement<'a>),
     /// Nothing.
     Nothing,
     /// Something about it is unknown to this version or to the plans file.
@@ -151,7 +151,16 @@ fn grant<'a>(
     let quantity = plan.counted(quantity);
     let basis = Basis::Subscription;
     let of = Some(subscription);
-    Standing::Grants(Grant { plan, rank, term, quantity, addons, updates_until: None, basis, of })
+    Standing::Grants(PaidEntitlement {
+        plan,
+        rank,
+        term,
+        quantity,
+        addons,
+        updates_until: None,
+        basis,
+        of,
+    })
 }
 
 /// Returns what an operator should check about the quantities at Stripe, which anyone can set
@@ -161,12 +170,12 @@ fn unsold_quantities(subscription: &Subscription, plan: &Plan, catalog: &Catalog
         let found = item.quantity?;
         match catalog.sold(&item.price)? {
             Sold::Plan { plan: of, .. } if of.id == plan.id => {
-                Alert::unsold(&plan.id, found, plan.quantity)
+                Alert::unsold(&plan.id, found, plan.quantity, None)
             }
             Sold::Addon { addon, .. } if !addon.is_for(plan) => {
-                Some(Alert::AddonWithoutPlan(addon.id.clone()))
+                Some(Alert::AddonWithoutPlan { addon: addon.id.clone(), paid_at: None })
             }
-            Sold::Addon { addon, .. } => Alert::unsold(&addon.id, found, Quantity::ONE),
+            Sold::Addon { addon, .. } => Alert::unsold(&addon.id, found, Quantity::ONE, None),
             Sold::Plan { .. } => None,
         }
     };

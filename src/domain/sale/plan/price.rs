@@ -7,6 +7,9 @@ use std::str::FromStr;
 use crate::domain::column::text_columns;
 use crate::domain::text_enum::text_enum;
 
+/// The most months that a plans file can state: fifty years.
+pub const MAX_MONTHS: u32 = 600;
+
 text_enum! {
     /// How often a price is charged, and for what.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,9 +2,9 @@
 //! decided in [`super::mail`].
 
 use super::Record;
-use crate::domain::license::{Entitlement, IssuedLicense, Source};
+use crate::domain::license::{Coverage, Entitlement, IssuedLicense, Source};
 use crate::domain::sale::entitlement::Assessment;
-use crate::domain::sale::plan::{Catalog, Slug};
+use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 
@@ -29,33 +29,50 @@ pub(super) fn decide<'a>(
 ) -> Decision<'a> {
     let current = record.current_license.as_ref();
     let paid = current.filter(|license| license.depends_on_payment(now));
-    let entitlement = assessment.entitlement.as_ref();
-    let ends_paid_license = entitlement.is_none()
+    let ends_paid_license = assessment.entitlement.is_none()
         && !assessment.is_unclear
         && paid.is_some_and(|license| license.works(now));
-    let issue = match entitlement {
+    let revoke = revoked(record, assessment, catalog, now);
+    let grant = restorable_grant(record, catalog, now);
+    let issue = match assessment.entitlement.clone() {
         Some(entitlement) => {
-            let stays_revoked = current.is_some_and(|held| stays_revoked(held, record, state));
-            let replaces = replaces(entitlement, current, assessment.is_unclear, catalog, now);
-            Some(entitlement).filter(|_| replaces && !stays_revoked).cloned()
+            let wanted = match grant {
+                Some(grant) if is_before(&grant, &entitlement, catalog, now) => grant,
+                _ => entitlement,
+            };
+            let works = |held: &&IssuedLicense| held.works(now) && !revoke.contains(held);
+            let stays = current.is_some_and(|held| stays_revoked(held, record, state))
+                || current.filter(works).is_some_and(|held| {
+                    !replaces(&wanted, held, assessment.is_unclear, catalog, now)
+                });
+            (!stays).then_some(wanted)
         }
-        None if paid.is_some_and(|license| ends_paid_license || !license.works(now)) => {
-            restore_grant(record, catalog, now)
-        }
+        None if paid.is_some_and(|license| ends_paid_license || !license.works(now)) => grant,
         None => None,
     };
-    let revoke = if assessment.is_unclear {
-        Vec::new()
-    } else {
-        // Days after a paid term exceed what is paid for like the term itself.
-        let extension = paid.filter(|held| held.source == Source::Operator && held.works(now));
-        let exceeding = record.paid_licenses.iter().chain(extension);
-        let is_held = |license: &IssuedLicense| {
-            assessment.grants.iter().any(|one| one.holds(license, catalog))
-        };
-        exceeding.filter(|license| !is_held(license)).cloned().collect()
-    };
     Decision { issue, revoke, ends_paid_license }
+}
+
+/// Returns the licenses that no payment grants any more.
+fn revoked(
+    record: &Record,
+    assessment: &Assessment<'_>,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Vec<IssuedLicense> {
+    if assessment.is_unclear {
+        return Vec::new();
+    }
+    // Days after a paid term exceed what is paid for like the term itself.
+    let is_extension = |held: &&IssuedLicense| {
+        held.source == Source::Operator && held.depends_on_payment(now) && held.works(now)
+    };
+    let extension = record.current_license.as_ref().filter(is_extension);
+    let is_held = |license: &IssuedLicense| {
+        assessment.entitlements.iter().any(|paid| paid.holds(license, catalog))
+    };
+    let all = record.paid_licenses.iter().chain(extension);
+    all.filter(|license| !is_held(license)).cloned().collect()
 }
 
 /// Returns whether an operator revoked the license, and nothing was paid since: a sync issues no
@@ -69,68 +86,77 @@ fn stays_revoked(current: &IssuedLicense, record: &Record, state: &StripeState) 
     !orders.chain(invoices).any(|paid_at| paid_at > revoked_at)
 }
 
-/// Returns whether a license for the entitlement replaces the current one. It must differ, and it
-/// must be worth more than a grant that works.
+/// Returns whether a license replaces the current one, which works and is not revoked.
 fn replaces(
-    entitlement: &Entitlement<'_>,
-    current: Option<&IssuedLicense>,
+    wanted: &Entitlement<'_>,
+    current: &IssuedLicense,
     is_unclear: bool,
     catalog: &Catalog,
     now: Timestamp,
 ) -> bool {
-    let Some(current) = current.filter(|license| license.revoked_at.is_none()) else { return true };
-    let plan = entitlement.plan.id.as_str();
-    let (current_rank, rank) = (catalog.rank(&current.plan), catalog.rank(plan));
-    let end = Timestamp::or_never;
+    let (new, held) = (wanted.coverage(catalog), current.coverage(catalog));
     match current.source {
         Source::Trial => true,
         Source::Paid => {
-            let is_same = catalog.is_same_plan(&current.plan, plan)
-                && current.term() == entitlement.term
-                && current.quantity == entitlement.quantity
-                && current.addons == entitlement.addon_ids()
-                && current.updates_until == entitlement.updates_until;
-            // While something is unclear, the customer keeps what grants more.
-            let is_less = current_rank > rank
-                || entitlement.quantity < current.quantity
-                || !current.addons.0.is_subset(&entitlement.addon_ids().0)
-                || end(entitlement.updates_until) < end(current.updates_until);
-            let stays = is_unclear && is_less && current.works(now);
-            !is_same && !stays
+            let is_same = wanted.source == current.source
+                && catalog.is_same_plan(&current.plan, wanted.plan.id.as_str())
+                && current.term() == wanted.term
+                && current.quantity == wanted.quantity
+                && held.addons == new.addons
+                && held.updates_until == new.updates_until;
+            // While something is unclear, the customer loses no part of the license.
+            !is_same && (!is_unclear || new.shortfall(&held).is_none())
         }
-        Source::Operator => {
-            // A license for old builds only never takes the place of one for new builds.
-            let covers = |updates_until: Option<Timestamp>| end(updates_until) > now;
-            let current_worth =
-                (covers(current.updates_until), current_rank, end(current.term().ends()));
-            let paid_covers = covers(entitlement.updates_until);
-            let is_unpaid = current.depends_on_payment(now) && !is_unclear && current_rank > rank;
-            let lacks = || lacks_units_or_addons(current, entitlement, catalog);
-            let is_less = current_worth < (paid_covers, rank, end(entitlement.term.ends()))
-                || (paid_covers && current_rank <= rank && lacks());
-            !current.works(now) || is_less || is_unpaid
-        }
+        Source::Operator => exceeds(&new, &held, now),
     }
 }
 
-/// Returns whether a grant has fewer units or add-ons than what is paid for. A limit that the
-/// operator set counts instead of the units.
-fn lacks_units_or_addons(grant: &IssuedLicense, paid: &Entitlement<'_>, catalog: &Catalog) -> bool {
-    let Some(granted) = grant.entitlement(catalog).map(|granted| granted.limits()) else {
+/// Returns whether a license exceeds a grant that works, so that the customer need not wait for the
+/// grant's end. The first difference decides: new builds, the plan, the units and add-ons, the
+/// builds until the end, the end.
+fn exceeds(new: &Coverage, grant: &Coverage, now: Timestamp) -> bool {
+    let (covers, grant_covers) = (new.covers_new_builds(now), grant.covers_new_builds(now));
+    if covers != grant_covers {
+        return covers;
+    }
+    if new.rank != grant.rank {
+        return new.rank > grant.rank;
+    }
+    let (lacks, grant_lacks) = (new.shortfall(grant), grant.shortfall(new));
+    if grant_lacks.units || grant_lacks.addons {
+        return true;
+    }
+    if lacks.units || lacks.addons {
         return false;
-    };
-    let wanted = paid.limits();
-    let lacks = |name: &Slug| granted.get(name.as_str()) < wanted.get(name.as_str());
-    paid.plan.per_unit.iter().any(lacks) || !paid.addon_ids().0.is_subset(&grant.addons.0)
+    }
+    // No build after the end of a license matters.
+    let builds =
+        |of: &Coverage| Timestamp::or_never(of.updates_until).min(Timestamp::or_never(of.ends));
+    if builds(new) != builds(grant) {
+        return builds(new) > builds(grant);
+    }
+    grant_lacks.end
 }
 
-/// Returns the entitlement of the last grant, if it still works. It becomes current again after the
-/// last paid license.
-fn restore_grant<'a>(
+/// Returns the last grant, if it still works. It becomes current again after the last paid license,
+/// or when what is paid for is worth less.
+fn restorable_grant<'a>(
     record: &Record,
     catalog: &'a Catalog,
     now: Timestamp,
 ) -> Option<Entitlement<'a>> {
     let is_due = |grant: &&IssuedLicense| grant.works(now) && !grant.depends_on_payment(now);
     record.last_grant.as_ref().filter(is_due)?.entitlement(catalog)
+}
+
+/// Returns whether a grant comes before what is paid for: it covers new builds, which the other does
+/// not, or both do and its plan is higher.
+fn is_before(
+    grant: &Entitlement<'_>,
+    paid: &Entitlement<'_>,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> bool {
+    let [grant, paid] = [grant, paid].map(|one| one.coverage(catalog));
+    (grant.covers_new_builds(now), grant.rank) > (paid.covers_new_builds(now), paid.rank)
 }

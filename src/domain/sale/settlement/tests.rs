@@ -1,8 +1,9 @@
 //! Tests of settlements, without a database: tables of when licenses are replaced, revoked and
 //! restored, and which mail is sent. Orders are in `orders`, property tests in `properties`,
-//! and closed invoices in `closed_invoices`.
+//! closed invoices in `closed_invoices`, and that nothing paid or granted is lost in `holds`.
 
 mod closed_invoices;
+mod holds;
 mod orders;
 mod properties;
 
@@ -45,6 +46,8 @@ fn record() -> Record {
         paid_licenses: Vec::new(),
         last_grant: None,
         has_password: true,
+        had_trial: false,
+        sent_notices: BTreeSet::new(),
     }
 }
 
@@ -81,6 +84,19 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
     }
 }
 
+/// Returns the license that is issued for an entitlement.
+fn license_for(id: LicenseId, seq: i64, entitlement: &Entitlement<'_>) -> IssuedLicense {
+    let (plan, term) = (entitlement.plan.id.as_str(), entitlement.term);
+    IssuedLicense {
+        basis: entitlement.basis,
+        quantity: entitlement.quantity,
+        addons: entitlement.addon_ids(),
+        updates_until: entitlement.updates_until,
+        extras: entitlement.extras.clone(),
+        ..license(id, seq, entitlement.source, plan, term)
+    }
+}
+
 /// Makes a license the current one.
 fn hold(record: &mut Record, license: IssuedLicense, now: Timestamp) {
     for former in &mut record.paid_licenses {
@@ -106,9 +122,7 @@ fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Rec
             }
             Change::Issue { license_id, entitlement } => {
                 let seq = record.current_license.as_ref().map_or(1, |license| license.seq + 1);
-                let (plan, term) = (entitlement.plan.id.as_str(), entitlement.term);
-                let issued = license(license_id.clone(), seq, entitlement.source, plan, term);
-                hold(&mut record, issued, now);
+                hold(&mut record, license_for(license_id.clone(), seq, entitlement), now);
             }
             Change::Revoke(revoked) => {
                 let id = &revoked.license_id;
@@ -117,8 +131,13 @@ fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Rec
                 if let Some(current) = current.filter(|license| license.license_id == *id) {
                     current.revoked_at = Some(now);
                 }
+                record.last_grant = record.last_grant.filter(|license| license.license_id != *id);
             }
             Change::Mail { .. } => {}
+            Change::FirstTrial => record.had_trial = true,
+            Change::Notice { notice, .. } => {
+                record.sent_notices.insert(notice.key());
+            }
             Change::Unlink(_) => record.customer.stripe_customer_id = None,
         }
     }
@@ -419,42 +438,4 @@ fn days_after_a_paid_term_end_with_the_payment_until_the_term_has_ended() {
         .iter()
         .any(|change| matches!(change, Change::Mail { kind: Kind::Cancellation, .. }));
     assert!(mail, "the customer is told");
-}
-
-/// Returns what Stripe says about a customer who bought a perpetual license at this time.
-fn bought_once(time: i64) -> StripeState {
-    let mut state = paid("active");
-    state.subscriptions.clear();
-    let purchase = &mut state.invoices[0];
-    (purchase.subscription, purchase.created, purchase.paid_at) = (None, at(time), Some(at(time)));
-    purchase.lines = vec![Line {
-        price: Some("price_studio_once".into()),
-        amount: 30_000,
-        quantity: Some(1),
-        ..Line::default()
-    }];
-    state
-}
-
-#[test]
-fn a_perpetual_license_for_old_builds_takes_the_place_of_no_grant() {
-    let year = 365 * DAY;
-    let granted = with_license(record(), Source::Operator, "studio", Some(NOW + 60 * DAY));
-    let outcome = |bought: i64| issued(&settle_by(selling(), &granted, &bought_once(bought), NOW));
-    assert_eq!(outcome(NOW - 2 * year), None);
-    assert!(outcome(NOW - year / 2).is_some(), "it covers new builds and has no end");
-    let ended = with_license(record(), Source::Operator, "studio", Some(NOW - DAY));
-    let settlement = settle_by(selling(), &ended, &bought_once(NOW - 2 * year), NOW);
-    assert!(issued(&settlement).is_some(), "the grant has ended");
-}
-
-#[test]
-fn while_something_is_unclear_a_license_for_all_builds_stays() {
-    let held = with_license(record(), Source::Paid, "studio", Some(PERIOD_END));
-    let mut state = bought_once(NOW - 400 * DAY);
-    state.subscriptions.push(subscription("sub_1", "frozen", &["price_studio_month"]));
-    let settlement = settle_by(selling(), &held, &state, NOW);
-    assert_eq!(issued(&settlement), None, "{settlement:?}");
-    state.subscriptions[0].status = Status::Canceled;
-    assert!(issued(&settle_by(selling(), &held, &state, NOW)).is_some());
 }

@@ -3,10 +3,14 @@
 use serde_json::{Value, json};
 
 use super::Change;
+use crate::domain::license::Entitlement;
+use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::subscription::SubscriptionRow;
+use crate::domain::sale::trial::Notice;
 use crate::domain::time::Timestamp;
 
 impl Change<'_> {
@@ -22,13 +26,16 @@ impl Change<'_> {
             Self::Issue { entitlement, .. } => {
                 let end = entitlement.term.expires;
                 let until = end.map_or("forever".into(), |end| format!("until {end}"));
-                format!("license: {} {until}", entitlement.plan.id)
+                format!("license: {} {until}{}", entitlement.plan.id, contents(entitlement))
             }
             Self::Revoke(license) if license.superseded_at.is_some() => {
                 format!("former license {}: {} revoked", license.license_id, license.plan)
             }
             Self::Revoke(license) => format!("license: {} revoked", license.plan),
-            Self::Mail { kind, .. } => format!("mail: {kind}"),
+            Self::Mail { kind, .. } | Self::Notice { notice: Notice { kind, .. }, .. } => {
+                format!("mail: {kind}")
+            }
+            Self::FirstTrial => "trial: the customer's first at Stripe".into(),
             Self::Unlink(id) => format!("Stripe customer {id}: deleted at Stripe, unlinked here"),
         }
     }
@@ -71,6 +78,10 @@ impl Change<'_> {
                     "plan": after.plan,
                     "amount": after.amount,
                     "currency": after.currency,
+                    "interval": after.billing_interval.map(Interval::as_str),
+                    "quantity": after.quantity,
+                    "tax": after.tax,
+                    "refunded_amount": after.returned,
                     "from": from.map(OrderStatus::as_str),
                     "to": after.status.as_str(),
                 });
@@ -78,15 +89,7 @@ impl Change<'_> {
             }
             Self::DeleteOrder(id) => (AuditAction::OrderMerged, json!({ "order_id": id.as_str() })),
             Self::Issue { license_id, entitlement } => {
-                let plan = entitlement.plan.id.as_str();
-                (
-                    AuditAction::LicenseIssued,
-                    json!({
-                        "license_id": license_id.as_str(),
-                        "plan": plan,
-                        "source": entitlement.source.as_str(),
-                    }),
-                )
+                (AuditAction::LicenseIssued, entitlement.audit_detail(license_id))
             }
             Self::Revoke(license) => {
                 let (id, plan) = (license.license_id.as_str(), &license.plan);
@@ -95,7 +98,11 @@ impl Change<'_> {
             Self::Unlink(id) => {
                 (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() }))
             }
-            Self::Mail { .. } => return None,
+            Self::Notice { notice, .. } if notice.kind == Kind::TrialCardUsed => {
+                let detail = json!({ "trial_end": notice.trial_end.epoch_seconds() });
+                (AuditAction::TrialRefused, detail)
+            }
+            Self::Mail { .. } | Self::Notice { .. } | Self::FirstTrial => return None,
         })
     }
 }
@@ -108,6 +115,21 @@ impl Change<'_> {
         matches!(self, Self::Subscription { before: Some(before), after }
             if before.status.is_live() && !after.status.is_live())
     }
+}
+
+/// Returns the units, the add-ons and the limit of builds of a license, as far as it has them.
+fn contents(entitlement: &Entitlement<'_>) -> String {
+    let mut text = String::new();
+    if entitlement.quantity > 1 {
+        text.push_str(&format!(", {} units", entitlement.quantity));
+    }
+    if !entitlement.addons.is_empty() {
+        text.push_str(&format!(", with {}", entitlement.addon_ids().texts().join(", ")));
+    }
+    if let Some(until) = entitlement.updates_until {
+        text.push_str(&format!(", builds until {until}"));
+    }
+    text
 }
 
 fn order_change(before: Option<&Order>, after: &Order) -> String {

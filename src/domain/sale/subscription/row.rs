@@ -155,10 +155,10 @@ row! {
         pub customer_id: CustomerId,
         /// The plan's id; `None` if no plan has the price.
         pub plan: Option<String>,
-        /// The status of the subscription.
-        pub status: Status,
-        /// The end of the current period.
-        pub current_period_end: Timestamp,
+        /// The status of the subscription; `None` after a single payment.
+        pub status: Option<Status>,
+        /// The end of the current period; `None` after a single payment.
+        pub current_period_end: Option<Timestamp>,
         /// The total number of such customers.
         pub total: i64,
     }

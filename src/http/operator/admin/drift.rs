@@ -12,6 +12,7 @@ use super::{AdminCodes, permit};
 use crate::app::App;
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::queue::Backlog;
+use crate::domain::sale::buyer::{BuyerId, UnknownBuyer};
 use crate::domain::time::Timestamp;
 use crate::flows::operator::drift::{self, Drift};
 use crate::http::Tag;
@@ -21,7 +22,7 @@ use crate::http::throttle::Throttle;
 
 pub struct DriftApi;
 
-/// A customer that paid a subscription and has no working license.
+/// A customer that paid for a plan and has no working license.
 #[derive(Object)]
 #[oai(rename = "PaidWithoutLicense", example)]
 struct PaidWithoutLicenseView {
@@ -30,10 +31,12 @@ struct PaidWithoutLicenseView {
     /// The plan's id. `null` if no plan has the price of the subscription.
     #[oai(nullable)]
     plan: Option<String>,
-    /// The status of the subscription.
-    status: String,
-    /// The end of the paid period.
-    current_period_end: DateTime<Utc>,
+    /// The status of the subscription. `null` after a single payment.
+    #[oai(nullable)]
+    status: Option<String>,
+    /// The end of the paid period. `null` after a single payment.
+    #[oai(nullable)]
+    current_period_end: Option<DateTime<Utc>>,
 }
 
 impl Example for PaidWithoutLicenseView {
@@ -41,8 +44,8 @@ impl Example for PaidWithoutLicenseView {
         Self {
             customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
             plan: Some("professional".into()),
-            status: "active".into(),
-            current_period_end: Timestamp::saturating(1_797_778_800).to_datetime(),
+            status: Some("active".into()),
+            current_period_end: Some(Timestamp::saturating(1_797_778_800).to_datetime()),
         }
     }
 }
@@ -80,23 +83,43 @@ struct ReconciliationView {
     left: usize,
 }
 
-/// A Stripe customer that pays for a plan and is not linked to a customer. `licentia stripe claim`
-/// links it.
+/// A buyer who pays for a plan and is not linked to a customer: a Stripe customer or a guest. One of
+/// the two ids is null. `licentia stripe claim` links the buyer.
 #[derive(Object)]
 #[oai(rename = "UnknownBuyer", example)]
 struct UnknownBuyerView {
     /// The Stripe customer.
-    stripe_customer_id: String,
+    #[oai(nullable)]
+    stripe_customer_id: Option<String>,
+    /// The Checkout session of a guest, for whom Stripe has no customer.
+    #[oai(nullable)]
+    stripe_checkout_session_id: Option<String>,
     /// The plan's id.
     plan: String,
     /// When the purchase was first detected.
     first_seen_at: DateTime<Utc>,
 }
 
+impl From<UnknownBuyer> for UnknownBuyerView {
+    fn from(UnknownBuyer { buyer_id, plan, first_seen_at }: UnknownBuyer) -> Self {
+        let (customer, session) = match buyer_id {
+            BuyerId::Customer(id) => (Some(id.to_string()), None),
+            BuyerId::Guest(id) => (None, Some(id.to_string())),
+        };
+        Self {
+            stripe_customer_id: customer,
+            stripe_checkout_session_id: session,
+            plan,
+            first_seen_at: first_seen_at.to_datetime(),
+        }
+    }
+}
+
 impl Example for UnknownBuyerView {
     fn example() -> Self {
         Self {
-            stripe_customer_id: "cus_Abc123".into(),
+            stripe_customer_id: Some("cus_Abc123".into()),
+            stripe_checkout_session_id: None,
             plan: "professional".into(),
             first_seen_at: Timestamp::saturating(1_795_186_800).to_datetime(),
         }
@@ -107,15 +130,15 @@ impl Example for UnknownBuyerView {
 #[derive(Object)]
 #[oai(rename = "Drift", example)]
 struct DriftView {
-    /// The number of customers that paid a subscription and have no working license. Single
-    /// payments are not counted.
+    /// The number of customers that paid for a plan, by a subscription or by a single payment, and
+    /// have no working license.
     paid_customers_without_license: i64,
     /// The first hundred of these customers.
     customers: Vec<PaidWithoutLicenseView>,
-    /// The number of Stripe customers that pay for a plan and are not linked to a customer. They
-    /// bought by a payment link, a quote or the dashboard.
+    /// The number of buyers who pay for a plan and are not linked to a customer. They bought by a
+    /// payment link, a quote or the dashboard.
     unknown_buyers: i64,
-    /// The first hundred of these Stripe customers.
+    /// The first hundred of these buyers.
     buyers: Vec<UnknownBuyerView>,
     /// The inbox: events from Stripe.
     events: BacklogView,
@@ -152,14 +175,10 @@ impl From<Drift> for DriftView {
         let customers = drift.customers.into_iter().map(|row| PaidWithoutLicenseView {
             customer_id: row.customer_id.to_string(),
             plan: row.plan,
-            status: row.status.to_string(),
-            current_period_end: row.current_period_end.to_datetime(),
+            status: row.status.map(|status| status.to_string()),
+            current_period_end: row.current_period_end.map(Timestamp::to_datetime),
         });
-        let buyers = drift.buyers.into_iter().map(|buyer| UnknownBuyerView {
-            stripe_customer_id: buyer.stripe_customer_id.to_string(),
-            plan: buyer.plan,
-            first_seen_at: buyer.first_seen_at.to_datetime(),
-        });
+        let buyers = drift.buyers.into_iter().map(UnknownBuyerView::from);
         Self {
             unknown_buyers: drift.unknown_buyers,
             buyers: buyers.collect(),
@@ -182,9 +201,8 @@ impl From<Drift> for DriftView {
 impl DriftApi {
     /// Get the drift report
     ///
-    /// Returns the customers that paid a subscription and have no working license, the unknown
-    /// buyers, the backlog of events and mails, and the result of the last reconciliation with
-    /// Stripe. The normal number of customers is 0; the metric
+    /// Returns the customers that paid for a plan and have no working license, the unknown buyers,
+    /// the backlog of events and mails, and the result of the last reconciliation with Stripe. The normal number of customers is 0; the metric
     /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
     /// repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]

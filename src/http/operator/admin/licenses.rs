@@ -57,8 +57,16 @@ pub(super) struct LicenseRecord {
     /// Why it was issued: `trial`, `subscription` (anything that was paid for, also by a single
     /// payment) or `operator` (a grant).
     source: String,
+    /// How it was bought: by a `subscription`, `once` by a single payment, or left as a `fallback`
+    /// by a subscription that ended. `null` for a trial and a grant.
+    #[oai(nullable)]
+    basis: Option<String>,
     /// The plan's id.
     plan: String,
+    /// The number of units of the plan that were paid for.
+    quantity: u32,
+    /// The ids of the add-ons.
+    addons: Vec<String>,
     /// The status now.
     status: LicenseStatusView,
     /// The features of the license: those of the plan and the add-ons, and those that a grant
@@ -79,6 +87,9 @@ pub(super) struct LicenseRecord {
     /// The end of the grace period, during which the license still works.
     #[oai(nullable)]
     grace_until: Option<DateTime<Utc>>,
+    /// The time after which builds of the app are not covered. `null` if all builds are.
+    #[oai(nullable)]
+    updates_until: Option<DateTime<Utc>>,
     /// When the token expires. An app that is online refreshes it earlier.
     token_expires_at: DateTime<Utc>,
     /// When a newer license replaced it.
@@ -99,7 +110,10 @@ impl Example for LicenseRecord {
             license_id: "lic_0123456789abcdef0123456789abcdef".into(),
             seq: 1,
             source: "trial".into(),
+            basis: None,
             plan: "trial".into(),
+            quantity: 1,
+            addons: Vec::new(),
             status: LicenseStatusView::Active,
             features: vec!["editor".into()],
             limits: BTreeMap::from([("seats".into(), 1)]),
@@ -108,6 +122,7 @@ impl Example for LicenseRecord {
             issued_at: time(1_795_186_800),
             expires_at: Some(time(1_796_396_400)),
             grace_until: None,
+            updates_until: None,
             token_expires_at: time(1_796_396_400),
             superseded_at: None,
             revoked_at: None,
@@ -119,7 +134,7 @@ impl Example for LicenseRecord {
 impl LicenseRecord {
     /// Returns the license as it is at `now`.
     pub(super) fn new(license: IssuedLicense, now: Timestamp) -> Self {
-        let claims = license.claims();
+        let (claims, basis) = (license.claims(), license.bought_by());
         let (features, limits) =
             claims.map(|claims| (claims.features, claims.limits)).unwrap_or_default();
         Self {
@@ -130,11 +145,15 @@ impl LicenseRecord {
             license_id: license.license_id.to_string(),
             seq: license.seq,
             source: license.source.to_string(),
+            basis: basis.map(|basis| basis.to_string()),
             plan: license.plan,
+            quantity: license.quantity,
+            addons: license.addons.texts(),
             key_id: license.key_id,
             issued_at: license.issued_at.to_datetime(),
             expires_at: license.expires_at.map(Timestamp::to_datetime),
             grace_until: license.grace_until.map(Timestamp::to_datetime),
+            updates_until: license.updates_until.map(Timestamp::to_datetime),
             token_expires_at: license.token_expires_at.to_datetime(),
             superseded_at: license.superseded_at.map(Timestamp::to_datetime),
             revoked_at: license.revoked_at.map(Timestamp::to_datetime),

@@ -92,9 +92,12 @@ impl From<(NaiveDate, Day)> for DayView {
 struct ActiveView {
     /// The plan's id.
     plan: String,
-    /// The number of customers with a live subscription.
+    /// The number of customers with a live subscription, or with a perpetual license that they
+    /// bought.
     customers: i64,
-    /// The monthly recurring revenue: the plan's prices, a yearly one as a twelfth.
+    /// The monthly recurring revenue: the prices of the plan's units and of the add-ons that
+    /// subscriptions bill, without discounts, a yearly one as a twelfth. A perpetual license has
+    /// none.
     mrr: Vec<AmountView>,
 }
 

@@ -76,21 +76,24 @@ fn an_unpaid_add_on_does_not_disturb_the_plan() {
 
 #[test]
 fn a_paid_add_on_does_not_pay_for_the_plan() {
-    // The vendor removes an add-on whose first payment is still on its way.
+    // The vendor removes an add-on whose first payment, by bank debit, is still on its way.
     let first = ("in_1", Open, vec![plan(), pdf()]);
     let removed = Line { id: "il_3".into(), credits: vec!["il_2".into()], amount: -300, ..pdf() };
-    let state = with_addon(&BOTH[..1], &[first, ("in_2", Paid, vec![removed])]);
-    assert_eq!(has(&state).0, None);
+    let mut state = with_addon(&BOTH[..1], &[first, ("in_2", Paid, vec![removed])]);
+    (state.invoices[0].payment, state.invoices[1].amount) = (Payment::Processing, 0);
+    let catalog = selling();
+    let entitlement = assess(&state, None, &catalog, at(PERIOD_START + DAY)).entitlement;
+    assert!(entitlement.is_none(), "{entitlement:?}");
 }
 
 #[test]
 fn an_add_on_of_another_plan_has_no_effect_and_is_reported() {
     let lines = vec![line("price_starter_month", PERIOD_END, 1900), pdf()];
     let prices = ["price_starter_month", "price_pdf_month"];
-    let pdf_id: Slug = "pdf".parse().unwrap();
+    let addon: Slug = "pdf".parse().unwrap();
     let (plan, addons, alerts) = has(&with_addon(&prices, &[("in_1", Paid, lines)]));
     assert_eq!((plan.as_deref(), addons.len()), (Some("starter"), 0));
-    assert_eq!(alerts, [Alert::AddonWithoutPlan(pdf_id)]);
+    assert_eq!(alerts, [Alert::AddonWithoutPlan { addon, paid_at: None }]);
 }
 
 #[test]
@@ -122,6 +125,8 @@ fn an_add_on_that_was_paid_once_belongs_to_every_plan_that_it_is_sold_with() {
     state.invoices.push(payment);
     assert_eq!(has(&state), team(&["pdf"]));
     state.subscriptions[0].status = Status::Canceled;
-    let pdf: Slug = "pdf".parse().unwrap();
-    assert_eq!(has(&state), (None, Vec::new(), vec![Alert::AddonWithoutPlan(pdf)]));
+    let addon: Slug = "pdf".parse().unwrap();
+    let paid_at = Some(state.invoices[1].created);
+    let alert = Alert::AddonWithoutPlan { addon, paid_at };
+    assert_eq!(has(&state), (None, Vec::new(), vec![alert]));
 }

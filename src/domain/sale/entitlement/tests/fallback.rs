@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::license::Basis;
+use crate::domain::sale::policy::Bought;
 
 /// The beginning: 2026-01-15T00:00:00Z.
 const BEGIN: i64 = 1_768_435_200;
@@ -93,6 +94,32 @@ fn a_month_that_was_not_paid_is_a_gap_and_a_late_payment_is_none() {
 }
 
 #[test]
+fn a_forgiven_month_is_a_gap_and_one_that_was_returned_in_part_follows_the_policy_stripe_25_26() {
+    use InvoiceStatus::{Paid, Uncollectible, Void};
+    let forgiven: [(InvoiceStatus, fn(&mut Invoice)); 3] = [
+        (Void, |_| ()),
+        (Uncollectible, |invoice| invoice.is_written_off_by_hand = true),
+        (Paid, |invoice| (invoice.amount, invoice.credited) = (0, 1000)),
+    ];
+    let policy = Policy::default();
+    for (status, forgive) in forgiven {
+        let mut state = months(0..12);
+        let invoice = &mut state.invoices[5];
+        (invoice.status, invoice.reason) = (status, BillingReason::Renewal);
+        forgive(invoice);
+        assert!(invoice.is_forgiven() && invoice.is_paid(&policy), "{status:?}");
+        assert_eq!(kept(&state), None, "{status:?}");
+        assert!(fallback_subscriptions(&state, &selling()).is_empty(), "{status:?}");
+    }
+    let mut partly = months(0..12);
+    partly.invoices[5].payment = Payment::PartlyReturned;
+    assert_eq!(kept(&partly), team(1, 0));
+    let policy = Policy { partial_refund: Bought::Revoke, ..policy };
+    let catalog = Catalog { policy, ..selling() };
+    assert!(assess(&partly, None, &catalog, at(month(36))).entitlement.is_none());
+}
+
+#[test]
 fn months_of_a_trial_and_of_a_lower_plan_do_not_count_and_those_of_a_higher_one_do() {
     let mut trial = months(0..12);
     trial.subscriptions[0].trial_end = Some(at(month(1)));
@@ -155,7 +182,7 @@ fn a_running_subscription_has_no_limit_of_builds() {
     let assessment = assess(&state, None, &catalog, now);
     let entitlement = assessment.entitlement.unwrap();
     assert_eq!((entitlement.basis, entitlement.updates_until), (Basis::Subscription, None));
-    assert_eq!(assessment.grants.len(), 2);
+    assert_eq!(assessment.entitlements.len(), 2);
 }
 
 #[test]

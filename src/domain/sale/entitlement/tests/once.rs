@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::license::Basis;
+use crate::domain::sale::plan::Price;
 use crate::domain::sale::policy::Bought;
 use crate::domain::sale::stripe_state::PaidSession;
 
@@ -112,8 +113,8 @@ fn updates_extend_only_what_is_held() {
     let catalog = selling();
     let assessment = assess(&alone, None, &catalog, at(BOUGHT));
     assert!(assessment.entitlement.is_none());
-    let studio: Slug = "studio".parse().unwrap();
-    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied(studio)]);
+    let plan: Slug = "studio".parse().unwrap();
+    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied { plan, paid_at: at(BOUGHT) }]);
     // Updates that were paid before the license count for nothing either.
     let late = payment("in_2", BOUGHT + DAY, &[bills("price_studio_once", 1)]);
     let state = StripeState { invoices: [alone.invoices, vec![late]].concat(), ..alone };
@@ -129,25 +130,53 @@ fn updates_of_the_same_second_extend_the_purchase_whatever_their_ids() {
     assert_eq!(owns(&both, BOUGHT), studio(BOUGHT + 2 * YEAR));
 }
 
-#[test]
-fn more_units_share_the_window_and_all_units_extend_it() {
+/// Returns the units of `site` and the end of their updates, after purchases at these times for so
+/// many units. The plan is sold with 12 months of updates, and by `price_site_for_ever` with all
+/// builds.
+fn site(purchases: &[(&str, i64, u32)]) -> (u32, Option<i64>) {
     let mut catalog = selling();
     let site = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "site").unwrap();
+    let for_ever = Price { id: "price_site_for_ever".into(), ..site.prices[0].clone() };
     site.prices[0].updates_months = Some(12);
-    let owns = |units: &[u32]| {
-        let payments = units.iter().enumerate().map(|(n, units)| {
-            let time = BOUGHT + i64::try_from(n).unwrap() * DAY;
-            payment(&format!("in_{n}"), time, &[bills("price_site_once", *units)])
-        });
-        let state = paid_once(payments.collect());
-        let entitlement = assess(&state, None, &catalog, at(BOUGHT)).entitlement.unwrap();
-        (entitlement.quantity, entitlement.updates_until.unwrap().epoch_seconds())
-    };
-    let (one_year, two_years) = (time("2027-01-31T12:00:00Z"), time("2028-01-31T12:00:00Z"));
-    assert_eq!(owns(&[5]), (5, one_year));
-    assert_eq!(owns(&[5, 1]), (6, one_year), "one seat must not renew a hundred");
-    assert_eq!(owns(&[5, 5]), (10, two_years));
-    assert_eq!(owns(&[5, 1, 6]), (12, two_years));
+    site.prices.push(for_ever);
+    let payments = purchases.iter().enumerate().map(|(n, (price, time, units))| {
+        payment(&format!("in_{n}"), *time, &[bills(&format!("price_site_{price}"), *units)])
+    });
+    let state = paid_once(payments.collect());
+    let entitlement = assess(&state, None, &catalog, at(BOUGHT)).entitlement.unwrap();
+    (entitlement.quantity, entitlement.updates_until.map(Timestamp::epoch_seconds))
+}
+
+#[test]
+fn as_many_units_extend_the_window() {
+    let (first, second) = (("once", BOUGHT, 5), ("once", BOUGHT + DAY, 5));
+    assert_eq!(site(&[first]), (5, Some(time("2027-01-31T12:00:00Z"))));
+    assert_eq!(site(&[first, second]), (10, Some(time("2028-01-31T12:00:00Z"))));
+    assert_eq!(site(&[first, ("for_ever", BOUGHT + DAY, 5)]), (10, None));
+}
+
+#[test]
+fn fewer_units_share_the_updates_that_are_left_and_those_that_are_bought() {
+    let first = ("once", BOUGHT, 4);
+    let end = time("2027-01-31T12:00:00Z");
+    // With 100 days left, a unit with 365 days: (4 × 100 + 1 × 365) / 5 = 153 days.
+    let bought = end - 100 * DAY;
+    assert_eq!(site(&[first, ("once", bought, 1)]), (5, Some(bought + 153 * DAY)));
+    // With none left for a year: (3 × 365) / 7 days, in whole seconds.
+    let late = end + YEAR;
+    let expected = late + (3 * (time("2029-01-31T12:00:00Z") - late)) / 7;
+    assert_eq!(site(&[first, ("once", late, 3)]), (7, Some(expected)));
+    // At once, so both have a year.
+    assert_eq!(site(&[first, ("once", BOUGHT, 1)]), (5, Some(end)));
+    // With more left than is bought, the end stays.
+    let two_years = time("2028-01-31T12:00:00Z");
+    let again = [first, ("once", BOUGHT, 4), ("once", BOUGHT + DAY, 1)];
+    assert_eq!(site(&again), (9, Some(two_years)));
+    // One unit for all builds counts as one with fifty years.
+    let fifty_years = time("2076-01-31T12:00:00Z") - BOUGHT;
+    let shared = BOUGHT + (4 * (end - BOUGHT) + fifty_years) / 5;
+    assert_eq!(site(&[first, ("for_ever", BOUGHT, 1)]), (5, Some(shared)));
+    assert_eq!(site(&[("for_ever", BOUGHT, 4), ("once", BOUGHT, 1)]), (5, None), "no end");
 }
 
 #[test]
@@ -197,8 +226,7 @@ fn the_higher_plan_holds_and_the_lower_one_returns() {
     // The subscription ranks lower than the perpetual plan: it has no effect, which is reported.
     assert_eq!(owns(&state, NOW), Some(("studio".into(), 1, window)));
     let alerts = |state: &StripeState| assess(state, None, &selling(), at(NOW)).alerts;
-    let (subscribed, owned) = ("team".parse().unwrap(), "studio".parse().unwrap());
-    assert_eq!(alerts(&state), [Alert::LowerThanOwned { subscribed, owned }]);
+    assert!(matches!(alerts(&state)[..], [Alert::WithoutEffect { .. }]), "{:?}", alerts(&state));
     // The same plan by subscription has no limit of builds.
     state.subscriptions[0].items[0].price = "price_studio_month".into();
     state.invoices[1].lines[0].price = Some("price_studio_month".into());
@@ -218,7 +246,11 @@ fn an_ended_window_hides_no_plan_that_is_paid_now() {
     };
     let mut state = StripeState { invoices: vec![once, of_team], ..state(team, Vec::new()) };
     assert_eq!(owns(&state, NOW).unwrap().0, "team", "it covers the builds of today");
-    assert_eq!(assess(&state, None, &selling(), at(NOW)).grants.len(), 2, "the old one stays");
+    assert_eq!(
+        assess(&state, None, &selling(), at(NOW)).entitlements.len(),
+        2,
+        "the old one stays"
+    );
     state.subscriptions[0].status = Status::Canceled;
     assert_eq!(owns(&state, NOW).unwrap().0, "studio");
 }

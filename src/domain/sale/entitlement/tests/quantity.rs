@@ -121,6 +121,56 @@ fn units_that_were_refunded_do_not_pay_for_others_stripe_34() {
 }
 
 #[test]
+fn a_decrease_after_an_unpaid_raise_counts_if_paid_units_cover_it_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 15)]);
+    let raised = |status| ("in_2", status, vec![credit("il_1", 15), units("il_2", 20)]);
+    let lowered = |of: &str, to| ("in_3", Paid, vec![credit(of, 20), units("il_3", to)]);
+    for of in ["il_2", ""] {
+        let open = team(4, &[bought.clone(), raised(Open), lowered(of, 4)]);
+        assert_eq!(counted(&open), (Some(4), 0), "{of:?}");
+        let mut refunded = team(4, &[bought.clone(), raised(Paid), lowered(of, 4)]);
+        refunded.invoices[1].payment = Payment::Refunded;
+        assert_eq!(counted(&refunded), (Some(4), 0), "{of:?}");
+        // The fifteen do not pay for sixteen.
+        let mut above = team(16, &[bought.clone(), raised(Paid), lowered(of, 16)]);
+        above.invoices[1].payment = Payment::Refunded;
+        assert_eq!(counted(&above), (Some(15), 0), "{of:?}");
+        // What was unpaid went to the balance, and pays for nothing later.
+        let balance = |state: &mut StripeState, invoice: usize, before, after| {
+            let invoice = &mut state.invoices[invoice];
+            (invoice.balance_before, invoice.balance_after) = (before, after);
+        };
+        let again = ("in_4", Paid, vec![credit("il_3", 4), units("il_4", 9)]);
+        let mut state = team(9, &[bought.clone(), raised(Open), lowered(of, 4), again]);
+        balance(&mut state, 2, 0, -16_000);
+        balance(&mut state, 3, -16_000, -11_000);
+        assert_eq!(counted(&state), (Some(9), 0), "{of:?}: the paid eleven went there too");
+        balance(&mut state, 2, 0, -5000);
+        balance(&mut state, 3, -5000, 0);
+        assert_eq!(counted(&state), (Some(4), 0), "{of:?}");
+    }
+}
+
+#[test]
+fn a_renewal_that_was_paid_a_little_early_does_not_add_its_units_to_the_former_ones() {
+    let next = |price: &str| Line {
+        price: Some(price.to_owned()),
+        period_start: Some(at(PERIOD_END)),
+        period_end: Some(at(PERIOD_END + MONTH)),
+        ..units("il_2", 5)
+    };
+    let catalog = selling();
+    for price in ["price_team_month", "price_team_year"] {
+        let invoices = [("in_1", Paid, vec![units("il_1", 8)]), ("in_2", Paid, vec![next(price)])];
+        let state = team(5, &invoices);
+        let has = |now| assess(&state, None, &catalog, at(now)).entitlement.unwrap().quantity;
+        for (now, expected) in [(-3600, 8), (-60, 5), (-1, 5), (0, 5), (60, 5)] {
+            assert_eq!(has(PERIOD_END + now), expected, "{price} {now}");
+        }
+    }
+}
+
+#[test]
 fn an_unpaid_renewal_keeps_the_units_of_the_paid_period_in_grace() {
     let mut state = team(3, &[("in_1", Paid, vec![units("il_1", 5)])]);
     let renewal = units("il_2", 3);
@@ -145,8 +195,8 @@ fn a_quantity_outside_the_plan_is_reported_and_followed_as_paid_stripe_34() {
     let catalog = selling();
     let assessment = assess(&state, None, &catalog, at(NOW));
     let sold = Quantity { min: 1, max: 20 };
-    let of = "team".parse().unwrap();
-    assert_eq!(assessment.alerts, [Alert::Quantity { of, found: 50, sold }]);
+    let item = "team".parse().unwrap();
+    assert_eq!(assessment.alerts, [Alert::Quantity { item, found: 50, sold, paid_at: None }]);
     assert_eq!(assessment.entitlement.unwrap().quantity, 50, "neither guessed nor clamped");
     assert_eq!(counted(&team(0, &[("in_1", Paid, vec![units("il_1", 0)])])), (None, 1));
 }

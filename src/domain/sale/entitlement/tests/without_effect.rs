@@ -1,0 +1,117 @@
+//! What was paid for and the license does not have is reported: a license is for one subscription,
+//! or for the single payments for one plan.
+
+use super::*;
+
+const YEAR: i64 = 365 * DAY;
+
+/// Returns the catalog of the tests, in which `team` is also sold once, with updates for a year.
+fn catalog() -> Catalog {
+    let mut catalog = selling();
+    let studio = catalog.plan("studio").unwrap().prices[0].clone();
+    let team = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "team").unwrap();
+    team.prices.push(crate::domain::sale::plan::Price { id: "price_team_once".into(), ..studio });
+    catalog
+}
+
+/// Returns a single payment for so many units of a price.
+fn once(price: &str, units: u32, time: i64) -> Invoice {
+    let of = subscription("sub_x", "active", &[]);
+    let line = Line { period_start: None, period_end: None, ..line(price, 0, 1000) };
+    Invoice {
+        subscription: None,
+        reason: BillingReason::Manual,
+        created: at(time),
+        paid_at: Some(at(time)),
+        lines: vec![Line { quantity: Some(units), ..line }],
+        ..invoice(&format!("in_{price}"), &of, InvoiceStatus::Paid, time)
+    }
+}
+
+/// Returns the state with a paid subscription to these prices, for so many units of the first.
+fn with_subscription(mut state: StripeState, prices: &[&str], units: u32) -> StripeState {
+    let id = format!("sub_{}", state.subscriptions.len());
+    let mut of = subscription(&id, "active", prices);
+    of.items[0].quantity = Some(units);
+    let lines = prices.iter().enumerate().map(|(n, price)| Line {
+        quantity: Some(if n == 0 { units } else { 1 }),
+        ..line(price, PERIOD_END, 1000)
+    });
+    let lines = lines.collect();
+    let of_first =
+        Invoice { lines, ..invoice(&format!("in_{id}"), &of, InvoiceStatus::Paid, PERIOD_END) };
+    state.invoices.push(of_first);
+    state.subscriptions.push(of);
+    state
+}
+
+fn owner(price: &str, units: u32, time: i64) -> StripeState {
+    StripeState { invoices: vec![once(price, units, time)], ..StripeState::default() }
+}
+
+/// Returns the texts of the alerts.
+fn alerts(state: &StripeState) -> Vec<String> {
+    assess(state, None, &catalog(), at(NOW)).alerts.iter().map(Alert::to_string).collect()
+}
+
+const OPEN: i64 = NOW - YEAR / 2;
+const ENDED: i64 = NOW - 2 * YEAR;
+
+#[test]
+fn a_subscription_beside_a_larger_perpetual_license_is_reported() {
+    let state = owner("price_team_once", 5, OPEN);
+    let state = with_subscription(state, &["price_team_month", "price_pdf_month"], 3);
+    let expected = "the customer has a subscription to `team` with 3 units and the add-on `pdf` and \
+                    the perpetual license `team` with 5 units, and a license is for one of them: \
+                    for the latter, so the subscription to `team` has no effect; raise the \
+                    subscription to at least 5 units at Stripe, or cancel the subscription to \
+                    `team` at Stripe";
+    assert_eq!(alerts(&state), [expected]);
+    let lower = with_subscription(owner("price_studio_once", 1, OPEN), &["price_team_month"], 3);
+    let expected = "the customer has a subscription to `team` with 3 units and the perpetual \
+                    license `studio`, and a license is for one of them: for the latter, so the \
+                    subscription to `team` has no effect; ask whether the customer wants both, and \
+                    cancel the subscription to `team` at Stripe if not";
+    assert_eq!(alerts(&lower), [expected]);
+}
+
+#[test]
+fn owned_units_that_a_subscription_leaves_out_are_reported() {
+    for time in [OPEN, ENDED] {
+        let enough =
+            with_subscription(owner("price_team_once", 10, time), &["price_team_month"], 10);
+        assert!(alerts(&enough).is_empty(), "{:?}", alerts(&enough));
+    }
+    let fewer = with_subscription(owner("price_team_once", 10, ENDED), &["price_team_month"], 1);
+    let expected = "the customer has the perpetual license `team` with 10 units and a subscription \
+                    to `team` with 1 unit, and a license is for one of them: for the latter, so 9 \
+                    units of it have no effect; raise the subscription to at least 10 units at \
+                    Stripe, or cancel the subscription to `team` at Stripe";
+    assert_eq!(alerts(&fewer), [expected]);
+    // Those of a lower plan count while its updates last.
+    let higher = |time| {
+        let state = owner("price_team_once", 10, time);
+        alerts(&with_subscription(state, &["price_studio_month"], 1))
+    };
+    assert!(higher(OPEN).is_empty(), "studio is not sold by the unit");
+    let mut two = owner("price_team_once", 10, OPEN);
+    two.invoices.push(once("price_site_once", 1, OPEN));
+    let [found] = &alerts(&two)[..] else { panic!("{:?}", alerts(&two)) };
+    assert!(found.contains("so 9 units of it have no effect; ask the customer which"), "{found}");
+    let mut ended = owner("price_team_once", 10, ENDED);
+    ended.invoices.push(once("price_site_once", 1, OPEN));
+    assert!(alerts(&ended).is_empty(), "its license stays valid for its builds");
+}
+
+#[test]
+fn an_add_on_of_the_other_of_two_subscriptions_is_reported() {
+    let state = with_subscription(StripeState::default(), &["price_team_month"], 2);
+    let state = with_subscription(state, &["price_starter_month"], 1);
+    assert_eq!(alerts(&state).len(), 1, "only that there are two: {:?}", alerts(&state));
+    let state = with_subscription(state, &["price_team_month", "price_pdf_month"], 1);
+    let found = alerts(&state);
+    assert_eq!(found.len(), 2, "{found:?}");
+    let expected = "so the add-on `pdf` of it has no effect; change one subscription to all of it \
+                    at Stripe, and cancel the other one";
+    assert!(found[1].ends_with(expected), "{found:?}");
+}

@@ -1,0 +1,178 @@
+//! Guests: buyers of a single payment for whom Stripe has no customer. The purchase of a guest is
+//! given to a customer here, who then gets a Stripe customer of their own; each sync fetches the
+//! guest's Checkout session besides what Stripe lists for that one.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::contact::{Email, Newcomer};
+use crate::domain::ids::CustomerId;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession};
+use crate::domain::sale::inbox::TaskKind;
+use crate::domain::sale::matching::Ambiguity;
+use crate::domain::sale::stripe_ids::CheckoutSessionId;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::{import, password};
+use crate::flows::sale::backfill::Done;
+use crate::flows::sale::claim::ClaimTarget;
+use crate::flows::sale::{inbox, sync};
+use crate::flows::{Mode, audit};
+use crate::store::Tx;
+
+/// The customer who gets the purchase of a guest.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// The operator named this customer.
+    Named(CustomerId),
+    /// The customer with the guest's address.
+    Matched(CustomerId),
+    /// A new account with the guest's address.
+    New(Email),
+}
+
+impl Owner {
+    /// Returns the action of [`Done`].
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Named(_) => "claimed",
+            Self::Matched(_) => "linked_by_email",
+            Self::New(_) => "created",
+        }
+    }
+}
+
+/// Fetches the completed Checkout session of a guest.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`] when Stripe has none with this id. [`Error::Stripe`].
+pub(super) async fn fetch(app: &App, id: &CheckoutSessionId) -> Result<GuestSession> {
+    app.stripe()?.guest_session(id).await?.ok_or_else(|| {
+        Error::StripeLinkRefused(format!(
+            "Stripe has no completed Checkout session {id} of a guest in this account and mode"
+        ))
+    })
+}
+
+/// Gives the purchase of a guest to a customer, and syncs the customer. Returns what was done, or
+/// the reason why an operator must decide. If it is interrupted, a task finishes it.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`] when it belongs to another customer than the named one.
+/// [`Error::NotFound`] when there is no such customer. [`Error::Busy`] when the customer changed in
+/// the meantime. [`Error::Stripe`] or a failure of the database.
+pub(super) async fn claim(
+    app: &App,
+    guest: &GuestSession,
+    to: &ClaimTarget,
+    by: Actor<'_>,
+) -> Result<std::result::Result<Done, Ambiguity>> {
+    let mut tx = app.store.read().await?;
+    let stored = tx.guest_purchase(&guest.id).await?;
+    let (id, action) = match (stored.and_then(|purchase| purchase.customer_id), to) {
+        (Some(owner), ClaimTarget::Customer(other)) if owner != *other => {
+            return Err(Error::StripeLinkRefused(format!(
+                "{} belongs to {owner}, and is not moved to another customer",
+                guest.id
+            )));
+        }
+        (Some(owner), _) => (owner, "finished"),
+        (None, to) => {
+            let owner = match to {
+                ClaimTarget::Customer(id) => Ok(Owner::Named(id.clone())),
+                to => recognise(app, &mut tx, guest, to).await?,
+            };
+            drop(tx);
+            match owner {
+                Ok(owner) => (join(app, guest, &owner, by).await?, owner.action()),
+                Err(doubt) => return Ok(Err(doubt)),
+            }
+        }
+    };
+    let report = sync::compare(app, &id, Mode::Apply).await?;
+    Ok(Ok(Done {
+        buyer: BuyerId::Guest(guest.id.clone()),
+        customer_id: Some(id.to_string()),
+        email: guest.email.clone(),
+        plan: guest.plan(&app.plans).map(|plan| plan.id.to_string()),
+        action,
+        changes: report.changes,
+        alerts: report.alerts,
+    }))
+}
+
+/// Returns the customer with the guest's address, if it certainly is the same person.
+async fn recognise(
+    app: &App,
+    tx: &mut Tx,
+    guest: &GuestSession,
+    to: &ClaimTarget,
+) -> Result<std::result::Result<Owner, Ambiguity>> {
+    let Some(email) = &guest.email else { return Ok(Err(Ambiguity::NoEmail)) };
+    if let Some(customer) = tx.customer_by_email(email).await? {
+        let id = customer.customer_id.clone();
+        let is_owned = reads_mailbox(tx, &customer).await?;
+        return Ok(if is_owned { Ok(Owner::Matched(id)) } else { Err(Ambiguity::Unverified(id)) });
+    }
+    let is_paid = guest.plan(&app.plans).is_some();
+    // The address may be reserved for a customer who has changed it.
+    let is_free = is_paid
+        && *to == ClaimTarget::NewAccount
+        && !tx.is_email_taken(email, None, app.now()).await?;
+    Ok(if is_free { Ok(Owner::New(email.clone())) } else { Err(Ambiguity::NoAccount) })
+}
+
+/// Returns whether only the owner of the mailbox can use the account: the address is verified, or
+/// nobody has set a password, as after an earlier purchase.
+async fn reads_mailbox(tx: &mut Tx, customer: &Customer) -> Result<bool> {
+    Ok(customer.is_email_verified() || !password::has_password(tx, &customer.email).await?)
+}
+
+/// Writes that the purchase belongs to the customer, with a new account if needed, and a task that
+/// syncs the customer.
+async fn join(app: &App, guest: &GuestSession, owner: &Owner, by: Actor<'_>) -> Result<CustomerId> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let id = match owner {
+        Owner::New(email) => {
+            let newcomer = Newcomer {
+                email: email.clone(),
+                // A stranger may have typed the address; an operator vouches for it (security_34).
+                email_verified: by == Actor::Operator,
+                name: None,
+                company_name: None,
+                stripe_customer_id: None,
+            };
+            import::add(app, &mut tx, newcomer, by, AuditAction::CustomerCreated).await?
+        }
+        Owner::Named(id) => {
+            tx.lock_customer(id).await?.ok_or(Error::NotFound("customer"))?.customer_id
+        }
+        Owner::Matched(id) => {
+            let customer = tx.lock_customer(id).await?.ok_or(Error::Busy)?;
+            let is_same = Some(&customer.email) == guest.email.as_ref();
+            if !is_same || !reads_mailbox(&mut tx, &customer).await? {
+                return Err(Error::Busy);
+            }
+            customer.customer_id
+        }
+    };
+    let purchase = GuestPurchase {
+        session_id: guest.id.clone(),
+        customer_id: Some(id.clone()),
+        stripe_payment_intent_id: guest.payment_intent.clone(),
+        claimed_at: now,
+    };
+    if !tx.claim_guest_purchase(&purchase).await? {
+        return Err(Error::Busy);
+    }
+    inbox::queue_task(app, &mut tx, TaskKind::CustomerLinked, &id, now).await?;
+    let detail = json!({ "by": owner.action(), "stripe_checkout_session_id": guest.id.as_str() });
+    let entry = AuditEntry::new(by, AuditAction::PurchaseClaimed, Some(&id), detail);
+    audit(app, &mut tx, entry, now).await?;
+    tx.commit(app.fail_points.at(Place::GuestClaimed)).await?;
+    app.events_due.notify_one();
+    Ok(id)
+}

@@ -1,0 +1,61 @@
+//! Guests: buyers without a Stripe customer, who completed a Checkout session of a single payment
+//! (<https://docs.stripe.com/payments/checkout/guest-customers>).
+
+use super::wire::{List, WireLineItem, WirePaymentIntent, WireSession};
+use super::{Answer, Stripe, field};
+use crate::domain::sale::buyer::GuestSession;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId};
+
+impl Stripe {
+    /// Returns the completed Checkout session with this id; `None` if it is not that of a guest.
+    pub async fn guest_session(&self, id: &CheckoutSessionId) -> Answer<Option<GuestSession>> {
+        let query = vec![field("expand[]", "line_items")];
+        let session = self.known(&format!("/checkout/sessions/{id}"), query).await?;
+        self.read_guest(session).await
+    }
+
+    /// Returns the completed Checkout session of a guest with this payment, if there is one.
+    pub async fn guest_session_of(
+        &self,
+        payment: &PaymentIntentId,
+    ) -> Answer<Option<GuestSession>> {
+        let query = vec![
+            field("payment_intent", payment.as_str()),
+            field("limit", "1"),
+            field("expand[]", "data.line_items"),
+        ];
+        let listed: Option<List<WireSession>> = self.known("/checkout/sessions", query).await?;
+        self.read_guest(listed.and_then(|listed| listed.data.into_iter().next())).await
+    }
+
+    async fn read_guest(&self, session: Option<WireSession>) -> Answer<Option<GuestSession>> {
+        let Some(mut session) = session.filter(WireSession::is_of_guest) else { return Ok(None) };
+        self.complete_lines(&mut session).await?;
+        let intent = session.payment_intent();
+        let facts = self.facts(self.single_payments(intent).await?).await?;
+        Ok(session.into_guest(&facts))
+    }
+
+    /// Fetches the lines that Stripe left out of a session.
+    pub(super) async fn complete_lines(&self, session: &mut WireSession) -> Answer<()> {
+        if session.line_items.as_ref().is_some_and(|items| items.has_more) {
+            let path = format!("/checkout/sessions/{}/line_items", session.id);
+            let data = self.all(&path, Vec::new(), |one: &WireLineItem| one.id.as_str()).await?;
+            session.line_items = Some(List { data, has_more: false });
+        }
+        Ok(())
+    }
+
+    /// Fetches payments one by one.
+    pub(super) async fn single_payments(
+        &self,
+        ids: impl IntoIterator<Item = PaymentIntentId>,
+    ) -> Answer<Vec<WirePaymentIntent>> {
+        let mut intents = Vec::new();
+        for id in ids {
+            let query = vec![field("expand[]", "latest_charge")];
+            intents.extend(self.known(&format!("/payment_intents/{id}"), query).await?);
+        }
+        Ok(intents)
+    }
+}
