@@ -78,11 +78,23 @@ pub struct UpcomingLine {
     pub amount: i64,
     /// The price that it bills.
     pub price: Option<String>,
+    /// The start of the period that it covers.
+    pub period_start: Option<Timestamp>,
     /// The end of the period that it covers.
     pub period_end: Option<Timestamp>,
 }
 
 impl UpcomingInvoice {
+    /// Returns whether it bills a time that has begun. If a change bills nothing, Stripe previews
+    /// the next renewal instead. What else the subscription bills says nothing about the change.
+    #[must_use]
+    pub fn bills_from(&self, time: Timestamp, catalog: &Catalog) -> bool {
+        let mut sold = self.lines.iter().filter(|line| {
+            line.price.as_deref().is_some_and(|price| catalog.sold(price).is_some())
+        });
+        sold.any(|line| line.period_start.is_none_or(|start| start <= time))
+    }
+
     /// Returns the customer's balance after it.
     #[must_use]
     pub fn balance_after(&self) -> i64 {
@@ -164,6 +176,8 @@ pub struct Terms {
     pub at: i64,
     /// The amount due at once, in the currency's smallest unit.
     pub due_now: i64,
+    /// The total of the invoice, negative for a credit; `None` if the change bills nothing.
+    pub total: Option<i64>,
     /// The end of the preview, in epoch seconds.
     pub expires: i64,
 }
@@ -238,7 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::sale::entitlement::tests::subscription;
+    use crate::domain::sale::entitlement::tests::{NOW, at, selling, subscription};
 
     fn invoice(lines: &[i64], discount: i64, added_tax: i64, balance: i64) -> UpcomingInvoice {
         let line = |amount: &i64| UpcomingLine { amount: *amount, ..UpcomingLine::default() };
@@ -246,6 +260,23 @@ mod tests {
         let due = if total < 0 { 0 } else { (total + balance).max(0) };
         let lines = lines.iter().map(line).collect();
         UpcomingInvoice { lines, discount, added_tax, total, balance, due }
+    }
+
+    #[test]
+    fn the_next_renewal_is_not_billed_by_a_change() {
+        let (catalog, now) = (selling(), at(NOW));
+        let bills = |price: &str, start: i64| {
+            let line = UpcomingLine {
+                price: Some(price.to_owned()),
+                period_start: Some(at(start)),
+                ..UpcomingLine::default()
+            };
+            let upcoming = UpcomingInvoice { lines: vec![line], ..UpcomingInvoice::default() };
+            upcoming.bills_from(now, &catalog)
+        };
+        assert!(bills("price_team_month", NOW));
+        assert!(!bills("price_team_month", NOW + 1), "the next period");
+        assert!(!bills("price_metered", NOW - 1), "the usage of this period");
     }
 
     proptest! {
@@ -298,8 +329,14 @@ mod tests {
 
     #[test]
     fn an_id_is_read_as_it_was_written() {
-        let terms =
-            Terms { request: hash("a"), state: hash("b"), at: 7, due_now: 1500, expires: 1807 };
+        let terms = Terms {
+            request: hash("a"),
+            state: hash("b"),
+            at: 7,
+            due_now: 1500,
+            total: Some(1500),
+            expires: 1807,
+        };
         let id = Terms::id(&terms.to_text(), "signature");
         let (text, signature) = Terms::split(&id).unwrap();
         assert_eq!((Terms::read(text), signature), (Some(terms), "signature"));

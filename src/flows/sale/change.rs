@@ -143,7 +143,8 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
     discard_waiting(app, subscription, &state).await?;
     let billed_from = Timestamp::saturating(terms.at);
     let invoice = invoice_of_change(app, &change, billed_from).await?;
-    if invoice.map_or(0, |invoice| invoice.due) != terms.due_now {
+    let (due, total) = invoice.map_or((0, None), |invoice| (invoice.due, Some(invoice.total)));
+    if (due, total) != (terms.due_now, terms.total) {
         return Err(Error::PreviewOutdated);
     }
     let parameters = parameters_of(&change, terms);

@@ -58,6 +58,7 @@ pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) ->
         state: fingerprint(subscription),
         at: at.epoch_seconds(),
         due_now: preview.due_now,
+        total: due_now.as_ref().map(|invoice| invoice.total),
         expires: (now + LIFETIME).epoch_seconds(),
     };
     let text = terms.to_text();
@@ -120,7 +121,8 @@ pub(super) async fn invoice_of_change(
         return Ok(None);
     }
     let invoice = app.stripe()?.preview_change(change, PreviewOf::Change(at)).await;
-    invoice.map(Some).map_err(promotion::refused)
+    let invoice = invoice.map_err(promotion::refused)?;
+    Ok(Some(invoice).filter(|invoice| invoice.bills_from(at, &app.plans)))
 }
 
 /// Returns the next invoice after a change; `None` if the subscription ends before. After one that

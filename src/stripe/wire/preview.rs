@@ -43,11 +43,14 @@ impl WirePreview {
 
 impl WirePreviewLine {
     fn into_domain(self) -> UpcomingLine {
+        let (period_start, period_end) =
+            self.period.map(|period| period.bounds()).unwrap_or_default();
         UpcomingLine {
             text: self.description.unwrap_or_default(),
             amount: self.amount.unwrap_or(0),
             price: self.pricing.and_then(Pricing::price),
-            period_end: self.period.and_then(|period| period.bounds().1),
+            period_start,
+            period_end,
         }
     }
 }

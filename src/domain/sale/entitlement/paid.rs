@@ -223,7 +223,8 @@ fn add_paid_lines<'i>(
             }
             let removed = paid.units.min(units);
             (paid.units, units) = (paid.units - removed, units - removed);
-            let until = credit.period_start.zip(paid.line.period_start);
+            let end = credit.period_start.min(paid.line.period_end);
+            let until = end.zip(paid.line.period_start);
             let until = until.filter(|(end, start)| removed > 0 && start < end);
             former.extend(until.map(|(end, start)| Span {
                 line: paid.line,
@@ -402,28 +403,42 @@ pub(super) fn is_later_period_revoked(
     })
 }
 
-/// Returns the highest plan that was paid for after a subscription was canceled, with its rank and
-/// the end of its period. Dunning cancels a subscription whose renewal is not paid in time, and the
-/// invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). Payments before
-/// the end grant nothing: the vendor or the customer canceled the subscription.
-pub(super) fn paid_after_end<'c>(
+/// Returns the invoices that were paid after a subscription was canceled; `None` if it was not.
+/// Dunning cancels a subscription whose renewal is not paid in time, and the invoice stays payable
+/// (<https://docs.stripe.com/billing/subscriptions/cancel>). Payments before the end grant nothing:
+/// the vendor or the customer canceled the subscription.
+pub(super) fn paid_after_end<'i>(
     subscription: &Subscription,
-    invoices: &[Invoice],
-    catalog: &'c Catalog,
-    now: Timestamp,
-) -> Option<(usize, &'c Plan, Timestamp)> {
+    invoices: &'i [Invoice],
+    catalog: &Catalog,
+) -> Option<CountedInvoices<'i>> {
     let ended_at = subscription.ended_at?;
     let own = plan_invoices(subscription, invoices, catalog);
-    let since = own.into_iter().filter(|invoice| {
+    let mut counted = counted_invoices(&own, catalog, &catalog.policy);
+    counted.invoices.retain(|invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
             && invoice.paid_at.is_some_and(|paid| paid > ended_at)
             && invoice.is_paid(&catalog.policy)
             && !invoice.is_forgiven()
     });
+    let lines = counted.invoices.iter().flat_map(|invoice| &invoice.lines);
+    let lines: Vec<*const Line> = lines.map(std::ptr::from_ref).collect();
+    counted.paid_lines.retain(|paid| lines.contains(&std::ptr::from_ref(paid.line)));
+    Some(counted)
+}
+
+/// Returns the highest plan of these invoices whose period has not ended, with its rank and the end
+/// of the period.
+pub(super) fn last_period<'c>(
+    paid: &CountedInvoices<'_>,
+    subscription: &Subscription,
+    catalog: &'c Catalog,
+    now: Timestamp,
+) -> Option<(usize, &'c Plan, Timestamp)> {
     let of_subscription = subscription.plan(catalog).map(|(plan, _)| plan);
-    let periods = since.flat_map(charges).filter_map(|line| {
-        let (end, plan) = plan_period(line, catalog)?;
+    let periods = paid.paid_lines.iter().filter_map(|paid| {
+        let (end, plan) = plan_period(paid.line, catalog)?;
         let plan = plan.map(|(_, plan)| plan).or(of_subscription)?;
         (end > now).then(|| (catalog.rank(plan.id.as_str()), plan, end))
     });

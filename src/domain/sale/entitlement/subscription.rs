@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::paid::{
     CountedInvoices, counted_invoices, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
-    paid_after_end, paid_through, paid_units, plan_invoices, plan_period,
+    last_period, paid_after_end, paid_through, paid_units, plan_invoices, plan_period,
 };
 use super::{Alert, PaidEntitlement};
 use crate::domain::license::{Basis, Phase, Term};
@@ -50,14 +50,15 @@ pub(super) fn standing<'a>(
             return Standing::Unclear;
         }
         Status::Canceled => {
-            let Some((rank, plan, until)) = paid_after_end(subscription, invoices, catalog, now)
+            let late = paid_after_end(subscription, invoices, catalog);
+            let Some((rank, plan, until)) =
+                late.as_ref().and_then(|late| last_period(late, subscription, catalog, now))
             else {
                 return Standing::Nothing;
             };
             alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
             let term = Term { expires: Some(until), grace_until: None };
-            let own = plan_invoices(subscription, invoices, catalog);
-            let units = Units::Paid(&counted_invoices(&own, catalog, &catalog.policy));
+            let units = late.as_ref().map_or(Units::AtStripe, Units::Paid);
             return grant(subscription, (rank, plan, term), units, catalog, now);
         }
         _ => return Standing::Nothing,
@@ -79,11 +80,7 @@ pub(super) fn standing<'a>(
     }
     let own = plan_invoices(subscription, invoices, catalog);
     let own = counted_invoices(&own, catalog, &catalog.policy);
-    let is_after_trial =
-        |invoice: &&Invoice| invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
-    let mut after_trial = own.invoices.iter().copied().filter(is_after_trial);
-    if subscription.is_trial_refused && !after_trial.any(|invoice| invoice.is_paid(&catalog.policy))
-    {
+    if subscription.is_trial_refused && !has_paid_after_trial(subscription, &own, catalog) {
         return Standing::Nothing;
     }
     alerts.extend(unsold_quantities(subscription, plan, catalog));
@@ -251,11 +248,7 @@ fn granted<'c>(
             (plan, until.or(of_period)?.min(period_end))
         }
     };
-    // A renewal that was free because of a discount is not part of a trial.
-    let has_paid = invoices.iter().any(|invoice| {
-        let is_after_trial = invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
-        is_after_trial && invoice.is_paid(policy)
-    });
+    let has_paid = has_paid_after_trial(subscription, own, catalog);
     let is_trialing = subscription.status == Status::Trialing;
     let has_trial_grace = is_trialing || (subscription.trial_end.is_some() && !has_paid);
     let is_revoked = is_newest_revoked || is_later_period_revoked(invoices, catalog, paid);
@@ -271,6 +264,21 @@ fn granted<'c>(
     let latest = Timestamp::or_never(scheduled);
     let grace_until = Some((paid + grace).min(latest)).filter(|until| *until > expires);
     Some((plan, Term { expires: Some(expires), grace_until }))
+}
+
+/// Returns whether an invoice for a time after the trial was paid. It may be free because of a
+/// discount or the customer's balance (stripe_36).
+fn has_paid_after_trial(
+    subscription: &Subscription,
+    own: &CountedInvoices<'_>,
+    catalog: &Catalog,
+) -> bool {
+    own.invoices.iter().any(|invoice| {
+        let is_after_trial = invoice.amount > 0
+            || invoice.reason == BillingReason::Renewal
+            || invoice.lines.iter().any(|line| line.period_end > subscription.trial_end);
+        is_after_trial && invoice.is_paid(&catalog.policy)
+    })
 }
 
 /// Returns how long the plan works after the end of the paid time. `unsettled` is the newest due

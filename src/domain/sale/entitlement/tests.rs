@@ -175,6 +175,21 @@ fn each_status_of_a_paid_subscription() {
     }
 }
 
+#[test]
+fn a_refused_trial_is_licensed_once_its_first_period_is_paid_even_if_it_is_free_stripe_36() {
+    let mut state = paid("active");
+    let refused = &mut state.subscriptions[0];
+    (refused.is_trial_refused, refused.trial_end) = (true, Some(at(PERIOD_START)));
+    (state.invoices[0].reason, state.invoices[0].amount) = (BillingReason::Change, 0);
+    let licensed = professional(PERIOD_END, Some(PERIOD_END + 7 * DAY));
+    assert_eq!(entitlement(&state, NOW), licensed);
+    state.invoices[0].status = InvoiceStatus::Open;
+    assert_eq!(entitlement(&state, NOW), None, "it is not paid yet");
+    let of_trial = &mut state.invoices[0];
+    (of_trial.status, of_trial.lines[0].period_end) = (InvoiceStatus::Paid, Some(at(PERIOD_START)));
+    assert_eq!(entitlement(&state, NOW), None, "only the trial is billed");
+}
+
 /// Returns a line for a price, for the period until `end`.
 pub(crate) fn line(price: &str, end: i64, amount: i64) -> Line {
     Line {

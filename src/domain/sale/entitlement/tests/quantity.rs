@@ -218,3 +218,30 @@ fn before_anything_is_billed_the_units_at_stripe_count() {
     trial.subscriptions[0].trial_end = Some(at(PERIOD_END));
     assert_eq!(counted(&trial), (Some(4), 0));
 }
+
+#[test]
+fn a_late_payment_after_the_end_counts_for_its_own_units_stripe_22() {
+    let before = ("in_1", Paid, vec![units("il_1", 10)]);
+    let late = ("in_2", Paid, vec![units("il_2", 7)]);
+    let mut state = team(7, &[before, late]);
+    state.subscriptions[0].status = Status::Canceled;
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + DAY));
+    state.invoices[0].paid_at = Some(at(PERIOD_START));
+    state.invoices[1].paid_at = Some(at(PERIOD_START + 2 * DAY));
+    assert_eq!(counted(&state).0, Some(7));
+    // What a later invoice credits was not bought.
+    state.invoices[1].lines.push(credit("il_2", 3));
+    assert_eq!(counted(&state).0, Some(4));
+}
+
+#[test]
+fn what_is_credited_after_its_period_counts_until_its_end() {
+    let late = Line { period_start: Some(at(PERIOD_END + DAY)), ..credit("il_1", 9) };
+    let next = Line { period_end: Some(at(PERIOD_END + MONTH)), ..units("il_2", 9) };
+    let state =
+        team(9, &[("in_1", Paid, vec![units("il_1", 9)]), ("in_2", Paid, vec![late, next])]);
+    let own: Vec<_> = state.invoices.iter().collect();
+    let counted = paid::counted_invoices(&own, &selling(), &Policy::default());
+    let ends = counted.spans().filter(|span| span.line.id == "il_1").map(|span| span.end);
+    assert_eq!(ends.collect::<Vec<_>>(), [at(PERIOD_END)]);
+}
