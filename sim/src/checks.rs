@@ -24,7 +24,7 @@ use crate::history::History;
 use crate::invoices::Invoice;
 use crate::mails;
 use crate::people::Person;
-use crate::truth::{Due, Truth};
+use crate::truth::{self, Due, Truth};
 use crate::unit_checks;
 use crate::units::Paid;
 use crate::webhooks;
@@ -218,7 +218,7 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         verifies(history, who, license);
     }
     if history.ending.violations.len() > violations {
-        show(history, &truths);
+        truth::show(history, &truths);
     }
     Ok(())
 }
@@ -244,13 +244,6 @@ fn units(
         if !is_refresh {
             unit_checks::ever(history, who, license, &paid);
         }
-    }
-}
-
-/// Writes what Stripe has into the trace.
-fn show(history: &mut History, truths: &[Truth]) {
-    for fact in truths.iter().flat_map(Truth::facts) {
-        history.tell(|| fact);
     }
 }
 
@@ -497,7 +490,7 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
             && !who.is_some_and(|who| history.people[who].helped)
         {
             history.violation(format!("A: it is told that {who:?} lacks a license: {lacking:?}"));
-            show(history, &[truth]);
+            truth::show(history, &[truth]);
         }
     }
     Ok(())

@@ -351,3 +351,10 @@ fn ends(subscription: &Value) -> Option<i64> {
 fn rank(catalog: &Catalog, price: &str) -> Option<usize> {
     catalog.by_price(price).map(|(rank, _)| rank)
 }
+
+/// Writes what Stripe has into the trace.
+pub fn show(history: &mut History, truths: &[Truth]) {
+    for fact in truths.iter().flat_map(Truth::facts) {
+        history.tell(|| fact);
+    }
+}

@@ -1,6 +1,6 @@
 //! Licenses: terms and issued licenses; entitlements and the claims that are signed are in
-//! `entitlement.rs`, and what licenses are compared by is in `coverage.rs`. Signing is in [`crate::keys`], and verification in the crate
-//! `licentia-verify`.
+//! `entitlement.rs`, and what licenses are compared by is in `coverage.rs`. Signing is in
+//! [`crate::keys`], and verification in the crate `licentia-verify`.
 
 mod content;
 mod coverage;

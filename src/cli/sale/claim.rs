@@ -1,4 +1,5 @@
-//! `licentia stripe claim`: links one Stripe customer or guest, or lists the buyers that are not linked.
+//! `licentia stripe claim`: links one Stripe customer or guest, or lists the buyers that are not
+//! linked.
 
 use std::process::ExitCode;
 

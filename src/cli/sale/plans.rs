@@ -33,8 +33,8 @@ wrong.";
 const DIFF_EXAMPLES: &str = "Example:
   licentia plans diff plans.toml new.toml
 
-Licenses change at their next refresh or sync after the server has started with the new file. Exits with 0
-when no license would change, 1 when one would, 2 when a file is wrong.";
+Licenses change at their next refresh or sync after the server has started with the new file. Exits
+with 0 when no license would change, 1 when one would, 2 when a file is wrong.";
 
 #[derive(Debug, Args)]
 pub struct PlansCommand {

@@ -213,9 +213,9 @@ impl Subscribers {
 }
 
 /// Returns the customers and the monthly recurring revenue by plan: the catalog's prices of the
-/// units and add-ons that subscriptions bill, whatever discounts they have. A yearly price counts as
-/// a twelfth. Before the first payment, and for a perpetual license, there is none. Customers of a
-/// renamed plan count for its present id.
+/// units and add-ons that subscriptions bill, whatever discounts they have. A yearly price counts
+/// as a twelfth. Before the first payment, and for a perpetual license, there is none. Customers of
+/// a renamed plan count for its present id.
 ///
 /// Where the items or their prices are unknown, the last payment counts as the price of the plan
 /// that is nearest to it, because a discount or a plan change makes another amount.

@@ -265,8 +265,8 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
     }
 }
 
-/// Returns the units, the add-ons and the limit of builds that an entry names, to follow the plan or
-/// the order.
+/// Returns the units, the add-ons and the limit of builds that an entry names, to follow the plan
+/// or the order.
 fn contents(detail: &Value) -> String {
     let mut text = String::new();
     if let Some(units) = detail["quantity"].as_u64().filter(|units| *units > 1) {

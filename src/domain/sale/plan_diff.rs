@@ -409,8 +409,9 @@ pub fn license_change(
     })
 }
 
-/// Returns how what a payment gives differs: the builds of a perpetual license, and the add-ons. The
-/// price of a purchase is not stored with its license, so each one-time price of the plan counts.
+/// Returns how what a payment gives differs: the builds of a perpetual license, and the add-ons.
+/// The price of a purchase is not stored with its license, so each one-time price of the plan
+/// counts.
 fn purchase_differences(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Vec<Difference> {
     let (Some(before), Some(after)) = (old.plan(&license.plan), new.plan(&license.plan)) else {
         return Vec::new();

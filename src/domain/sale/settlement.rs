@@ -275,9 +275,9 @@ fn subscription(
     }
 }
 
-/// Returns whether an operator must act on the alerts. An unknown price or status needs action while
-/// it keeps the license as it is, or while nothing is paid for, unless the customer has a grant. A
-/// single payment of long ago needs none.
+/// Returns whether an operator must act on the alerts. An unknown price or status needs action
+/// while it keeps the license as it is, or while nothing is paid for, unless the customer has a
+/// grant. A single payment of long ago needs none.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,

@@ -52,8 +52,9 @@ impl StripeState {
             || self.invoices.iter().any(|invoice| !is_none(invoice.status))
     }
 
-    /// Ends the lines of trials with their trials. The invoice of a trial that the vendor ended early
-    /// still names the former end, and its units would count beside those that are paid since.
+    /// Ends the lines of trials with their trials. The invoice of a trial that the vendor ended
+    /// early still names the former end, and its units would count beside those that are paid
+    /// since.
     pub fn end_trial_lines(&mut self) {
         let ends = self.subscriptions.iter().filter_map(|one| Some((&one.id, one.trial_end?)));
         for (id, end) in ends {

@@ -90,8 +90,8 @@ pub struct Subscription {
     /// Whether the Checkout session that created it is complete and unpaid, while no invoice is
     /// known.
     pub awaits_payment: bool,
-    /// The fingerprint of the card or bank account that pays it. Only known if a plan has a trial at
-    /// Stripe.
+    /// The fingerprint of the card or bank account that pays it. Only known if a plan has a trial
+    /// at Stripe.
     pub card: Option<String>,
     /// Whether its card has had a trial in another subscription. Until it is paid, it grants
     /// nothing.

@@ -48,8 +48,9 @@ pub struct Purchase {
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
 /// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::NoPerpetualLicense`],
-/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`],
-/// [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
+/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
+/// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
+/// or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
     refuse_unknown(app, &wanted.wanted)?;
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {

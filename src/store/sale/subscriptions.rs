@@ -13,11 +13,12 @@ impl Tx {
     ///
     /// A customer has paid if a single payment for a plan succeeded and nothing of it was returned,
     /// and the Stripe customer is still linked: a deletion at Stripe takes the purchases with it. A
-    /// customer with a subscription has paid if the subscription is active or trialing, its period has not ended, and
-    /// its newest order with an amount succeeded. Of a past-due subscription, the current period is
-    /// unpaid, even if the customer has just paid an earlier one. Orders of earlier subscriptions
-    /// do not count. So a customer is not listed while a payment is pending, or after it failed,
-    /// was refunded or is disputed. Of two orders in the same second, one that succeeded counts.
+    /// customer with a subscription has paid if the subscription is active or trialing, its period
+    /// has not ended, and its newest order with an amount succeeded. Of a past-due subscription,
+    /// the current period is unpaid, even if the customer has just paid an earlier one. Orders of
+    /// earlier subscriptions do not count. So a customer is not listed while a payment is pending,
+    /// or after it failed, was refunded or is disputed. Of two orders in the same second, one that
+    /// succeeded counts.
     ///
     /// A license works if it is current, not revoked, within its term or grace, and not a trial. A
     /// grant counts too: it stays current only if it is worth more. A customer whose license an

@@ -72,9 +72,10 @@ impl<'a> PaidEntitlement<'a> {
     }
 }
 
-/// Returns the entitlement that becomes the license. One that covers new builds comes first: a perpetual
-/// license whose updates have ended must not hide a plan that is paid now. Of those, the highest
-/// plan, then the most units, and then one without a limit of builds. `None` if there is none.
+/// Returns the entitlement that becomes the license. One that covers new builds comes first: a
+/// perpetual license whose updates have ended must not hide a plan that is paid now. Of those, the
+/// highest plan, then the most units, and then one without a limit of builds. `None` if there is
+/// none.
 pub(super) fn best<'g, 'a: 'g>(
     entitlements: impl Iterator<Item = &'g PaidEntitlement<'a>>,
     now: Timestamp,

@@ -149,8 +149,8 @@ fn restorable_grant<'a>(
     record.last_grant.as_ref().filter(is_due)?.entitlement(catalog)
 }
 
-/// Returns whether a grant comes before what is paid for: it covers new builds, which the other does
-/// not, or both do and its plan is higher.
+/// Returns whether a grant comes before what is paid for: it covers new builds, which the other
+/// does not, or both do and its plan is higher.
 fn is_before(
     grant: &Entitlement<'_>,
     paid: &Entitlement<'_>,

@@ -83,8 +83,8 @@ struct ReconciliationView {
     left: usize,
 }
 
-/// A buyer who pays for a plan and is not linked to a customer: a Stripe customer or a guest. One of
-/// the two ids is null. `licentia stripe claim` links the buyer.
+/// A buyer who pays for a plan and is not linked to a customer: a Stripe customer or a guest. One
+/// of the two ids is null. `licentia stripe claim` links the buyer.
 #[derive(Object)]
 #[oai(rename = "UnknownBuyer", example)]
 struct UnknownBuyerView {
@@ -202,9 +202,9 @@ impl DriftApi {
     /// Get the drift report
     ///
     /// Returns the customers that paid for a plan and have no working license, the unknown buyers,
-    /// the backlog of events and mails, and the result of the last reconciliation with Stripe. The normal number of customers is 0; the metric
-    /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
-    /// repairs drift. Needs the scope `read`.
+    /// the backlog of events and mails, and the result of the last reconciliation with Stripe. The
+    /// normal number of customers is 0; the metric `licentia_paid_customers_without_license` shows
+    /// it without a key. `licentia reconcile` repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
     async fn drift(
         &self,

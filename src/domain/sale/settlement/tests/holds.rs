@@ -22,8 +22,8 @@ fn bought_once(time: i64) -> StripeState {
     state
 }
 
-/// Returns a subscription to `team` with the add-on `pdf` whose last 14 months are paid, for so many
-/// units. It leaves a fallback license.
+/// Returns a subscription to `team` with the add-on `pdf` whose last 14 months are paid, for so
+/// many units. It leaves a fallback license.
 fn team(status: &str, units: u32) -> StripeState {
     let mut of = subscription("sub_1", status, &["price_team_month", "price_pdf_month"]);
     of.items[0].quantity = Some(units);
