@@ -413,19 +413,15 @@ pub(super) fn paid_after_end<'i>(
     catalog: &Catalog,
 ) -> Option<CountedInvoices<'i>> {
     let ended_at = subscription.ended_at?;
-    let own = plan_invoices(subscription, invoices, catalog);
-    let mut counted = counted_invoices(&own, catalog, &catalog.policy);
-    counted.invoices.retain(|invoice| {
+    let mut own = plan_invoices(subscription, invoices, catalog);
+    own.retain(|invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
             && invoice.paid_at.is_some_and(|paid| paid > ended_at)
             && invoice.is_paid(&catalog.policy)
             && !invoice.is_forgiven()
     });
-    let lines = counted.invoices.iter().flat_map(|invoice| &invoice.lines);
-    let lines: Vec<*const Line> = lines.map(std::ptr::from_ref).collect();
-    counted.paid_lines.retain(|paid| lines.contains(&std::ptr::from_ref(paid.line)));
-    Some(counted)
+    Some(counted_invoices(&own, catalog, &catalog.policy))
 }
 
 /// Returns the highest plan of these invoices whose period has not ended, with its rank and the end
