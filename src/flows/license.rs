@@ -207,10 +207,8 @@ pub(super) async fn replace_all(
                 continue;
             };
             let new = issue(app, tx, id, &entitlement, now).await?;
-            let detail = json!({
-                "license_id": new.license_id.as_str(), "plan": new.plan,
-                "instead_of": license.license_id.as_str(),
-            });
+            let mut detail = entitlement.audit_detail(&new.license_id);
+            detail["instead_of"] = license.license_id.as_str().into();
             let (by, action) = (Actor::System, AuditAction::LicenseReissued);
             audit(app, tx, AuditEntry::new(by, action, Some(id), detail), now).await?;
         }

@@ -107,6 +107,20 @@ async fn security_34_a_reset_that_proves_the_mailbox_replaces_the_licenses_from_
     assert_eq!(refresh(&own).await.status, 200);
 }
 
+/// The apps of an account that has paid go on, although nobody ever verified its address.
+#[tokio::test]
+async fn a_reset_leaves_the_licenses_of_an_account_that_has_paid() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let held = app.client.with_token(signed_up.text("/license/token"));
+    let paid = "UPDATE licenses SET source = 'subscription'";
+    execute(&app.app.store, paid).await.unwrap();
+    let token = app.reset_token("ada@example.com").await;
+    assert_eq!(reset(&app.client, &token, NEW).await.status, 200);
+    assert_eq!(held.post("/api/licenses/refresh", &json!({})).await.status, 200);
+    assert_eq!(app.count("licenses").await, 1);
+}
+
 /// The response, and what the request writes: one mail to decide about later.
 #[tokio::test]
 async fn security_12_an_unknown_and_a_known_address_get_the_same_response_and_the_same_writes() {

@@ -36,7 +36,8 @@ pub struct Claim {
     /// Create an account with the email address from Stripe, if no account has it
     #[arg(long, requires = "buyer", conflicts_with = "to")]
     create: bool,
-    /// Link it to this customer, `cust_…`, replacing a Stripe customer without a live subscription
+    /// Link it to this customer, `cust_…`, replacing a Stripe customer with neither a live
+    /// subscription nor a perpetual license
     #[arg(long, value_name = "CUSTOMER", requires = "buyer")]
     to: Option<CustomerId>,
     /// Print JSON

@@ -1,5 +1,5 @@
-//! Compares licenses: whether one has everything that another one has. Everything that decides
-//! whether a license is revoked, replaced or refused uses this comparison.
+//! Compares licenses: whether one has everything that another one has. A sync and a grant
+//! decide with it whether a license is revoked, replaced or shortened.
 
 use super::{Entitlement, Extras, IssuedLicense};
 use crate::domain::sale::addon_ids::AddonIds;

@@ -9,6 +9,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::mail_link::LinkKind;
 use crate::domain::account::password::Password;
 use crate::domain::contact::{DisplayName, Email};
+use crate::domain::license::Source;
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::outbox::To;
@@ -73,7 +74,14 @@ pub async fn reset(
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     attempts::unlock(app, &mut tx, &customer, address, now).await?;
     let has_waiting = !tx.waiting_purchases(&customer.customer_id).await?.is_empty();
-    if had_password && (has_waiting || !before.is_email_verified()) {
+    // Whoever signed up with the address of somebody else has a license token, which could fetch
+    // what the owner buys. Apps of an account that has paid, or was granted a license, go on.
+    let has_only_a_trial = async |tx: &mut Tx| {
+        let current = tx.current_license(&customer.customer_id).await?;
+        Ok::<_, Error>(current.is_none_or(|held| held.source == Source::Trial))
+    };
+    let is_first_proof = had_password && !before.is_email_verified();
+    if had_password && has_waiting || is_first_proof && has_only_a_trial(&mut tx).await? {
         license::replace_all(app, &mut tx, &customer.customer_id, now).await?;
     }
     if has_waiting {

@@ -52,8 +52,8 @@ struct CheckoutRequest {
     /// the plan's first.
     #[oai(validator(max_length = 3), skip_serializing_if_is_none)]
     currency: Option<String>,
-    /// The number of units, for a plan that is sold by the unit. The default is the fewest. The
-    /// default for `updates` is all units of the license.
+    /// The number of units, for a plan that is sold by the unit. The default is the fewest.
+    /// `updates` are always for all units of the license: leave it out.
     #[oai(
         validator(minimum(value = "1"), maximum(value = "1000000000")),
         skip_serializing_if_is_none
