@@ -48,7 +48,7 @@ pub struct Compared {
     pub billed: u64,
 }
 
-/// What a customer does by the API.
+/// A step of a customer by the API.
 #[derive(Clone, Copy)]
 enum Step {
     Preview,

@@ -18,7 +18,7 @@ use crate::units::Paid;
 /// The most buyers without an account in a history.
 const BUYERS: usize = 3;
 
-/// What the links sell: the price, and whether it is paid once.
+/// The prices that the links sell, and whether each is paid once.
 const OFFERS: [(&str, bool); 4] = [
     ("price_team_month", false),
     ("price_starter_year", false),

@@ -21,7 +21,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 pub use content::Content;
-pub use coverage::{Coverage, Shortfall};
+pub use coverage::{Coverage, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
 

@@ -117,13 +117,7 @@ async fn codes_expired_unknown_used_up_and_for_others_are_refused() {
     add_code(&shop, "BIG", &[(least[0], "5000"), (least[1], "usd")]).await;
     let gone = add_code(&shop, "GONE", &[]).await;
     shop.at_stripe(&format!("promotion_codes/{gone}"), &[("active", "false")]).await;
-    let product = shop.sandbox.object("price_studio_month")["product"].clone();
-    let of_studio = [
-        ("id", "studio_only"),
-        ("percent_off", "10"),
-        ("applies_to[products][0]", product.as_str().unwrap()),
-    ];
-    shop.at_stripe("coupons", &of_studio).await;
+    shop.add_studio_coupon().await;
     let of_studio = [("promotion[type]", "coupon"), ("promotion[coupon]", "studio_only")];
     let of_studio = [&of_studio[..], &[("code", "STUDIO")]].concat();
     shop.at_stripe("promotion_codes", &of_studio).await;

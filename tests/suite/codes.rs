@@ -139,13 +139,7 @@ async fn a_code_that_the_customer_cannot_use_is_refused_with_the_reason() {
     add("WELCOME", &[("restrictions[first_time_transaction]", "true")]).await;
     add("BIG", &[(least[0], "8000"), (least[1], "usd")]).await;
     let used = add("USED", &[("max_redemptions", "1")]).await;
-    let product = shop.sandbox.object("price_studio_month")["product"].clone();
-    let of_studio = [
-        ("id", "studio_only"),
-        ("percent_off", "10"),
-        ("applies_to[products][0]", product.as_str().unwrap()),
-    ];
-    shop.at_stripe("coupons", &of_studio).await;
+    shop.add_studio_coupon().await;
     shop.sandbox.add_promotion_code("studio_only", "STUDIO").unwrap();
 
     // A code can be used up or expire after its preview.

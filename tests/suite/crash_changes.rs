@@ -8,23 +8,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::PASSWORD;
-use crate::harness::patient::{ARMED, Patient};
+use crate::harness::patient::{ARMED, Patient, recovers};
 use crate::harness::shop::session_of;
-
-/// The longest duration of one walk, with several at once on a busy machine. On PostgreSQL a dead
-/// server's leases end within a minute.
-const PATIENCE: Duration = Duration::from_secs(240);
 
 const POINTS: [&str; 4] = ["change.stored", "change.cleared", "change.made", "change.settled"];
 
 const PLANS: &str = r#"
-product = "acme-app"
-[trial]
-plan = "trial"
-days = 14
-[[plan]]
-id = "trial"
-name = "Trial"
 [[plan]]
 id = "team"
 name = "Team"
@@ -93,7 +82,7 @@ impl Walk {
 }
 
 async fn die_at(point: &'static str) {
-    let lived = tokio::time::timeout(PATIENCE, async {
+    recovers(point, async {
         let mut walk = Walk::new(point).await;
         let (customer, subscription) = walk.buy().await;
         // A change that waits for its payment is replaced by the next one.
@@ -113,8 +102,8 @@ async fn die_at(point: &'static str) {
         let at_stripe = walk.patient.sandbox.object(&subscription);
         assert_eq!(at_stripe["items"]["data"][0]["quantity"], 8, "{point}");
         assert_eq!(at_stripe["pending_update"], Value::Null, "{point}");
-    });
-    lived.await.unwrap_or_else(|_| panic!("{point}: it did not recover"));
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -211,7 +211,7 @@ async fn stripe_28_a_verify_link_joins_nothing() {
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
 }
 
-/// What Ada bought is not shown to somebody who signed up with her address, by any call.
+/// The purchase of Ada is not shown to somebody who signed up with her address, by any call.
 #[tokio::test]
 async fn stripe_28_whoever_signed_up_first_sees_neither_the_license_nor_the_purchase() {
     let shop = open_to_all().await;

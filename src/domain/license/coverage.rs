@@ -61,8 +61,14 @@ impl Coverage {
     /// Returns whether it covers a build that is made at `now`.
     #[must_use]
     pub fn covers_new_builds(&self, now: Timestamp) -> bool {
-        self.updates_until.is_none_or(|until| until > now)
+        covers_new_builds(self.updates_until, now)
     }
+}
+
+/// Returns whether a license with this end of its updates covers a build that is made at `now`.
+#[must_use]
+pub fn covers_new_builds(updates_until: Option<Timestamp>, now: Timestamp) -> bool {
+    updates_until.is_none_or(|until| until > now)
 }
 
 impl Entitlement<'_> {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use chrono::{Days, NaiveDate};
 
 use super::audit::AuditAction;
+use crate::domain::column::row;
 use crate::domain::sale::plan::{Catalog, Interval, Price};
 use crate::domain::sale::subscription::BilledItems;
 use crate::domain::time::Timestamp;
@@ -174,22 +175,24 @@ pub struct Active {
     pub monthly: Amounts,
 }
 
-/// Subscribers of a plan who pay for the same items and whose last payment was the same amount, or
-/// customers with a perpetual license.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subscribers {
-    /// The plan's id.
-    pub plan: String,
-    /// The items that their subscriptions bill; `None` until a sync has read them.
-    pub items: Option<BilledItems>,
-    /// The currency of their subscriptions; `None` until a sync has read it.
-    pub billed_in: Option<String>,
-    /// The amount of their last payment; `None` if they have paid nothing yet.
-    pub amount: Option<i64>,
-    /// Its currency.
-    pub currency: Option<String>,
-    /// Their number.
-    pub customers: i64,
+row! {
+    /// Subscribers of a plan who pay for the same items and whose last payment was the same amount,
+    /// or customers with a perpetual license.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Subscribers {
+        /// The plan's id.
+        pub plan: String,
+        /// The items that their subscriptions bill; `None` until a sync has read them.
+        pub items: Option<BilledItems>,
+        /// The currency of their subscriptions; `None` until a sync has read it.
+        pub billed_in: Option<String>,
+        /// The amount of their last payment; `None` if they have paid nothing yet.
+        pub amount: Option<i64>,
+        /// Its currency.
+        pub currency: Option<String>,
+        /// Their number.
+        pub customers: i64,
+    }
 }
 
 impl Subscribers {

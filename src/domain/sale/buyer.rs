@@ -16,6 +16,10 @@ use crate::domain::sale::stripe_state::{PaidSession, StripeState};
 use crate::domain::sale::subscription::{Status, Subscription};
 use crate::domain::time::Timestamp;
 
+/// The most unknown buyers that are recorded. More than that have a common cause, and `licentia
+/// stripe backfill` lists all of them.
+pub const MAX_UNKNOWN_BUYERS: i64 = 1000;
+
 /// A buyer at Stripe, who may have no account here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum BuyerId {

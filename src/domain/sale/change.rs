@@ -437,24 +437,31 @@ fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
 /// and after it. An unpaid item that is lowered or removed must be credited now.
 fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
     let units = before.quantity().max(after.quantity);
-    let is_edited = before.quantity() != after.quantity;
-    let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
-    after.is_same_price
-        && paid.plan.id == before.plan.id
-        && (!is_edited || !before.plan.is_per_unit() || units <= paid.quantity)
-        && removed(before, after).all(has)
-        && added(before, after).all(has)
+    keeps_paid_plan(before, after, paid)
+        && (!edits_units(before, after) || units <= paid.quantity)
+        && removed(before, after).chain(added(before, after)).all(|addon| has(paid, addon))
 }
 
 /// Returns whether the change takes away something that is paid for until the end of the period.
 /// If that were billed now, the rest of its period would be credited.
 fn takes_away(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
-    let is_edited = before.quantity() != after.quantity;
-    let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
-    after.is_same_price
-        && paid.plan.id == before.plan.id
-        && ((is_edited && before.plan.is_per_unit() && after.quantity < paid.quantity)
-            || removed(before, after).any(has))
+    keeps_paid_plan(before, after, paid)
+        && ((edits_units(before, after) && after.quantity < paid.quantity)
+            || removed(before, after).any(|addon| has(paid, addon)))
+}
+
+/// Returns whether the plan is the paid one, before and after the change, at the same price.
+fn keeps_paid_plan(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
+    after.is_same_price && paid.plan.id == before.plan.id
+}
+
+/// Returns whether the change edits the number of units of a plan that is sold by the unit.
+fn edits_units(before: &Held<'_>, after: &Target<'_>) -> bool {
+    before.plan.is_per_unit() && before.quantity() != after.quantity
+}
+
+fn has(paid: &PaidEntitlement<'_>, addon: &Addon) -> bool {
+    paid.addons.iter().any(|of_paid| of_paid.id == addon.id)
 }
 
 fn removed<'a>(before: &Held<'a>, after: &Target<'_>) -> impl Iterator<Item = &'a Addon> {

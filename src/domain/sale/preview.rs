@@ -44,7 +44,7 @@ text_enum! {
 /// One line of a preview.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviewLine {
-    /// What it shows.
+    /// Its kind.
     pub kind: LineKind,
     /// The description: Stripe's of an item, or ours.
     pub text: String,

@@ -48,7 +48,8 @@ pub struct Record {
     pub last_grant: Option<IssuedLicense>,
     /// Whether the account has a password. It is read only while there is no license.
     pub has_password: bool,
-    /// Whether the customer has had a trial at Stripe.
+    /// Whether the customer is recorded to have had a trial at Stripe. It is read only if the state
+    /// has one.
     pub had_trial: bool,
     /// The keys of the due [`Notice`]s that were sent.
     pub sent_notices: BTreeSet<String>,
@@ -222,8 +223,7 @@ fn trial_changes<'a>(
     catalog: &Catalog,
     now: Timestamp,
 ) -> Vec<Change<'a>> {
-    let had_trial = state.subscriptions.iter().any(|found| found.trial_end.is_some());
-    let first = (had_trial && !record.had_trial).then_some(Change::FirstTrial);
+    let first = (state.has_trial() && !record.had_trial).then_some(Change::FirstTrial);
     let due = notices(state, catalog, now).into_iter();
     let due = due.filter(|notice| !record.sent_notices.contains(&notice.key()));
     let due = due.filter_map(|notice| {

@@ -41,6 +41,12 @@ impl StripeState {
         CustomerCurrency { usual: self.usual_currency.clone(), pinned: pins.next() }
     }
 
+    /// Returns whether a subscription has or had a trial at Stripe.
+    #[must_use]
+    pub fn has_trial(&self) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.trial_end.is_some())
+    }
+
     /// Returns whether the customer has bought anything, or owes for it: an unpaid invoice counts
     /// too for Stripe's codes for a first purchase
     /// (<https://github.com/stripe/stripe-node/issues/2349>).

@@ -15,7 +15,7 @@ use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
 use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{
-    BuyerId, UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed,
+    BuyerId, MAX_UNKNOWN_BUYERS, UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed,
 };
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::plan::Plan;
@@ -28,9 +28,6 @@ use crate::flows::sale::claim::{self, ClaimTarget};
 use crate::flows::sale::guests;
 use crate::flows::{Mode, mail};
 use crate::store::Tx;
-
-/// The most unknown buyers that are listed.
-const MAX_LISTED: i64 = 1000;
 
 /// The most mails with a link to a buyer whose purchase waits: the first one, and another one each
 /// time the link has expired.
@@ -65,12 +62,12 @@ pub(in crate::flows) fn may_be_a_purchase(app: &App, kind: &str, body: &str) -> 
         || app.plans.price_ids().any(|price| body.contains(price))
 }
 
-/// Returns the recorded unknown buyers, oldest first, at most [`MAX_LISTED`].
+/// Returns the recorded unknown buyers, oldest first, at most [`MAX_UNKNOWN_BUYERS`].
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
-    app.store.read().await?.unknown_buyers(MAX_LISTED).await
+    app.store.read().await?.unknown_buyers(MAX_UNKNOWN_BUYERS).await
 }
 
 /// Links a buyer to a customer, and syncs the customer. If it is interrupted, another call finishes
@@ -334,7 +331,7 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
         tx.note_unknown_buyer(buyer, plan, app.now()).await?;
     }
     tx.forget_unknown_buyers_before(began).await?;
-    let noted = tx.unknown_buyers(MAX_LISTED).await?;
+    let noted = tx.unknown_buyers(MAX_UNKNOWN_BUYERS).await?;
     tx.commit(app.fail_points.at(Place::BuyersFound)).await?;
     Ok(noted)
 }
@@ -379,7 +376,7 @@ async fn single_buyers(app: &App) -> Result<BTreeSet<BuyerId>> {
     let since = app.now() - SESSIONS_LISTED_FOR;
     let is_sold = |price: &str| app.plans.sold(price).is_some();
     let mut buyers = app.stripe()?.session_buyers(since, is_sold).await?;
-    let recorded = app.store.read().await?.unknown_buyers(MAX_LISTED).await?;
+    let recorded = app.store.read().await?.unknown_buyers(MAX_UNKNOWN_BUYERS).await?;
     buyers.extend(recorded.into_iter().map(|buyer| buyer.buyer_id));
     Ok(buyers)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
-use crate::domain::ids::CustomerId;
+use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Phase, RevocationReason, Source};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
@@ -92,7 +92,7 @@ pub(in crate::flows) async fn settle(
     if customer.stripe_customer_id.as_ref() != Some(&fetched.stripe_id) {
         return Err(Error::Busy);
     }
-    let record = read_record(app, &mut tx, customer, &fetched.state).await?;
+    let record = read_record(app, &mut tx, customer, &fetched.state, now).await?;
     let random = || app.random.bits();
     let settlement = settlement::settle(&record, &fetched.state, &app.plans, now, random);
     for alert in settlement.alerts.iter().filter(|alert| !alert.is_information(now)) {
@@ -127,8 +127,8 @@ async fn read_record(
     tx: &mut Tx,
     customer: Customer,
     state: &StripeState,
+    now: Timestamp,
 ) -> Result<Record> {
-    let now = app.now();
     let id = &customer.customer_id;
     let mut orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
     let listed = orders.iter().filter_map(|order| order.stripe_invoice_id.clone());
@@ -156,7 +156,7 @@ async fn read_record(
         }
     }
     Ok(Record {
-        had_trial: tx.has_had_stripe_trial(id).await?,
+        had_trial: state.has_trial() && tx.has_had_stripe_trial(id).await?,
         sent_notices,
         subscription: tx.subscription(id).await?,
         orders,
@@ -198,10 +198,7 @@ async fn apply(
                     .await?;
             }
             Change::Mail { kind, license_id, order_id } => {
-                let to = match license_id {
-                    Some(license_id) => To::License(id, license_id),
-                    None => To::Customer(id),
-                };
+                let to = about(id, license_id.as_ref());
                 // A reminder may have said that this license has ended.
                 let ended = record.current_license.as_ref().filter(|license| {
                     let is_over = license.term().phase(now) == Phase::Over;
@@ -214,10 +211,7 @@ async fn apply(
             }
             Change::FirstTrial => tx.had_stripe_trial(id, now).await?,
             Change::Notice { notice, license_id } => {
-                let to = match license_id {
-                    Some(license_id) => To::License(id, license_id),
-                    None => To::Customer(id),
-                };
+                let to = about(id, license_id.as_ref());
                 let once_key = Some(notice.key());
                 mail::enqueue_as(app, tx, notice.kind, to, (None, once_key), now).await?;
             }
@@ -228,6 +222,11 @@ async fn apply(
         }
     }
     Ok(())
+}
+
+/// Returns the address of a mail about a license, or about none.
+fn about<'a>(id: &'a CustomerId, license_id: Option<&'a LicenseId>) -> To<'a> {
+    license_id.map_or(To::Customer(id), |license_id| To::License(id, license_id))
 }
 
 /// Returns the action for the statistics, if the change is the customer's first paid license or the

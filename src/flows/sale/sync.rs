@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::within;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::license::{IssuedLicense, Phase, Source, covers_new_builds};
 use crate::domain::private::Private;
 use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::invoice::OrderStatus;
@@ -80,10 +80,10 @@ async fn lease_and_sync(
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
-/// renewal is overdue. Also if something else that was paid for may take effect, which no event
-/// reports: beside a subscription when the updates of a license have ended, and after the end of a
-/// grant. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
-/// present license. Returns whether the license may have changed.
+/// renewal is overdue. No event reports two more cases: the updates of a license have ended beside
+/// a subscription, and a grant has ended before a perpetual license. After [`CATCH_UP_TIMEOUT`], or
+/// if Stripe fails, the customer gets the present license. Returns whether the license may have
+/// changed.
 ///
 /// # Errors
 /// A failure of the database.
@@ -99,7 +99,7 @@ pub(in crate::flows) async fn catch_up(
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
     let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
-    let has_ended = !works || current.updates_until.is_some_and(|until| until <= now);
+    let has_ended = !works || !covers_new_builds(current.updates_until, now);
     if !needs_sync && has_ended && current.source != Source::Trial {
         let mut tx = app.store.read().await?;
         let subscription = tx.subscription(&id).await?;

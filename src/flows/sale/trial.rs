@@ -53,6 +53,9 @@ async fn judged(app: &App, id: &CustomerId, state: &mut StripeState) -> Result<V
         let had_trial_in = app.store.read().await?.trial_card(&hash, now).await?;
         cards.push(Card { subscription: subscription.id.clone(), hash, had_trial_in });
     }
+    if cards.is_empty() {
+        return Ok(Vec::new());
+    }
     let accepted = accepted(app, id).await?;
     let kept_for = TimeDelta::days(app.plans.trial_remember_days.into());
     Ok(judge(state, &cards, accepted.as_ref(), kept_for, now))

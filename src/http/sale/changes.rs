@@ -148,7 +148,7 @@ impl From<LineKind> for LineKindView {
 #[derive(Object)]
 #[oai(rename = "PreviewLine", example)]
 struct LineView {
-    /// What the line shows.
+    /// The kind of the line.
     kind: LineKindView,
     /// The description: that of the payment provider for an `item`, and an English one otherwise.
     text: String,

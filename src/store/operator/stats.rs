@@ -3,7 +3,6 @@
 
 use crate::domain::column::row;
 use crate::domain::operator::stats::{ActionCount, Subscribers};
-use crate::domain::sale::subscription::BilledItems;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -23,17 +22,6 @@ row! {
         day: i64,
         currency: String,
         amount: i64,
-    }
-}
-
-row! {
-    struct SubscribersRow {
-        plan: String,
-        items: Option<BilledItems>,
-        billed_in: Option<String>,
-        amount: Option<i64>,
-        currency: Option<String>,
-        customers: i64,
     }
 }
 
@@ -110,9 +98,9 @@ impl Tx {
     /// customers with a perpetual license that they bought and without a subscription. Trials at
     /// Stripe have paid nothing.
     pub async fn subscribers(&mut self) -> Result<Vec<Subscribers>> {
-        let rows = sql!(
+        let subscribers = sql!(
             self,
-            fetch_all: SubscribersRow,
+            fetch_all: Subscribers,
             "SELECT plan, items, billed_in, amount, currency, COUNT(*) AS customers
              FROM (SELECT subscriptions.plan, items, subscriptions.currency AS billed_in,
                        orders.amount, orders.currency
@@ -139,19 +127,11 @@ impl Tx {
                      AND subscriptions.status IN ('active', 'trialing', 'past_due'))
              GROUP BY plan",
         )?;
-        let group = |row: SubscribersRow| Subscribers {
-            plan: row.plan,
-            items: row.items,
-            billed_in: row.billed_in,
-            amount: row.amount,
-            currency: row.currency,
-            customers: row.customers,
-        };
         let owners = owners.into_iter().map(|PerpetualRow { plan, customers }| Subscribers {
             plan,
             customers,
             ..Subscribers::default()
         });
-        Ok(rows.into_iter().map(group).chain(owners).collect())
+        Ok(subscribers.into_iter().chain(owners).collect())
     }
 }

@@ -3,16 +3,14 @@
 //! decides which ones are recorded.
 
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::buyer::{BuyerId, GuestPurchase, UnknownBuyer, WaitingPurchase};
+use crate::domain::sale::buyer::{
+    BuyerId, GuestPurchase, MAX_UNKNOWN_BUYERS, UnknownBuyer, WaitingPurchase,
+};
 use crate::domain::sale::stripe_ids::CheckoutSessionId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::sql;
-
-/// The maximum number of unknown buyers in the table. More than that have a common cause, and
-/// `licentia stripe backfill` lists all of them.
-const MAX_UNKNOWN_BUYERS: i64 = 1000;
 
 impl Tx {
     /// Records a buyer who pays for a plan, unless the purchase belongs to a customer in the

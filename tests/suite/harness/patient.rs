@@ -18,6 +18,21 @@ pub const ARMED: &str = "armed";
 /// The number of SIGKILL.
 const KILLED: i32 = 9;
 
+/// The longest duration of one walk, with several at once on a busy machine. On PostgreSQL a dead
+/// server's leases end within a minute.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The beginning of every plans file.
+const TRIAL: &str = r#"
+product = "acme-app"
+[trial]
+plan = "trial"
+days = 14
+[[plan]]
+id = "trial"
+name = "Trial"
+"#;
+
 /// The plans file in the server's directory.
 const PLANS: &str = "plans.toml";
 
@@ -35,7 +50,7 @@ pub struct Patient {
 }
 
 impl Patient {
-    /// Starts a service with a fail point, with these plans instead of the built-in ones, and with
+    /// Starts a service with a fail point, with a trial and these plans instead of the built-in ones, and with
     /// these monthly prices at Stripe: id, product and amount.
     pub async fn admit(
         point: &'static str,
@@ -45,7 +60,7 @@ impl Patient {
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         if let Some(plans) = plans {
-            std::fs::write(directory.path().join(PLANS), plans).unwrap();
+            std::fs::write(directory.path().join(PLANS), format!("{TRIAL}{plans}")).unwrap();
         }
         let database = TestDatabase::empty(directory.path()).await;
         let options = Options { signature_time: SignatureTime::Machine, ..Options::default() };
@@ -126,6 +141,12 @@ impl Patient {
             self.revive().await;
         }
     }
+}
+
+/// Waits until a walk past this point has ended.
+pub async fn recovers(point: &str, walk: impl Future<Output = ()>) {
+    let lived = tokio::time::timeout(PATIENCE, walk).await;
+    lived.unwrap_or_else(|_| panic!("{point}: it did not recover"));
 }
 
 fn start(

@@ -40,6 +40,17 @@ impl Shop {
         Self::open_selling(options, add, &[("LICENTIA_PLANS_FILE", &path)]).await
     }
 
+    /// Creates the coupon `studio_only` at Stripe: 10 % off, for `studio` alone.
+    pub async fn add_studio_coupon(&self) {
+        let product = self.sandbox.object("price_studio_month")["product"].clone();
+        let of_studio = [
+            ("id", "studio_only"),
+            ("percent_off", "10"),
+            ("applies_to[products][0]", product.as_str().unwrap()),
+        ];
+        self.at_stripe("coupons", &of_studio).await;
+    }
+
     /// Requests a purchase. Returns the whole response.
     pub async fn order(&self, buyer: &Buyer, wanted: Value) -> Answer {
         let mut request = wanted;

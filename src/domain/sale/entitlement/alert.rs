@@ -54,9 +54,9 @@ pub enum Alert {
     /// Something that was paid for has no effect, or only a part of it has: a license is for one
     /// subscription, or for the single payments for one plan.
     WithoutEffect {
-        /// What was paid for.
+        /// The purchase without effect.
         paid: PaidFor,
-        /// What the license is for.
+        /// The purchase of the license.
         license: PaidFor,
     },
     /// The Stripe customer of a perpetual license was deleted, and the license with it.

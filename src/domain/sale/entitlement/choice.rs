@@ -2,7 +2,9 @@
 //! becomes the license. A grant is a license that an operator gives
 //! ([`crate::domain::license::grant`]).
 
-use crate::domain::license::{Basis, Entitlement, IssuedLicense, Shortfall, Source, Term};
+use crate::domain::license::{
+    Basis, Entitlement, IssuedLicense, Shortfall, Source, Term, covers_new_builds,
+};
 use crate::domain::sale::plan::{Addon, Catalog, Plan};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
@@ -32,7 +34,7 @@ impl<'a> PaidEntitlement<'a> {
     /// Returns whether it covers a build that is made at `now`.
     #[must_use]
     pub fn covers_new_builds(&self, now: Timestamp) -> bool {
-        self.updates_until.is_none_or(|until| until > now)
+        covers_new_builds(self.updates_until, now)
     }
 
     /// Returns whether its subscription may still charge the customer.

@@ -135,7 +135,7 @@ fn a_decrease_after_an_unpaid_raise_counts_if_paid_units_cover_it_stripe_34() {
         let mut above = team(16, &[bought.clone(), raised(Paid), lowered(of, 16)]);
         above.invoices[1].payment = Payment::Refunded;
         assert_eq!(counted(&above), (Some(15), 0), "{of:?}");
-        // What was unpaid went to the balance, and pays for nothing later.
+        // The unpaid credit went to the balance, and pays for nothing later.
         let balance = |state: &mut StripeState, invoice: usize, before, after| {
             let invoice = &mut state.invoices[invoice];
             (invoice.balance_before, invoice.balance_after) = (before, after);

@@ -1,5 +1,5 @@
-//! What was paid for and the license does not have is reported: a license is for one subscription,
-//! or for the single payments for one plan.
+//! A purchase that the license does not have is reported: a license is for one subscription, or for
+//! the single payments for one plan.
 
 use super::*;
 
