@@ -92,6 +92,7 @@ async fn the_portals_schedule_stays_until_a_change_is_paid() {
     let preview = own.preview(&wanted).await;
     assert_eq!(own.change_by(&wanted, &preview).await.status, 402);
     assert_eq!(schedule(&own), scheduled, "the change was declined");
+    own.shop.settled().await;
     own.shop.sandbox.advance_days(1);
     own.shop.settled().await;
     assert_eq!(schedule(&own), scheduled, "it was given up");

@@ -89,6 +89,7 @@ async fn a_previewed_amount_with_a_code_is_the_invoice_to_the_cent() {
             json!({ "interval": "year", "promotion_code": code }),
             json!({ "quantity": 11, "promotion_code": code }),
         ] {
+            own.shop.settled().await;
             own.shop.sandbox.advance(Duration::from_secs(wait));
             wait = wait * 7 % 150_001;
             let before = own.newest_invoice();
@@ -151,6 +152,7 @@ async fn a_code_that_the_customer_cannot_use_is_refused_with_the_reason() {
     let session = shop.open_checkout(&eve, session).await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     assert_eq!(shop.sandbox.object(&used)["active"], false);
+    shop.settled().await;
     shop.sandbox.advance(Duration::from_secs(60));
     let before = own.newest_invoice()["id"].clone();
     let reason = |answer: &crate::harness::Answer| {
