@@ -191,8 +191,9 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
 
 /// Replaces the licenses of an account whose owner has just proven to own it, in the transaction of
 /// the caller: whoever signed up with the address has their tokens, and could fetch what the owner
-/// buys. The current one is issued again, and all others are revoked. No reason is stored, which
-/// counts as leaked, and does not stop a sync from issuing the next license.
+/// buys. The current one is issued again and mailed, because apps cannot fetch it with a revoked
+/// one, and all others are revoked. No reason is stored, which counts as leaked, and does not stop a
+/// sync from issuing the next license.
 pub(super) async fn replace_all(
     app: &App,
     tx: &mut Tx,
@@ -211,6 +212,7 @@ pub(super) async fn replace_all(
             detail["instead_of"] = license.license_id.as_str().into();
             let (by, action) = (Actor::System, AuditAction::LicenseReissued);
             audit(app, tx, AuditEntry::new(by, action, Some(id), detail), now).await?;
+            mail::enqueue(app, tx, Kind::Reissue, To::License(id, &new.license_id), now).await?;
         }
         if tx.revoke_license(&license.license_id, None, now).await? {
             let detail = json!({

@@ -26,10 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Answer, Client, ManualClock, PASSWORD, START, TestApp, database};
-
-/// The longest time until a condition holds.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::{Answer, Client, ManualClock, PASSWORD, PATIENCE, START, TestApp, database};
 
 /// The prices of the built-in plans.
 const PRICES: [(&str, i64, Interval); 4] = [
