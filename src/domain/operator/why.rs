@@ -117,11 +117,12 @@ fn of_license(license: &IssuedLicense, now: Timestamp) -> Reason {
     Reason {
         at: license.issued_at,
         text: format!(
-            "The current license {} is for the plan `{}` (source {}). {state}.{}",
+            "The current license {} is for the plan `{}`{} (source {}). {state}.{}",
             license.license_id,
             license.plan,
+            license.parts_text(),
             source(license),
-            of_purchase(license)
+            perpetual(license)
         ),
         subject: Subject::License,
         id: Some(license.license_id.to_string()),
@@ -139,25 +140,15 @@ fn source(license: &IssuedLicense) -> String {
     }
 }
 
-/// Returns what a license was bought by, as sentences; nothing for a plain subscription.
-fn of_purchase(license: &IssuedLicense) -> String {
-    let mut text = match license.basis {
-        Basis::Subscription => String::new(),
-        Basis::Once => " It is perpetual: bought by a single payment.".to_owned(),
-        Basis::Fallback => " It is perpetual: it remains of a subscription that was paid long \
-                            enough without a gap."
-            .to_owned(),
-    };
-    if license.quantity > 1 {
-        text.push_str(&format!(" It is for {} units.", license.quantity));
+/// Returns why a license is perpetual, as a sentence; an empty text for other licenses.
+fn perpetual(license: &IssuedLicense) -> &'static str {
+    match license.basis {
+        Basis::Subscription => "",
+        Basis::Once => " It is perpetual: it was bought by a single payment.",
+        Basis::Fallback => {
+            " It is perpetual: it remains of a subscription that was paid long enough without a gap."
+        }
     }
-    if !license.addons.0.is_empty() {
-        text.push_str(&format!(" Add-ons: {}.", license.addons.texts().join(", ")));
-    }
-    if let Some(until) = license.updates_until {
-        text.push_str(&format!(" It covers builds up to {until}."));
-    }
-    text
 }
 
 /// Returns the newest actions that issued or revoked the license.
