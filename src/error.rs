@@ -203,7 +203,7 @@ errors! {
     #[error("`addons`: {0}")]
     UnknownAddon(String) => UnknownAddon,
     /// The plan is not sold in this currency.
-    #[error("`currency`: this plan is not sold in this currency; choose one of {sold}")]
+    #[error("`currency`: this plan is sold only in {sold}")]
     CurrencyNotSold {
         /// The currencies of the plan.
         sold: String,

@@ -221,7 +221,7 @@ fn of_payment(order: &Order, policy: &Policy) -> Reason {
 
 fn effect(bought: Bought) -> &'static str {
     match bought {
-        Bought::Keep => "keeps the license until the end of the paid period",
+        Bought::Keep => "keeps the license until the end of what was paid for",
         Bought::Revoke => "revokes the license",
     }
 }
@@ -265,11 +265,12 @@ fn of_policy(facts: &Facts<'_>, at: Timestamp) -> Reason {
         at,
         text: format!(
             "By the plans file: {grace}; a refund {}; a partial refund {}; an open dispute {}; a \
-             lost dispute {}.",
+             lost dispute {}; a forgiven renewal {}.",
             effect(policy.refund),
             effect(policy.partial_refund),
             effect(policy.dispute),
-            effect(policy.dispute_lost)
+            effect(policy.dispute_lost),
+            effect(policy.forgiven)
         ),
         subject: Subject::Policy,
         id: None,
