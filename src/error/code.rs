@@ -74,7 +74,7 @@ codes! {
     ChangeNotPossible = "change_not_possible", 409, "This change is not possible";
     PreviewOutdated = "preview_outdated", 409, "The preview is outdated";
     PaymentFailed = "payment_failed", 402, "The payment failed";
-    PaymentActionRequired = "payment_action_required", 402, "The payment needs an action of the customer";
+    PaymentActionRequired = "payment_action_required", 402, "The customer must finish the payment";
     PaymentUnderWay = "payment_under_way", 409, "A payment is pending";
     BillingNotConfigured = "billing_not_configured", 503, "Selling is off";
     BillingRefused = "billing_refused", 502, "The payment provider refused the request";

@@ -298,7 +298,7 @@ async fn check_finds_every_difference_at_stripe() {
     let done = check(SOLD, &[]).await;
     assert_eq!((done.code, &*done.out), (0, "The prices match those at Stripe.\n"), "{done:?}");
 
-    // Payment links are no differences. They are named if their buyers get no account or no invoice.
+    // Payment links are no differences. They are named if their buyers get no account or invoice.
     let monthly = sandbox.add_payment_link("price_pdf").unwrap();
     let for_guests = sandbox.add_payment_link("price_studio").unwrap();
     let done = check(SOLD, &["--json"]).await;

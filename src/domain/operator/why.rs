@@ -146,7 +146,8 @@ fn perpetual(license: &IssuedLicense) -> &'static str {
         Basis::Subscription => "",
         Basis::Once => " It is perpetual: it was bought by a single payment.",
         Basis::Fallback => {
-            " It is perpetual: it remains of a subscription that was paid long enough without a gap."
+            " It is perpetual: it remains of a subscription that was paid for long enough without \
+             a gap."
         }
     }
 }

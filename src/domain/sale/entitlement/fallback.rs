@@ -118,8 +118,10 @@ fn kept<'a>(series: &[PaidTime<'a>], catalog: &'a Catalog) -> Option<PaidEntitle
         let since = end.minus_months(months).max(start);
         let units = least_units(series, (rank, plan), (since, end)).filter(|_| is_long_enough)?;
         let has_all_the_time = |addon: &&Addon| {
-            let of_addon =
-                |time: &&PaidTime<'_>| matches!(time.sold, PlanOrAddon::Addon(paid) if paid.id == addon.id);
+            let of_addon = |time: &&PaidTime<'_>| match time.sold {
+                PlanOrAddon::Addon(paid) => paid.id == addon.id,
+                PlanOrAddon::Plan(..) => false,
+            };
             is_gapless(series.iter().filter(of_addon), (since, end))
         };
         let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
