@@ -13,6 +13,7 @@ use crate::domain::account::session;
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::ids::CustomerId;
 use crate::domain::license::grant::{NothingToSend, WouldShorten};
+use crate::domain::license::parts::{parts_text, units_text};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
@@ -184,7 +185,14 @@ errors! {
     )]
     UnknownPlan => UnknownPlan,
     /// The plan is not sold in this quantity.
-    #[error("`quantity`: this plan is sold in {min} to {max} units")]
+    #[error(
+        "`quantity`: {}",
+        if min == max {
+            format!("only {} can be bought here; leave it out", units_text(*min))
+        } else {
+            format!("this plan is sold in {min} to {max} units; choose a number between them")
+        }
+    )]
     InvalidQuantity {
         /// The fewest units.
         min: u32,
@@ -195,7 +203,7 @@ errors! {
     #[error("`addons`: {0}")]
     UnknownAddon(String) => UnknownAddon,
     /// The plan is not sold in this currency.
-    #[error("`currency`: this plan is sold in {sold}")]
+    #[error("`currency`: this plan is sold only in {sold}")]
     CurrencyNotSold {
         /// The currencies of the plan.
         sold: String,
@@ -217,29 +225,31 @@ errors! {
     InvalidPromotionCode(#[from] CodeRefused) => InvalidPromotionCode,
     /// The customer owns a higher plan.
     #[error(
-        "the customer owns the plan `{owned}` with updates until {until}, which has more than \
-         this one; choose a higher plan"
+        "the customer owns the higher plan `{owned}`, whose updates {updates}, so this one would \
+         have no effect; choose `{owned}` or a higher plan"
     )]
     LowerThanOwned {
         /// The plan that the customer owns.
         owned: String,
-        /// The end of its updates.
-        until: String,
+        /// When its updates end: `never end`, or `end at` a time.
+        updates: String,
     } => LowerThanOwned,
     /// The license would shrink to what the subscription is for.
     #[error(
-        "the customer owns {units} units of `{owned}`{}, and a license is for one purchase: this \
-         subscription to {wanted} of `{plan}` would leave only those; subscribe to at least \
-         {units} units of a plan that has all of it",
-        if addons.is_empty() { String::new() } else { format!(" with {addons}") }
+        "the customer owns `{owned}`{}, and a license is for one purchase: with a subscription to \
+         `{plan}` for {}, the license would shrink; choose at least {}{}",
+        parts_text(Some(*units), addons, None),
+        units_text(*wanted),
+        units_text(*units),
+        if addons.is_empty() { "" } else { " of a plan that these add-ons are sold with" }
     )]
     SmallerThanOwned {
         /// The plan that the customer owns.
         owned: String,
         /// Its units.
         units: u32,
-        /// Its add-ons, as text.
-        addons: String,
+        /// The ids of its add-ons.
+        addons: Vec<String>,
         /// The plan of the subscription.
         plan: String,
         /// Its units.

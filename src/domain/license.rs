@@ -1,5 +1,5 @@
-//! Licenses: terms and issued licenses; entitlements and the claims that are signed are in
-//! `entitlement.rs`, and what licenses are compared by is in `coverage.rs`. Signing is in
+//! Licenses: terms and issued licenses. Entitlements and the claims that are signed are in
+//! `entitlement.rs`. `coverage.rs` compares licenses, and `parts.rs` describes them. Signing is in
 //! [`crate::keys`], and verification in the crate `licentia-verify`.
 
 mod content;
@@ -7,6 +7,7 @@ mod coverage;
 mod entitlement;
 mod extras;
 pub mod grant;
+pub mod parts;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ pub use content::Content;
 pub use coverage::{Coverage, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
+use parts::license_parts;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
 /// Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
@@ -260,6 +262,12 @@ impl IssuedLicense {
             updates_until: self.updates_until,
             extras: self.extras.clone(),
         })
+    }
+
+    /// Returns its units, add-ons and end of updates as text that follows the name of the plan.
+    #[must_use]
+    pub fn parts_text(&self) -> String {
+        license_parts(self.quantity, &self.addons, self.updates_until)
     }
 
     /// Returns how it was bought; `None` for a trial and a grant.

@@ -66,7 +66,7 @@ codes! {
     UnknownAddon = "unknown_addon", 422, "The add-on is not sold";
     CurrencyNotSold = "currency_not_sold", 422, "The currency is not sold";
     InvalidPromotionCode = "invalid_promotion_code", 422, "The promotion code cannot be used";
-    CurrencyPinned = "currency_pinned", 409, "The customer's currency is another one";
+    CurrencyPinned = "currency_pinned", 409, "The customer pays in another currency";
     LowerThanOwned = "lower_than_owned", 409, "The customer owns more than this";
     NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
@@ -74,7 +74,7 @@ codes! {
     ChangeNotPossible = "change_not_possible", 409, "This change is not possible";
     PreviewOutdated = "preview_outdated", 409, "The preview is outdated";
     PaymentFailed = "payment_failed", 402, "The payment failed";
-    PaymentActionRequired = "payment_action_required", 402, "The payment needs the customer";
+    PaymentActionRequired = "payment_action_required", 402, "The customer must finish the payment";
     PaymentUnderWay = "payment_under_way", 409, "A payment is pending";
     BillingNotConfigured = "billing_not_configured", 503, "Selling is off";
     BillingRefused = "billing_refused", 502, "The payment provider refused the request";

@@ -43,7 +43,7 @@ pub struct KeyedCall {
     pub client: Option<String>,
 }
 
-/// How a request goes on.
+/// How a request continues.
 pub enum Begun {
     /// Carry it out.
     New,

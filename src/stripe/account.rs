@@ -55,7 +55,9 @@ pub struct PaymentLink {
     pub id: String,
     /// The ids of the prices that it sells, at most ten.
     pub prices: Vec<String>,
-    /// Whether it sells to guests, for whom Stripe creates neither a customer nor an invoice.
+    /// Whether Stripe creates an invoice for a single payment.
+    pub has_invoice: bool,
+    /// Whether it sells single payments to guests, for whom Stripe creates no customer.
     pub is_for_guests: bool,
 }
 

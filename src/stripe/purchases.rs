@@ -1,6 +1,6 @@
-//! What a customer bought: subscriptions, invoices, payments, credit notes and disputes. A sync
-//! fetches all of it, except the invoices that an earlier sync found to be closed. The calls of a
-//! sale are in `sale.rs`.
+//! Fetches what a customer bought: subscriptions, invoices, payments, credit notes and disputes. A
+//! sync fetches all of it, except the invoices that an earlier sync found to be closed. The calls
+//! of a sale are in `sale.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

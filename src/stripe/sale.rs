@@ -104,10 +104,6 @@ pub enum SessionMode {
     Payment,
 }
 
-/// The most units that a buyer can choose on Stripe's page
-/// (<https://docs.stripe.com/payments/checkout/adjustable-quantity>).
-const MAX_ADJUSTABLE: u32 = 999_999;
-
 impl SessionParameters {
     /// Returns the fields of a trial at Stripe. If the card is missing when it ends, the
     /// subscription is paused.
@@ -135,7 +131,6 @@ impl SessionParameters {
             let place = "line_items[0][adjustable_quantity]";
             form.push(field(format!("{place}[enabled]"), "true"));
             form.push(field(format!("{place}[minimum]"), least.to_string()));
-            let most = most.min(MAX_ADJUSTABLE);
             form.push(field(format!("{place}[maximum]"), most.to_string()));
         }
         for (place, price) in self.addons.iter().enumerate() {

@@ -311,6 +311,7 @@ impl WirePaymentLink {
         PaymentLink {
             id: self.id,
             prices: items.filter_map(WireLineItem::into_price).collect(),
+            has_invoice,
             is_for_guests: !has_invoice && self.customer_creation.as_deref() != Some("always"),
         }
     }

@@ -117,7 +117,8 @@ async fn security_34_a_reset_that_proves_the_mailbox_replaces_the_licenses_from_
     assert_eq!(refresh(&own).await.status, 200);
 }
 
-/// The apps of an account that has paid go on, although nobody ever verified its address.
+/// The apps of an account that has paid keep their licenses, although nobody ever verified its
+/// address.
 #[tokio::test]
 async fn a_reset_leaves_the_licenses_of_an_account_that_has_paid() {
     let app = TestApp::start().await;

@@ -298,16 +298,20 @@ async fn check_finds_every_difference_at_stripe() {
     let done = check(SOLD, &[]).await;
     assert_eq!((done.code, &*done.out), (0, "The prices match those at Stripe.\n"), "{done:?}");
 
-    // Payment links are no differences. They are named if they sell otherwise than the checkout.
+    // Payment links are no differences. They are named if their buyers get no account or invoice.
     let monthly = sandbox.add_payment_link("price_pdf").unwrap();
     let for_guests = sandbox.add_payment_link("price_studio").unwrap();
     let done = check(SOLD, &["--json"]).await;
     let notes = serde_json::from_str::<Value>(&done.out).unwrap()["notes"].to_string();
     assert_eq!((done.code, notes.matches("`licentia stripe claim`").count()), (0, 2), "{notes}");
-    assert_eq!(notes.matches("get no invoice").count(), 1, "{notes}");
+    assert_eq!(notes.matches("get no invoice, and Stripe has no customer").count(), 1, "{notes}");
     let done = check(&format!("[checkout]\nallow_unknown_buyers = true\n{SOLD}"), &[]).await;
     let note = format!("note: payment link {for_guests}, price price_studio: its buyers get no");
     assert!(done.out.contains(&note) && !done.out.contains(&monthly), "{done:?}");
+    let always = json!({ "customer_creation": "always" });
+    sandbox.edit(&for_guests, always, "payment_link.updated").unwrap();
+    let done = check(SOLD, &[]).await;
+    assert!(done.out.contains("its buyers get no invoice; set"), "{done:?}");
 
     let wrong = SOLD
         .replace("eur = 800", "eur = 850")

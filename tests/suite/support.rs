@@ -127,7 +127,10 @@ async fn a_customer_is_shown_with_licenses_orders_events_and_timeline() {
     assert_eq!(record["customer"]["email_verified"], false);
     assert!(record["stripe_customer_id"].as_str().unwrap().starts_with("cus_"), "{record}");
     assert!(record["stripe_synced_at"].is_string(), "{record}");
-    assert_eq!(record["subscription"]["status"], "active");
+    let subscription = &record["subscription"];
+    assert_eq!((&subscription["status"], &subscription["quantity"]), (&json!("active"), &json!(1)));
+    assert_eq!((&subscription["interval"], &subscription["addons"]), (&json!("month"), &json!([])));
+    assert!(subscription["stripe_subscription_id"].as_str().unwrap().starts_with("sub_"));
     assert_eq!(record["license"]["plan"], "professional");
     assert_eq!(record["license"]["status"], "active");
 
@@ -136,8 +139,11 @@ async fn a_customer_is_shown_with_licenses_orders_events_and_timeline() {
     let sources: Vec<_> = sources.iter().map(|license| license["source"].clone()).collect();
     assert_eq!(sources, ["subscription", "trial"]);
     assert!(!licenses.text.contains(&ada.trial), "the token lets its holder in");
-    let orders = admin.get(&format!("{path}/orders")).await.body;
-    assert!(orders["orders"][0]["stripe_invoice_id"].as_str().unwrap().starts_with("in_"));
+    let order = &admin.get(&format!("{path}/orders")).await.body["orders"][0];
+    assert!(order["stripe_invoice_id"].as_str().unwrap().starts_with("in_"));
+    assert_eq!((&order["interval"], &order["quantity"]), (&json!("month"), &json!(1)), "{order}");
+    assert_eq!((&order["tax"], &order["refunded_amount"]), (&json!(0), &json!(0)), "{order}");
+    assert!(order.get("invoice_url").is_some(), "{order}");
     let events = admin.get(&format!("{path}/events")).await.body;
     assert!(events["events"].as_array().unwrap().iter().all(|event| event["state"] == "done"));
 

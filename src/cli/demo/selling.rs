@@ -45,8 +45,8 @@ pub async fn bought_once<'a>(stage: &'a Stage, keys: &KeySet) -> Step<(Customer<
     done((carol, token), summary)
 }
 
-/// After the end of the updates, the license goes on for the builds of before. Updates that are
-/// bought then cover the newest build.
+/// After the end of the updates, the license stays valid for older builds. Updates that are bought
+/// then cover the newest build.
 pub async fn updated(
     stage: &Stage,
     keys: &KeySet,

@@ -53,7 +53,7 @@ pub async fn walk(stage: &Stage) -> Result<()> {
     let step = selling::bought_with_code(stage, &keys).await;
     let dan = report.step("buy seats with a code", step)?;
     report.step("preview and buy more seats", selling::more_seats(stage, &keys, &dan).await)?;
-    // Last: the subscription goes on after the refund.
+    // Last: the subscription continues after the refund.
     report.step("refund", later::refunded(stage, &keys).await)?;
     let seconds = begun.elapsed().as_secs_f64();
     print(format_args!("All {} steps passed in {seconds:.1} seconds.\n", report.steps))?;

@@ -12,10 +12,12 @@ use crate::cli::operator::json;
 use crate::cli::{NO, note, print, print_json, with_app};
 use crate::config::Config;
 use crate::domain::ids::CustomerId;
+use crate::domain::license::parts::parts_text;
 use crate::domain::operator::audit::{Actor, OwnedActor};
 use crate::domain::operator::search::Search;
 use crate::domain::page::{Cursor, MAX_ENTRIES, Page, PageRequest};
 use crate::domain::private::Private;
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::error::{Error, Result};
 use crate::flows::operator::customers::{self, Found};
 use crate::flows::operator::support;
@@ -281,7 +283,10 @@ pub async fn print_record(app: &App, id: &CustomerId, as_json: bool) -> Result<E
             "subscription",
             record.subscription.as_ref().map(|row| {
                 let plan = row.plan.as_deref().unwrap_or("no plan");
-                format!("{} {plan}, {}", row.stripe_subscription_id, row.status)
+                let billed = row.billed(&app.plans);
+                let units = billed.quantity.filter(|units| *units > 1);
+                let parts = parts_text(units, &billed.addons.texts(), None);
+                format!("{} {plan}{parts}, {}", row.stripe_subscription_id, row.status)
             }),
         ),
         ("license", record.license.as_ref().map(license_line)),
@@ -303,7 +308,7 @@ pub fn license_line(license: &crate::domain::license::IssuedLicense) -> String {
         (None, None) => String::new(),
     };
     let (id, plan, source) = (&license.license_id, &license.plan, license.source);
-    format!("{id} {plan} ({source}) {until}{state}")
+    format!("{id} {plan} ({source}) {until}{}{state}", license.parts_text())
 }
 
 async fn why(app: &App, one: &One) -> Result<ExitCode> {
@@ -384,11 +389,14 @@ async fn list_of(app: &App, action: Action) -> Result<ExitCode> {
                 |order| json::order(order, app),
                 |order| {
                     let invoice = order.stripe_invoice_id.as_ref().map(ToString::to_string);
+                    let addons = order.addons.as_ref().map(AddonIds::texts).unwrap_or_default();
+                    let units = order.quantity.filter(|units| *units > 1);
                     format!(
-                        "{}  {}  {} {} {}  {}  {}",
+                        "{}  {}  {}{}  {} {}  {}  {}",
                         order.created_at,
                         order.order_id,
                         order.plan,
+                        parts_text(units, &addons, None),
                         order.amount,
                         order.currency,
                         order.status,

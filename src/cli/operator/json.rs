@@ -8,7 +8,9 @@ use crate::domain::contact::Email;
 use crate::domain::license::{Basis, IssuedLicense};
 use crate::domain::outbox::StoredMail;
 use crate::domain::private::Private;
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::time::Timestamp;
 use crate::flows::operator::customers::{self, Record};
@@ -26,12 +28,19 @@ fn text<T: ToString>(value: &Option<T>) -> Option<String> {
 pub fn record(record: &Record, app: &App) -> Value {
     let Record { customer, metadata, synced_at, default_payment_method, .. } = record;
     let subscription = record.subscription.as_ref().map(|row| {
+        let billed = row.billed(&app.plans);
         json!({
             "stripe_subscription_id": row.stripe_subscription_id.as_str(),
-            "plan": row.plan,
+            "plan": row.plan_id(&app.plans),
+            "quantity": billed.quantity,
+            "interval": billed.interval.map(Interval::as_str),
+            "addons": billed.addons.texts(),
+            "currency": row.currency,
+            "payment_pending": row.pending_until.is_some(),
             "status": row.status.to_string(),
             "current_period_end": time(row.current_period_end),
             "cancel_at": time(row.cancel_at),
+            "trial_end": time(row.trial_end),
             "created_at": row.created_at.to_string(),
             "updated_at": row.updated_at.to_string(),
         })
@@ -100,9 +109,17 @@ pub fn order(order: &Order, app: &App) -> Value {
     json!({
         "order_id": order.order_id.as_str(),
         "plan": order.plan,
+        "interval": order.billing_interval.map(Interval::as_str),
+        "quantity": order.quantity,
+        "addons": order.addons.as_ref().map(AddonIds::texts).unwrap_or_default(),
         "amount": order.amount,
+        "tax": order.tax,
+        "discount": order.discount,
+        "refunded_amount": order.returned,
         "currency": order.currency,
         "status": order.status.as_str(),
+        "invoice_url": text(&order.invoice_url),
+        "receipt_url": text(&order.receipt_url),
         "stripe_checkout_session_id": text(&order.stripe_checkout_session_id),
         "stripe_invoice_id": text(&order.stripe_invoice_id),
         "stripe_payment_intent_id": text(&order.stripe_payment_intent_id),

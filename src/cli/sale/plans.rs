@@ -47,7 +47,8 @@ enum Action {
     /// Compare the plans file with the prices at Stripe
     ///
     /// Reports each price of a plan or an add-on that Stripe does not have, that is archived there,
-    /// or that has another amount, interval or currency. It changes nothing.
+    /// or that has another amount, interval or currency. Also names the payment links whose buyers
+    /// get no account or no invoice; these notes do not change the exit code. It changes nothing.
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// Print JSON

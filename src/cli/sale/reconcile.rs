@@ -18,9 +18,9 @@ pub const EXAMPLES: &str = "Examples:
 
 Exits with 0 when there is no drift or all of it was repaired. Exits with 1 when a part failed (a
 customer could not be compared, the missed events or the account's subscriptions could not be
-listed, or the result could not be recorded), or when a customer needs your action: they pay twice,
-pay for a price of no plan and have no license, or pay for a plan without a linked account. The
-notes say what to do.";
+listed, or the result could not be recorded), or when a customer needs your action. For example,
+they pay twice, pay for something without effect, pay for a price of no plan and have no license, or
+pay for a plan without a linked account. The notes say what to do.";
 
 #[derive(Debug, Args)]
 pub struct Reconcile {

@@ -7,6 +7,7 @@ use licentia_verify::{CLAIMS_VERSION, Claims};
 use serde_json::{Value, json};
 
 use super::grant::MAX_LIMIT;
+use super::parts::license_parts;
 use super::{BACKDATED, Basis, Extras, Source, Term};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::sale::addon_ids::AddonIds;
@@ -69,6 +70,12 @@ impl<'a> Entitlement<'a> {
             "addons": self.addon_ids().texts(),
             "updates_until": self.updates_until.map(|until| until.to_string()),
         })
+    }
+
+    /// Returns its units, add-ons and end of updates as text that follows the name of the plan.
+    #[must_use]
+    pub fn parts_text(&self) -> String {
+        license_parts(self.quantity, &self.addon_ids(), self.updates_until)
     }
 
     /// Returns the ids of the add-ons.

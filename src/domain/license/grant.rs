@@ -20,18 +20,17 @@ pub const MAX_LIMIT: u64 = (1 << 53) - 1;
 /// The customer has more than the new license would grant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the customer has the plan `{plan}` {}{}, and this would shorten it; a grant with `replace` \
-     does that anyway",
-    ends.map_or("without an end".to_owned(), |ends| format!("until {ends}")),
-    if more.is_empty() { String::new() } else { format!(" with {more}") }
+    "the customer has the plan `{plan}`{parts}, {}, and this would shorten it; a grant with \
+     `replace` does that anyway",
+    ends.map_or("without an end".to_owned(), |ends| format!("valid until {ends}"))
 )]
 pub struct WouldShorten {
     /// The plan of the current license.
     pub plan: String,
     /// Its end with the grace period; `None` is never.
     pub ends: Option<Timestamp>,
-    /// Its units, if there are several, and its add-ons, as text.
-    pub more: String,
+    /// Its other parts, as text ([`IssuedLicense::parts_text`]).
+    pub parts: String,
 }
 
 /// The reason why a license cannot be extended.
@@ -88,10 +87,11 @@ pub fn shortened(
 }
 
 fn has(current: &IssuedLicense) -> WouldShorten {
-    let units = (current.quantity > 1).then(|| format!("{} units", current.quantity));
-    let addons = current.addons.0.iter().map(|addon| format!("the add-on `{addon}`"));
-    let more = units.into_iter().chain(addons).collect::<Vec<_>>().join(" and ");
-    WouldShorten { plan: current.plan.clone(), ends: current.term().ends(), more }
+    WouldShorten {
+        plan: current.plan.clone(),
+        ends: current.term().ends(),
+        parts: current.parts_text(),
+    }
 }
 
 /// Returns the current license with more days, counted from its end, or from `now` if it has ended.
@@ -259,9 +259,10 @@ mod tests {
         assert!(shortens(&owned(-1), "team", 2), "fewer units");
         let addons = "[\"pdf\"]".parse().unwrap();
         let text = has(&IssuedLicense { addons, ..owned(-1) }).to_string();
-        let expected = "the customer has the plan `team` without an end with 3 units and the \
-                        add-on `pdf`, and this would shorten it";
+        let expected = "the customer has the plan `team` with 3 units and the add-on `pdf`, for \
+                        builds until";
         assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains(", without an end, and this would shorten it; "), "{text}");
         assert!(shortens(&owned(-1), "starter", 3), "a lower plan");
     }
 

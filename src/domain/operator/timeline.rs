@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 
 use serde_json::Value;
 
+use crate::domain::license::parts::parts_text;
 use crate::domain::operator::audit::{AuditAction, StoredAuditEntry};
 use crate::domain::outbox::StoredMail;
 use crate::domain::page::{Cursor, PageRequest};
@@ -183,11 +184,11 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::CustomerDeleted => "The account was deleted.".to_owned(),
         AuditAction::LicenseIssued => {
             let (id, plan) = (fact("license_id"), fact("plan"));
-            format!("The license {id} was issued for `{plan}`{}.", contents(detail))
+            format!("The license {id} was issued for `{plan}`{}.", parts(detail))
         }
         AuditAction::LicenseGranted => {
             let (id, plan) = (fact("license_id"), fact("plan"));
-            format!("The license {id} was granted for `{plan}`{}.", contents(detail))
+            format!("The license {id} was granted for `{plan}`{}.", parts(detail))
         }
         AuditAction::LicenseExtended => format!(
             "The license {} extends the previous one to {}.",
@@ -210,7 +211,7 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         }
         AuditAction::OrderChanged => {
             let (id, to, from) = (fact("order_id"), fact("to"), fact("from"));
-            format!("The order {id}{} is {to} (before: {from}).", contents(detail))
+            format!("The order {id}{} is {to} (before: {from}).", parts(detail))
         }
         AuditAction::OrderMerged => {
             format!("The order {} was merged into the order of its checkout.", fact("order_id"))
@@ -265,22 +266,12 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
     }
 }
 
-/// Returns the units, the add-ons and the limit of builds that an entry names, to follow the plan
-/// or the order.
-fn contents(detail: &Value) -> String {
-    let mut text = String::new();
-    if let Some(units) = detail["quantity"].as_u64().filter(|units| *units > 1) {
-        text.push_str(&format!(", for {units} units"));
-    }
+/// Returns the parts of the license or the order of an entry, as text ([`parts_text`]).
+fn parts(detail: &Value) -> String {
+    let units = detail["quantity"].as_u64().and_then(|units| u32::try_from(units).ok());
     let addons = detail["addons"].as_array().into_iter().flatten();
-    let addons: Vec<_> = addons.filter_map(Value::as_str).collect();
-    if !addons.is_empty() {
-        text.push_str(&format!(", with {}", addons.join(", ")));
-    }
-    if let Some(until) = detail["updates_until"].as_str() {
-        text.push_str(&format!(", for builds until {until}"));
-    }
-    text
+    let addons: Vec<_> = addons.filter_map(Value::as_str).map(str::to_owned).collect();
+    parts_text(units.filter(|units| *units > 1), &addons, detail["updates_until"].as_str())
 }
 
 #[cfg(test)]
@@ -303,8 +294,8 @@ mod tests {
             "updates_until": "2027-11-20T15:00:00Z",
         });
         let text = sentence(AuditAction::LicenseIssued, &detail);
-        let expected = "The license lic_1 was issued for `team`, for 5 units, with cad, pdf, for \
-                        builds until 2027-11-20T15:00:00Z.";
+        let expected = "The license lic_1 was issued for `team` with 5 units and the add-ons `cad` \
+                        and `pdf`, for builds until 2027-11-20T15:00:00Z.";
         assert_eq!(text, expected);
     }
 

@@ -117,11 +117,12 @@ fn of_license(license: &IssuedLicense, now: Timestamp) -> Reason {
     Reason {
         at: license.issued_at,
         text: format!(
-            "The current license {} is for the plan `{}` (source {}). {state}.{}",
+            "The current license {} is for the plan `{}`{} (source {}). {state}.{}",
             license.license_id,
             license.plan,
+            license.parts_text(),
             source(license),
-            of_purchase(license)
+            perpetual(license)
         ),
         subject: Subject::License,
         id: Some(license.license_id.to_string()),
@@ -139,25 +140,16 @@ fn source(license: &IssuedLicense) -> String {
     }
 }
 
-/// Returns what a license was bought by, as sentences; nothing for a plain subscription.
-fn of_purchase(license: &IssuedLicense) -> String {
-    let mut text = match license.basis {
-        Basis::Subscription => String::new(),
-        Basis::Once => " It is perpetual: bought by a single payment.".to_owned(),
-        Basis::Fallback => " It is perpetual: it remains of a subscription that was paid long \
-                            enough without a gap."
-            .to_owned(),
-    };
-    if license.quantity > 1 {
-        text.push_str(&format!(" It is for {} units.", license.quantity));
+/// Returns why a license is perpetual, as a sentence; an empty text for other licenses.
+fn perpetual(license: &IssuedLicense) -> &'static str {
+    match license.basis {
+        Basis::Subscription => "",
+        Basis::Once => " It is perpetual: it was bought by a single payment.",
+        Basis::Fallback => {
+            " It is perpetual: it remains of a subscription that was paid for long enough without \
+             a gap."
+        }
     }
-    if !license.addons.0.is_empty() {
-        text.push_str(&format!(" Add-ons: {}.", license.addons.texts().join(", ")));
-    }
-    if let Some(until) = license.updates_until {
-        text.push_str(&format!(" It covers builds up to {until}."));
-    }
-    text
 }
 
 /// Returns the newest actions that issued or revoked the license.
@@ -230,7 +222,7 @@ fn of_payment(order: &Order, policy: &Policy) -> Reason {
 
 fn effect(bought: Bought) -> &'static str {
     match bought {
-        Bought::Keep => "keeps the license until the end of the paid period",
+        Bought::Keep => "keeps the license until the end of what was paid for",
         Bought::Revoke => "revokes the license",
     }
 }
@@ -274,11 +266,12 @@ fn of_policy(facts: &Facts<'_>, at: Timestamp) -> Reason {
         at,
         text: format!(
             "By the plans file: {grace}; a refund {}; a partial refund {}; an open dispute {}; a \
-             lost dispute {}.",
+             lost dispute {}; a forgiven renewal {}.",
             effect(policy.refund),
             effect(policy.partial_refund),
             effect(policy.dispute),
-            effect(policy.dispute_lost)
+            effect(policy.dispute_lost),
+            effect(policy.forgiven)
         ),
         subject: Subject::Policy,
         id: None,

@@ -30,7 +30,7 @@ pub use choice::PaidEntitlement;
 pub use fallback::subscriptions as fallback_subscriptions;
 pub use once::{SinglePaymentId, is_bought_once, plans_bought_once, single_payments};
 
-/// What Stripe's state means for a customer.
+/// The meaning of Stripe's state for a customer.
 #[derive(Clone, Debug)]
 pub struct Assessment<'a> {
     /// The current subscription: the one to show and to write mails about. `None` if the customer
@@ -44,7 +44,7 @@ pub struct Assessment<'a> {
     /// Whether this version or the plans file does not know something about a subscription. Then no
     /// license is revoked.
     pub is_unclear: bool,
-    /// What an operator should check.
+    /// The cases that an operator should check.
     pub alerts: Vec<Alert>,
 }
 
@@ -76,7 +76,7 @@ pub fn assess<'a>(
     if entitlements.iter().filter(|paid| paid.is_live()).count() > 1 {
         alerts.push(Alert::SeveralLive);
     }
-    entitlements.extend(fallback::grants(state, catalog));
+    entitlements.extend(fallback::entitlements(state, catalog));
     once::add(
         &mut entitlements,
         &single_payments(state, catalog, &catalog.policy),

@@ -63,7 +63,7 @@ pub enum MatchReason {
     Email,
 }
 
-/// What to do about a Stripe customer.
+/// The decision about a Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing: it is linked.

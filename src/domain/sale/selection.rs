@@ -50,11 +50,11 @@ pub enum NotSold {
     Plan,
     /// The plan is not sold in this quantity.
     Quantity(Quantity),
-    /// An add-on is not sold: which, and why.
+    /// An add-on is not sold. The text has its id, the reason, and the way out.
     Addon(String),
     /// The plan is not sold in this currency; these are the ones.
     Currency(Vec<Currency>),
-    /// The customer is pinned to another currency.
+    /// Stripe sells the customer subscriptions in another currency only.
     Pinned {
         /// The customer's currency.
         pinned: Currency,
@@ -110,15 +110,20 @@ pub fn addons<'c>(
             NotSold::Addon(format!("there is no add-on {id:?}; GET /api/plans lists them"))
         })?;
         if addons.iter().any(|(chosen, _)| chosen.id == addon.id) {
-            return Err(NotSold::Addon(format!("`{id}` is listed twice")));
+            return Err(NotSold::Addon(format!("`{id}` is listed twice; list it once")));
         }
         if !addon.is_for(plan) {
-            let problem = format!("`{id}` is not sold with the plan `{}`", plan.id);
-            return Err(NotSold::Addon(problem));
+            return Err(NotSold::Addon(format!(
+                "`{id}` is not sold with the plan `{}`; GET /api/plans lists the add-ons of each \
+                 plan",
+                plan.id
+            )));
         }
         let price = addon_price(addon, interval, currency).ok_or_else(|| {
             let how = interval.as_str();
-            NotSold::Addon(format!("`{id}` has no price for `{how}` in {currency}"))
+            NotSold::Addon(format!(
+                "`{id}` has no price for `{how}` in {currency}; GET /api/plans lists its prices"
+            ))
         })?;
         addons.push((addon, price));
     }
@@ -259,10 +264,19 @@ mod tests {
             (Wanted { quantity: Some(0), ..wanted() }, NotSold::Quantity(sold)),
             (Wanted { quantity: Some(1_000_000_000), ..wanted() }, NotSold::Quantity(sold)),
             (Wanted { currency: Some(currency("chf")), ..wanted() }, NotSold::Currency(all)),
-            (addons(&["pdf", "pdf"]), problem("`pdf` is listed twice")),
-            (addons(&["cad"]), problem("`cad` is not sold with the plan `team`")),
+            (addons(&["pdf", "pdf"]), problem("`pdf` is listed twice; list it once")),
+            (
+                addons(&["cad"]),
+                problem(
+                    "`cad` is not sold with the plan `team`; GET /api/plans lists the add-ons of \
+                     each plan",
+                ),
+            ),
             (addons(&["gold"]), problem("there is no add-on \"gold\"; GET /api/plans lists them")),
-            (eur_pdf, problem("`pdf` has no price for `month` in eur")),
+            (
+                eur_pdf,
+                problem("`pdf` has no price for `month` in eur; GET /api/plans lists its prices"),
+            ),
         ] {
             assert_eq!(chosen(&wanted, &none), Err(expected), "{wanted:?}");
         }

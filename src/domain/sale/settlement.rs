@@ -110,7 +110,7 @@ pub enum Change<'a> {
 pub struct Settlement<'a> {
     /// The changes, in the order in which they are applied.
     pub changes: Vec<Change<'a>>,
-    /// What an operator should check.
+    /// The cases that an operator should check.
     pub alerts: Vec<Alert>,
     /// Whether an operator must act on the alerts: the customer pays twice, or pays without getting
     /// a license.
@@ -130,7 +130,7 @@ pub struct Settlement<'a> {
 pub struct SyncReport {
     /// The changes: the differences from Stripe, and the mail about them.
     pub changes: Vec<String>,
-    /// What an operator should check.
+    /// The cases that an operator should check.
     pub alerts: Vec<String>,
     /// Whether an operator must act on the alerts.
     pub needs_action: bool,

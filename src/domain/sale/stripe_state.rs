@@ -1,4 +1,4 @@
-//! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
+//! Everything that Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, OrderStatus, Payment};
@@ -12,7 +12,7 @@ use crate::domain::sale::stripe_page::StripePage;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
-/// What Stripe says about one customer: everything that may have changed since the last sync.
+/// Everything that Stripe says about one customer and that may have changed since the last sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StripeState {
     /// Whether the Stripe customer was deleted.

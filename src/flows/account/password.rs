@@ -74,8 +74,8 @@ pub async fn reset(
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     attempts::unlock(app, &mut tx, &customer, address, now).await?;
     let has_waiting = !tx.waiting_purchases(&customer.customer_id).await?.is_empty();
-    // Whoever signed up with the address of somebody else has a license token, which could fetch
-    // what the owner buys. Apps of an account that has paid, or was granted a license, go on.
+    // A stranger who signed up with the address has a license token, which could fetch what the
+    // owner buys. The apps of an account that has paid, or was granted a license, keep theirs.
     let has_only_a_trial = async |tx: &mut Tx| {
         let current = tx.current_license(&customer.customer_id).await?;
         Ok::<_, Error>(current.is_none_or(|held| held.source == Source::Trial))

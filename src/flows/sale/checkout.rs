@@ -193,8 +193,8 @@ async fn select<'a>(
     let is_higher =
         |grant: &&PaidEntitlement<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
     if let Some(higher) = owned().find(is_higher) {
-        let until = higher.updates_until.map_or("ever".to_owned(), |until| until.to_string());
-        return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
+        let ends = higher.updates_until.map_or("never end".into(), |end| format!("end at {end}"));
+        return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), updates: ends });
     }
     let shrunk = owned().filter(|grant| grant.is_shrunk_by((rank, plan), selection.quantity));
     if selection.price.interval.is_recurring()
@@ -203,7 +203,7 @@ async fn select<'a>(
         return Err(Error::SmallerThanOwned {
             owned: owned.plan.id.to_string(),
             units: owned.quantity,
-            addons: owned.entitlement().addon_ids().texts().join(", "),
+            addons: owned.entitlement().addon_ids().texts(),
             plan: plan.id.to_string(),
             wanted: selection.quantity,
         });

@@ -46,7 +46,7 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// The customers with alerts for an operator.
     pub alerts: Vec<Alerted>,
-    /// Stripe customers who pay for a plan and are not linked to a customer here.
+    /// The buyers who pay for a plan and are not linked to a customer here.
     pub unknown_buyers: Vec<UnknownBuyer>,
     /// The error if the account's subscriptions could not be listed, or the buyers not recorded.
     pub buyers_error: Option<String>,

@@ -30,7 +30,7 @@ use crate::store::Tx;
 /// [`read_record`] reads older ones by their invoice.
 pub(in crate::flows) const MAX_ORDERS: i64 = 3000;
 
-/// What a sync fetched from Stripe.
+/// The state that a sync fetched from Stripe, and what was known before the fetch.
 pub(in crate::flows) struct Fetched {
     /// The customer before the fetch.
     pub customer: Customer,

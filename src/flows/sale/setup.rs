@@ -103,14 +103,20 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
     Ok(problems.collect())
 }
 
-/// Returns a note for each payment link that sells something of the plans file otherwise than the
-/// checkout does. A restricted key may not read payment links; then there is none.
+/// Returns a note for each payment link that sells something of the plans file and whose buyers get
+/// no account or no invoice. If a restricted key cannot read payment links, the only note says
+/// that.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
 pub async fn payment_link_notes(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
     let links = match stripe.payment_links().await {
-        Err(StripeFailure::Refused { status: 403, .. }) => return Ok(Vec::new()),
+        Err(StripeFailure::Refused { status: 403, .. }) => {
+            return Ok(vec![
+                "the payment links were not checked: the key needs *read* for payment links"
+                    .to_owned(),
+            ]);
+        }
         links => links?,
     };
     let is_once = |price: &String| {
@@ -130,10 +136,12 @@ pub async fn payment_link_notes(stripe: &Stripe, catalog: &Catalog) -> Result<Ve
                 link.id
             ));
         }
-        if link.is_for_guests && link.prices.iter().any(is_once) {
+        if !link.has_invoice && link.prices.iter().any(is_once) {
+            let guests =
+                if link.is_for_guests { ", and Stripe has no customer for them" } else { "" };
             notes.push(format!(
-                "payment link {}, price {price}: its buyers get no invoice, and Stripe has no \
-                 customer for them; set `invoice_creation` of the link to change that",
+                "payment link {}, price {price}: its buyers get no invoice{guests}; set \
+                 `invoice_creation` of the link to change that",
                 link.id
             ));
         }

@@ -63,15 +63,18 @@ fn with_content() -> Vec<Error> {
         Error::WouldShorten(WouldShorten {
             plan: "professional".into(),
             ends: None,
-            more: String::new(),
+            parts: String::new(),
         }),
         Error::NothingToSend(NothingToSend::Revoked),
         Error::InvalidQuantity { min: 1, max: 20 },
-        Error::UnknownAddon("`pdf` is listed twice".into()),
+        Error::UnknownAddon("`pdf` is listed twice; list it once".into()),
         Error::CurrencyNotSold { sold: "usd, eur".into() },
         Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },
         Error::InvalidPromotionCode(CodeRefused::Expired),
-        Error::LowerThanOwned { owned: "studio".into(), until: "2027-11-20T15:00:00Z".into() },
+        Error::LowerThanOwned {
+            owned: "studio".into(),
+            updates: "end at 2027-11-20T15:00:00Z".into(),
+        },
         Error::NoPerpetualLicense { plan: "studio".into() },
         Error::StripeLinkRefused(
             "Stripe has no customer cus_Abc123 in this account and mode".into(),

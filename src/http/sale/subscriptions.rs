@@ -200,13 +200,8 @@ impl SubscriptionView {
     pub fn new(row: SubscriptionRow, catalog: &Catalog) -> Self {
         let time = |time: Option<Timestamp>| time.map(Timestamp::to_datetime);
         let billed = row.billed(catalog);
-        // The row may have a former id of the plan.
-        let plan = row
-            .plan
-            .as_deref()
-            .map(|id| catalog.plan(id).map_or_else(|| id.to_owned(), |plan| plan.id.to_string()));
         Self {
-            plan,
+            plan: row.plan_id(catalog),
             quantity: billed.quantity,
             interval: billed.interval.map(|interval| interval.to_string()),
             addons: billed.addons.texts(),

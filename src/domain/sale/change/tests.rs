@@ -231,13 +231,20 @@ fn an_impossible_change_is_refused_with_the_reason() {
         (&["team_m"], units(0), not_sold(NotSold::Quantity(quantity))),
         (&["team_m"], units(1_000_000_000), not_sold(NotSold::Quantity(quantity))),
         (&["starter_m"], units(2), not_sold(NotSold::Quantity(one))),
-        (&["team_m"], with_addons(&["pdf", "pdf"]), addon("`pdf` is listed twice")),
+        (&["team_m"], with_addons(&["pdf", "pdf"]), addon("`pdf` is listed twice; list it once")),
         (
             &["team_m"],
             with_addons(&["gold"]),
             addon("there is no add-on \"gold\"; GET /api/plans lists them"),
         ),
-        (&["team_m", "pdf_m"], plan("starter"), addon("`pdf` is not sold with the plan `starter`")),
+        (
+            &["team_m", "pdf_m"],
+            plan("starter"),
+            addon(
+                "`pdf` is not sold with the plan `starter`; GET /api/plans lists the add-ons of \
+                 each plan",
+            ),
+        ),
         (&["other"], units(3), ChangeRefused::UnknownPrice),
     ] {
         let subscription = held(prices, 5);

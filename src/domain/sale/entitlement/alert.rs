@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
+use crate::domain::license::parts::{addons_text, parts_text, units_text};
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::{Quantity, Slug};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
@@ -77,19 +78,20 @@ pub struct PaidFor {
 }
 
 impl PaidFor {
-    /// Returns the part of it that a license for something else does not have, as text. A
-    /// subscription beside a perpetual license has no effect at all.
+    /// Returns the part of this purchase that a license for the other one does not have, as text.
+    /// A subscription beside a perpetual license has no effect at all.
     fn part_without_effect(&self, license: &Self) -> String {
         if self.is_live && !license.is_live {
             return format!("the subscription to `{}` has no effect", self.plan);
         }
         let missing = self.units.unwrap_or(1).saturating_sub(license.units.unwrap_or(u32::MAX));
-        let units = (missing > 0).then(|| counted(missing, "unit"));
+        let units = (missing > 0).then(|| units_text(missing));
         let addons = self.addons.0.difference(&license.addons.0);
-        let addons = addons.map(|addon| format!("the add-on `{addon}`"));
+        let addons: Vec<_> = addons.map(ToString::to_string).collect();
+        let has = if missing as usize + addons.len() == 1 { "has" } else { "have" };
+        let addons = (!addons.is_empty()).then(|| addons_text(&addons));
         let parts: Vec<_> = units.into_iter().chain(addons).collect();
-        let has = if parts.len() == 1 && missing <= 1 { "has" } else { "have" };
-        format!("{} of it {has} no effect", parts.join(" and "))
+        format!("{} of the first one {has} no effect", parts.join(" and "))
     }
 
     /// Returns how the customer gets everything that was paid for.
@@ -97,15 +99,15 @@ impl PaidFor {
         let subscription = if self.is_live { self } else { license };
         let cancel = format!("cancel the subscription to `{}` at Stripe", subscription.plan);
         match (self.is_live, license.is_live) {
-            (true, true) => "change one subscription to all of it at Stripe, and cancel the other \
-                 one"
-            .to_owned(),
+            (true, true) => "at Stripe, change one subscription so that it has everything, and \
+                 cancel the other one"
+                .to_owned(),
             (false, false) => "ask the customer which one they want, and refund the other one, or \
                  grant a license for both"
                 .to_owned(),
             _ if subscription.units.is_some() && self.plan == license.plan => {
                 let units = self.units.max(license.units).unwrap_or(1);
-                let units = counted(units, "unit");
+                let units = units_text(units);
                 format!("raise the subscription to at least {units} at Stripe, or {cancel}")
             }
             _ => format!("ask whether the customer wants both, and {cancel} if not"),
@@ -116,17 +118,9 @@ impl PaidFor {
 impl fmt::Display for PaidFor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = if self.is_live { "a subscription to" } else { "the perpetual license" };
-        write!(formatter, "{how} `{}`", self.plan)?;
-        let units = self.units.map(|units| counted(units, "unit"));
-        let addons = self.addons.0.iter().map(|addon| format!("the add-on `{addon}`"));
-        let with: Vec<_> = units.into_iter().chain(addons).collect();
-        if with.is_empty() { Ok(()) } else { write!(formatter, " with {}", with.join(" and ")) }
+        let parts = parts_text(self.units, &self.addons.texts(), None);
+        write!(formatter, "{how} `{}`{parts}", self.plan)
     }
-}
-
-/// Returns a number of things, such as `1 unit` and `2 units`.
-fn counted(number: u32, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 impl Alert {
@@ -213,8 +207,8 @@ impl fmt::Display for Alert {
             ),
             Self::WithoutEffect { paid, license } => write!(
                 formatter,
-                "the customer has {paid} and {license}, and a license is for one of them: for the \
-                 latter, so {}; {}",
+                "the customer has {paid}, and also {license}; a license is for one purchase, here \
+                 for the second one, so {}; {}",
                 paid.part_without_effect(license),
                 paid.remedy(license)
             ),

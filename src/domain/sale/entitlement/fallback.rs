@@ -16,25 +16,28 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
-/// A time that was paid for, of a plan or an add-on of the catalog.
+/// A time that was paid for.
 #[derive(Clone, Copy)]
-struct Paid<'a> {
+struct PaidTime<'a> {
     subscription: &'a Subscription,
     start: Timestamp,
     end: Timestamp,
-    item: Item<'a>,
+    sold: PlanOrAddon<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum Item<'a> {
+enum PlanOrAddon<'a> {
     /// A plan by its rank, and the units.
     Plan(usize, u32),
     Addon(&'a Addon),
 }
 
-/// Returns what the customer keeps of each series of paid periods without a gap. While a
-/// subscription runs, its own grant is worth more, because it covers new builds.
-pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<PaidEntitlement<'a>> {
+/// Returns the entitlement that each series of paid periods without a gap leaves. While a
+/// subscription runs, its own entitlement is worth more, because it covers new builds.
+pub(super) fn entitlements<'a>(
+    state: &'a StripeState,
+    catalog: &'a Catalog,
+) -> Vec<PaidEntitlement<'a>> {
     let all = series(paid_times(state, catalog, &catalog.policy));
     all.iter().filter_map(|series| kept(series, catalog)).collect()
 }
@@ -50,7 +53,11 @@ pub fn subscriptions(state: &StripeState, catalog: &Catalog) -> BTreeSet<StripeS
 }
 
 /// Returns every time that was paid for; none if no plan leaves anything.
-fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog, policy: &Policy) -> Vec<Paid<'a>> {
+fn paid_times<'a>(
+    state: &'a StripeState,
+    catalog: &'a Catalog,
+    policy: &Policy,
+) -> Vec<PaidTime<'a>> {
     let mut paid = Vec::new();
     if catalog.plans.iter().all(|plan| plan.fallback_months.is_none()) {
         return paid;
@@ -69,22 +76,22 @@ fn paid_time<'a>(
     span: Span<'_>,
     subscription: &'a Subscription,
     catalog: &'a Catalog,
-) -> Option<Paid<'a>> {
+) -> Option<PaidTime<'a>> {
     let is_trial =
         span.line.amount == 0 && subscription.trial_end.is_some_and(|end| span.end <= end);
-    let item = match catalog.sold(span.line.price.as_deref()?)? {
-        Sold::Plan { rank, plan, .. } => Item::Plan(rank, plan.counted(span.units)),
-        Sold::Addon { addon, .. } => Item::Addon(addon),
+    let sold = match catalog.sold(span.line.price.as_deref()?)? {
+        Sold::Plan { rank, plan, .. } => PlanOrAddon::Plan(rank, plan.counted(span.units)),
+        Sold::Addon { addon, .. } => PlanOrAddon::Addon(addon),
     };
     let Span { start, end, .. } = span;
-    (!is_trial && start < end).then_some(Paid { subscription, start, end, item })
+    (!is_trial && start < end).then_some(PaidTime { subscription, start, end, sold })
 }
 
 /// Returns the paid times in series without a gap. A payment that came late leaves none; a month
 /// that was not paid, or was refunded, does.
-fn series(mut paid: Vec<Paid<'_>>) -> Vec<Vec<Paid<'_>>> {
+fn series(mut paid: Vec<PaidTime<'_>>) -> Vec<Vec<PaidTime<'_>>> {
     paid.sort_by_key(|time| (time.start, time.end));
-    let mut all: Vec<(Timestamp, Vec<Paid<'_>>)> = Vec::new();
+    let mut all: Vec<(Timestamp, Vec<PaidTime<'_>>)> = Vec::new();
     for time in paid {
         match all.last_mut().filter(|(end, _)| time.start <= *end) {
             Some((end, series)) => {
@@ -98,8 +105,8 @@ fn series(mut paid: Vec<Paid<'_>>) -> Vec<Vec<Paid<'_>>> {
 }
 
 /// Returns the highest plan that a series leaves.
-fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement<'a>> {
-    let of_plans = || series.iter().filter(|time| matches!(time.item, Item::Plan(..)));
+fn kept<'a>(series: &[PaidTime<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement<'a>> {
+    let of_plans = || series.iter().filter(|time| matches!(time.sold, PlanOrAddon::Plan(..)));
     let start = of_plans().map(|time| time.start).min()?;
     let end = of_plans().map(|time| time.end).max()?;
     let plans = catalog.plans.iter().enumerate().rev();
@@ -111,8 +118,10 @@ fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement
         let since = end.minus_months(months).max(start);
         let units = least_units(series, (rank, plan), (since, end)).filter(|_| is_long_enough)?;
         let has_all_the_time = |addon: &&Addon| {
-            let of_addon =
-                |time: &&Paid<'_>| matches!(time.item, Item::Addon(paid) if paid.id == addon.id);
+            let of_addon = |time: &&PaidTime<'_>| match time.sold {
+                PlanOrAddon::Addon(paid) => paid.id == addon.id,
+                PlanOrAddon::Plan(..) => false,
+            };
             is_gapless(series.iter().filter(of_addon), (since, end))
         };
         let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
@@ -132,7 +141,7 @@ fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<PaidEntitlement
 /// Returns the fewest units that were paid at any moment, of this plan or a higher one; `None` if
 /// at some moment only a lower plan was paid, or nothing.
 fn least_units(
-    series: &[Paid<'_>],
+    series: &[PaidTime<'_>],
     (rank, plan): (usize, &Plan),
     (since, end): (Timestamp, Timestamp),
 ) -> Option<u32> {
@@ -142,8 +151,8 @@ fn least_units(
     let within = moments.into_iter().filter(|moment| since <= *moment && *moment < end);
     let units = within.map(|moment| {
         let paid = series.iter().filter(|time| time.start <= moment && moment < time.end);
-        let of_plan = paid.filter_map(|time| match time.item {
-            Item::Plan(paid, units) if paid >= rank => Some(units),
+        let of_plan = paid.filter_map(|time| match time.sold {
+            PlanOrAddon::Plan(paid, units) if paid >= rank => Some(units),
             _ => None,
         });
         of_plan.fold(0, u32::saturating_add)
@@ -154,7 +163,7 @@ fn least_units(
 
 /// Returns whether these times cover the whole time, without a gap.
 fn is_gapless<'p>(
-    times: impl Iterator<Item = &'p Paid<'p>>,
+    times: impl Iterator<Item = &'p PaidTime<'p>>,
     (since, end): (Timestamp, Timestamp),
 ) -> bool {
     let mut times: Vec<_> = times.map(|time| (time.start, time.end)).collect();

@@ -27,7 +27,7 @@ const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
 
 /// The result for one subscription.
 pub(super) enum Standing<'a> {
-    /// This.
+    /// The subscription grants this.
     Grants(PaidEntitlement<'a>),
     /// Nothing.
     Nothing,

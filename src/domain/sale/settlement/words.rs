@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::Change;
-use crate::domain::license::Entitlement;
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::sale::invoice::OrderStatus;
@@ -26,7 +25,7 @@ impl Change<'_> {
             Self::Issue { entitlement, .. } => {
                 let end = entitlement.term.expires;
                 let until = end.map_or("forever".into(), |end| format!("until {end}"));
-                format!("license: {} {until}{}", entitlement.plan.id, contents(entitlement))
+                format!("license: {} {until}{}", entitlement.plan.id, entitlement.parts_text())
             }
             Self::Revoke(license) if license.superseded_at.is_some() => {
                 format!("former license {}: {} revoked", license.license_id, license.plan)
@@ -115,21 +114,6 @@ impl Change<'_> {
         matches!(self, Self::Subscription { before: Some(before), after }
             if before.status.is_live() && !after.status.is_live())
     }
-}
-
-/// Returns the units, the add-ons and the limit of builds of a license, as far as it has them.
-fn contents(entitlement: &Entitlement<'_>) -> String {
-    let mut text = String::new();
-    if entitlement.quantity > 1 {
-        text.push_str(&format!(", {} units", entitlement.quantity));
-    }
-    if !entitlement.addons.is_empty() {
-        text.push_str(&format!(", with {}", entitlement.addon_ids().texts().join(", ")));
-    }
-    if let Some(until) = entitlement.updates_until {
-        text.push_str(&format!(", builds until {until}"));
-    }
-    text
 }
 
 fn order_change(before: Option<&Order>, after: &Order) -> String {

@@ -104,6 +104,14 @@ pub struct Billed {
 }
 
 impl SubscriptionRow {
+    /// Returns the present id of the plan: the row may have a former one.
+    #[must_use]
+    pub fn plan_id(&self, catalog: &Catalog) -> Option<String> {
+        let plan = self.plan.as_deref()?;
+        let present = catalog.plan(plan).map(|plan| plan.id.to_string());
+        Some(present.unwrap_or_else(|| plan.to_owned()))
+    }
+
     /// Returns what it bills.
     #[must_use]
     pub fn billed(&self, catalog: &Catalog) -> Billed {

@@ -23,7 +23,7 @@ use crate::http::Tag;
 use crate::http::caller::AdminCaller;
 use crate::http::page::{self, default_limit, example_cursor};
 use crate::http::problem::{Failure, documented};
-use crate::http::sale::orders::OrderStatusView;
+use crate::http::sale::orders::OrderView;
 use crate::http::throttle::Throttle;
 
 pub struct CustomerListsApi;
@@ -101,16 +101,9 @@ struct Mails {
 #[derive(Object)]
 #[oai(rename = "OrderRecord", example)]
 struct OrderRecord {
-    /// The id of the order.
-    order_id: String,
-    /// The plan's id.
-    plan: String,
-    /// The amount in the smallest unit of the currency, for example cents.
-    amount: i64,
-    /// The currency (ISO 4217), in lower case.
-    currency: String,
-    /// The status.
-    status: OrderStatusView,
+    /// The order as the customer sees it.
+    #[oai(flatten)]
+    order: OrderView,
     /// The Checkout session. `null` for a renewal.
     #[oai(nullable)]
     stripe_checkout_session_id: Option<String>,
@@ -123,46 +116,30 @@ struct OrderRecord {
     /// The payment or the invoice in Stripe's dashboard, where it can be refunded.
     #[oai(nullable)]
     stripe_url: Option<String>,
-    /// When the order was created.
-    created_at: DateTime<Utc>,
-    /// When the order was paid.
-    #[oai(nullable)]
-    purchased_at: Option<DateTime<Utc>>,
 }
 
 impl Example for OrderRecord {
     fn example() -> Self {
-        let time = Timestamp::saturating(1_795_186_800).to_datetime();
         Self {
-            order_id: "ord_0123456789abcdef0123456789abcdef".into(),
-            plan: "professional".into(),
-            amount: 4900,
-            currency: "usd".into(),
-            status: OrderStatusView::Succeeded,
+            order: OrderView::example(),
             stripe_checkout_session_id: Some("cs_test_a1b2c3".into()),
             stripe_invoice_id: Some("in_1QabcdEFGH".into()),
             stripe_payment_intent_id: Some("pi_1QabcdEFGH".into()),
             stripe_url: Some("https://dashboard.stripe.com/payments/pi_1QabcdEFGH".into()),
-            created_at: time,
-            purchased_at: Some(time),
         }
     }
 }
 
 impl OrderRecord {
     fn new(order: Order, app: &App) -> Self {
+        let session = order.stripe_checkout_session_id.as_ref();
+        let payment = order.stripe_payment_intent_id.as_ref();
         Self {
             stripe_url: customers::order_url(app, &order),
-            order_id: order.order_id.to_string(),
-            plan: order.plan,
-            amount: order.amount,
-            currency: order.currency,
-            status: order.status.into(),
-            stripe_checkout_session_id: order.stripe_checkout_session_id.map(|id| id.to_string()),
-            stripe_invoice_id: order.stripe_invoice_id.map(|id| id.to_string()),
-            stripe_payment_intent_id: order.stripe_payment_intent_id.map(|id| id.to_string()),
-            created_at: order.created_at.to_datetime(),
-            purchased_at: order.purchased_at.map(Timestamp::to_datetime),
+            stripe_checkout_session_id: session.map(ToString::to_string),
+            stripe_invoice_id: order.stripe_invoice_id.as_ref().map(ToString::to_string),
+            stripe_payment_intent_id: payment.map(ToString::to_string),
+            order: order.into(),
         }
     }
 }

@@ -9,10 +9,12 @@ use poem_openapi::types::Example;
 use super::customer_lists::example_customer;
 use super::licenses::LicenseRecord;
 use crate::app::App;
+use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::flows::operator::customers::{self, Record};
 use crate::http::account::view::CustomerView;
+use crate::http::sale::subscriptions::SubscriptionView;
 
 /// A customer's subscription, with its Stripe id.
 #[derive(Object)]
@@ -20,48 +22,25 @@ use crate::http::account::view::CustomerView;
 struct SubscriptionRecord {
     /// The id of the subscription at Stripe.
     stripe_subscription_id: String,
-    /// The plan's id. `null` if no plan has the price of the subscription.
-    #[oai(nullable)]
-    plan: Option<String>,
-    /// The status at Stripe, for example `active` or `past_due`.
-    status: String,
-    /// The end of the current period.
-    #[oai(nullable)]
-    current_period_end: Option<DateTime<Utc>>,
-    /// When the subscription ends, if it was canceled.
-    #[oai(nullable)]
-    cancel_at: Option<DateTime<Utc>>,
-    /// When the subscription was created.
-    created_at: DateTime<Utc>,
-    /// When it last changed here.
-    updated_at: DateTime<Utc>,
+    /// The subscription as the customer sees it.
+    #[oai(flatten)]
+    subscription: SubscriptionView,
 }
 
 impl Example for SubscriptionRecord {
     fn example() -> Self {
-        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
         Self {
             stripe_subscription_id: "sub_1QabcdEFGH".into(),
-            plan: Some("professional".into()),
-            status: "active".into(),
-            current_period_end: Some(time(1_797_778_800)),
-            cancel_at: None,
-            created_at: time(1_795_186_800),
-            updated_at: time(1_795_186_800),
+            subscription: SubscriptionView::example(),
         }
     }
 }
 
-impl From<SubscriptionRow> for SubscriptionRecord {
-    fn from(row: SubscriptionRow) -> Self {
+impl SubscriptionRecord {
+    fn new(row: SubscriptionRow, catalog: &Catalog) -> Self {
         Self {
             stripe_subscription_id: row.stripe_subscription_id.to_string(),
-            plan: row.plan,
-            status: row.status.to_string(),
-            current_period_end: row.current_period_end.map(Timestamp::to_datetime),
-            cancel_at: row.cancel_at.map(Timestamp::to_datetime),
-            created_at: row.created_at.to_datetime(),
-            updated_at: row.updated_at.to_datetime(),
+            subscription: SubscriptionView::new(row, catalog),
         }
     }
 }
@@ -130,7 +109,7 @@ impl RecordView {
             stripe_sync_status: customer.stripe_sync_status.map(|status| status.to_string()),
             stripe_synced_at: synced_at.map(Timestamp::to_datetime),
             default_payment_method,
-            subscription: subscription.map(SubscriptionRecord::from),
+            subscription: subscription.map(|row| SubscriptionRecord::new(row, &app.plans)),
             license: license.map(|license| LicenseRecord::new(license, now)),
             customer: customer.into(),
         }

@@ -61,17 +61,17 @@ const ENDED: i64 = NOW - 2 * YEAR;
 fn a_subscription_beside_a_larger_perpetual_license_is_reported() {
     let state = owner("price_team_once", 5, OPEN);
     let state = with_subscription(state, &["price_team_month", "price_pdf_month"], 3);
-    let expected = "the customer has a subscription to `team` with 3 units and the add-on `pdf` and \
-                    the perpetual license `team` with 5 units, and a license is for one of them: \
-                    for the latter, so the subscription to `team` has no effect; raise the \
-                    subscription to at least 5 units at Stripe, or cancel the subscription to \
-                    `team` at Stripe";
+    let expected = "the customer has a subscription to `team` with 3 units and the add-on `pdf`, \
+                    and also the perpetual license `team` with 5 units; a license is for one \
+                    purchase, here for the second one, so the subscription to `team` has no \
+                    effect; raise the subscription to at least 5 units at Stripe, or cancel the \
+                    subscription to `team` at Stripe";
     assert_eq!(alerts(&state), [expected]);
     let lower = with_subscription(owner("price_studio_once", 1, OPEN), &["price_team_month"], 3);
-    let expected = "the customer has a subscription to `team` with 3 units and the perpetual \
-                    license `studio`, and a license is for one of them: for the latter, so the \
-                    subscription to `team` has no effect; ask whether the customer wants both, and \
-                    cancel the subscription to `team` at Stripe if not";
+    let expected = "the customer has a subscription to `team` with 3 units, and also the perpetual \
+                    license `studio`; a license is for one purchase, here for the second one, so \
+                    the subscription to `team` has no effect; ask whether the customer wants both, \
+                    and cancel the subscription to `team` at Stripe if not";
     assert_eq!(alerts(&lower), [expected]);
 }
 
@@ -83,10 +83,11 @@ fn owned_units_that_a_subscription_leaves_out_are_reported() {
         assert!(alerts(&enough).is_empty(), "{:?}", alerts(&enough));
     }
     let fewer = with_subscription(owner("price_team_once", 10, ENDED), &["price_team_month"], 1);
-    let expected = "the customer has the perpetual license `team` with 10 units and a subscription \
-                    to `team` with 1 unit, and a license is for one of them: for the latter, so 9 \
-                    units of it have no effect; raise the subscription to at least 10 units at \
-                    Stripe, or cancel the subscription to `team` at Stripe";
+    let expected = "the customer has the perpetual license `team` with 10 units, and also a \
+                    subscription to `team` with 1 unit; a license is for one purchase, here for \
+                    the second one, so 9 units of the first one have no effect; raise the \
+                    subscription to at least 10 units at Stripe, or cancel the subscription to \
+                    `team` at Stripe";
     assert_eq!(alerts(&fewer), [expected]);
     // Those of a lower plan count while its updates last.
     let higher = |time| {
@@ -97,7 +98,10 @@ fn owned_units_that_a_subscription_leaves_out_are_reported() {
     let mut two = owner("price_team_once", 10, OPEN);
     two.invoices.push(once("price_site_once", 1, OPEN));
     let [found] = &alerts(&two)[..] else { panic!("{:?}", alerts(&two)) };
-    assert!(found.contains("so 9 units of it have no effect; ask the customer which"), "{found}");
+    assert!(
+        found.contains("so 9 units of the first one have no effect; ask the customer which"),
+        "{found}"
+    );
     let mut ended = owner("price_team_once", 10, ENDED);
     ended.invoices.push(once("price_site_once", 1, OPEN));
     assert!(alerts(&ended).is_empty(), "its license stays valid for its builds");
@@ -111,7 +115,7 @@ fn an_add_on_of_the_other_of_two_subscriptions_is_reported() {
     let state = with_subscription(state, &["price_team_month", "price_pdf_month"], 1);
     let found = alerts(&state);
     assert_eq!(found.len(), 2, "{found:?}");
-    let expected = "so the add-on `pdf` of it has no effect; change one subscription to all of it \
-                    at Stripe, and cancel the other one";
+    let expected = "so the add-on `pdf` of the first one has no effect; at Stripe, change one \
+                    subscription so that it has everything, and cancel the other one";
     assert!(found[1].ends_with(expected), "{found:?}");
 }
