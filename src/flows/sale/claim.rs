@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::backfill::{self, Done, Newcomers, Step};
+use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
@@ -183,11 +184,14 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
         tx.link_stripe_customer(id, None, None).await?;
         tx.delete_attempt(id, Purpose::Customer).await?;
         tx.delete_subscription(id).await?;
+        inbox::queue_sync_of_guest(app, &mut tx, id, now).await?;
         let detail = json!({ "stripe_customer_id": before.as_str() });
         let entry = AuditEntry::new(by, AuditAction::StripeUnlinked, Some(id), detail)
             .changed(json!({ "stripe_customer_id": before.as_str() }), json!({}));
         audit(app, &mut tx, entry, now).await?;
-        tx.commit(app.fail_points.at(Place::ClaimUnlinked)).await
+        tx.commit(app.fail_points.at(Place::ClaimUnlinked)).await?;
+        app.events_due.notify_one();
+        Ok(())
     };
     lease.during(app, work).await
 }

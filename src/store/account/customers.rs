@@ -221,9 +221,9 @@ impl Tx {
         Ok(customer.map(|(id,)| id))
     }
 
-    /// Returns the customers that are linked to Stripe, ordered by id, starting after `after`, at
-    /// most `most`.
-    pub async fn linked_customers(
+    /// Returns the customers who may have bought something at Stripe, ordered by id, starting after
+    /// `after`, at most `most`: those with a Stripe customer, and those with a purchase as a guest.
+    pub async fn customers_at_stripe(
         &mut self,
         after: Option<&CustomerId>,
         most: i64,
@@ -232,7 +232,9 @@ impl Tx {
             self,
             fetch_all: (CustomerId,),
             "SELECT customer_id FROM customers
-             WHERE stripe_customer_id IS NOT NULL AND customer_id > $1
+             WHERE customer_id > $1 AND (stripe_customer_id IS NOT NULL OR EXISTS
+                 (SELECT 1 FROM guest_purchases
+                  WHERE guest_purchases.customer_id = customers.customer_id))
              ORDER BY customer_id LIMIT $2",
             after.map_or("", CustomerId::as_str),
             most,
