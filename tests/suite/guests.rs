@@ -406,6 +406,34 @@ async fn stripe_28_a_guest_with_the_address_of_an_unverified_account_must_prove_
 }
 
 #[tokio::test]
+async fn stripe_28_while_a_purchase_waits_a_verified_address_gives_away_no_later_one_security_34() {
+    // A Stripe customer beside that of the guest is left to the operator.
+    let with_customer: &[(&str, &str)] = &[("customer_creation", "always")];
+    for (settings, left) in [(DEFAULT, 0), (with_customer, 1)] {
+        let shop = open_to_all().await;
+        let thief = shop.buyer(ADA).await;
+        shop.bought_as_guest(ADA).await;
+        let mail = waiting_mail(&shop);
+        // The buyer expects a mail, and follows the link of the sign-up.
+        let mails = shop.sandbox.mails();
+        let trial = mails.iter().find(|mail| mail.subject().starts_with("Your trial")).unwrap();
+        let text = trial.text.clone().unwrap();
+        let (_, rest) = text.split_once("/account/verify#token=").unwrap();
+        let verify = json!({ "token": rest.split_whitespace().next().unwrap() });
+        assert_eq!(shop.app.client.post("/api/customers/verify", &verify).await.status, 200);
+        shop.bought_by(settings, ADA).await;
+        shop.reconciled().await;
+        assert_eq!(shop.license(&thief).await["plan"], "trial", "{settings:?}");
+        assert_eq!(shop.listed().await.as_array().unwrap().len(), 2);
+        assert_eq!(shop.choose_password(&mail).await.status, 200);
+        assert_eq!(shop.plans_held(ADA).await, ["studio"]);
+        assert_eq!(shop.listed().await.as_array().unwrap().len(), left);
+        assert_eq!(shop.app.count("waiting_purchases").await, 0);
+        assert_eq!(thief.client.get("/api/customers/me").await.status, 401);
+    }
+}
+
+#[tokio::test]
 async fn stripe_28_the_purchase_of_a_guest_creates_no_second_account_after_the_deletion() {
     let shop = open_to_all().await;
     let session = shop.bought_unseen(ADA).await;

@@ -136,7 +136,7 @@ pub struct Summary {
     pub need_action: usize,
 }
 
-/// Compares every customer of [`at_stripe`] with Stripe, `at_once` of them concurrently, and repairs
+/// Compares every customer of [`at_stripe`] with Stripe, `at_once` of them concurrently. Repairs
 /// drift unless this is a dry run. Calls `progress` with the number of compared customers so far.
 ///
 /// # Errors
