@@ -1,7 +1,10 @@
 //! The steps of histories that sell once, by the unit, with an add-on and in several currencies:
 //! what customers buy, how they and the vendor change subscriptions, and what goes back.
 
+use std::net::Ipv4Addr;
+
 use licentia::domain::sale::plan::{Currency, Interval};
+use licentia::domain::sale::promotion::EnteredCode;
 use licentia::domain::sale::selection::Wanted;
 use licentia::flows::account::session::SignedIn;
 use licentia::flows::sale::checkout::{self, Purchase};
@@ -109,7 +112,7 @@ impl History {
         self.tell(|| format!("{who} checks out {asked} at {server}"));
         let back = format!("{}/docs", self.ground.config.public_url);
         let interval = Some(interval);
-        let promotion_code = self.draw_code();
+        let promotion_code = self.draw_code(who);
         let wanted = Wanted { plan: plan.to_owned(), interval, currency, quantity, addons };
         let wanted =
             Purchase { wanted, promotion_code, success_url: back.clone(), cancel_url: back };
@@ -185,18 +188,21 @@ impl History {
         }
     }
 
-    /// Returns the code that a customer gives in the call, if any. Some are wrong.
-    fn draw_code(&self) -> Option<String> {
+    /// Returns the code that a customer gives in the call, if any. Some are wrong. Each person has
+    /// another network.
+    fn draw_code(&self, who: usize) -> Option<EnteredCode> {
         let dice = &self.world.dice;
         if !self.changes || !dice.happens(250) {
             return None;
         }
         let (code, _) = dice.pick(&MORE_CODES)?;
-        match dice.below(8) {
-            0 => Some("WRONG".to_owned()),
-            1 => Some(code.to_lowercase()),
-            _ => Some((*code).to_owned()),
-        }
+        let text = match dice.below(8) {
+            0 => "WRONG".to_owned(),
+            1 => code.to_lowercase(),
+            _ => (*code).to_owned(),
+        };
+        let network = u8::try_from(who).unwrap_or(u8::MAX);
+        Some(EnteredCode { text, client: Ipv4Addr::new(10, 0, network, 1).into() })
     }
 
     /// A subscription is changed in the portal or in the dashboard.

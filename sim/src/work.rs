@@ -289,12 +289,14 @@ impl History {
                 | Error::PaymentFailed { .. }
                 | Error::PaymentActionRequired { .. }
         );
+        let is_of_a_code =
+            matches!(error, Error::InvalidPromotionCode(_) | Error::TooManyRequests { .. });
         let changes = ["preview", "change", "cancel", "resume"].contains(&what);
         let is_expected = usual
             || is_undone
             || (self.sells && is_not_sold)
             || (changes && is_of_a_change)
-            || (self.changes && matches!(error, Error::InvalidPromotionCode(_)));
+            || (self.changes && is_of_a_code);
         if !is_expected {
             self.violation(format!("G: {what} failed with {error:?}"));
         }

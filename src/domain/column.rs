@@ -259,7 +259,7 @@ macro_rules! tuples {
 tuples! {
     (First)
     (First, Second)
-    (First, Second, Third, Fourth, Fifth)
+    (First, Second, Third, Fourth, Fifth, Sixth)
 }
 
 /// Two rows that one statement returns side by side, with different column names.

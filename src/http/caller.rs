@@ -16,6 +16,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::license::LicenseToken;
 use crate::domain::message::Language;
 use crate::domain::operator::admin_key::StoredAdminKey;
+use crate::domain::sale::promotion::EnteredCode;
 use crate::error::{Error, Result};
 use crate::flows::account::session::{self, SignedIn};
 use crate::flows::license;
@@ -160,6 +161,13 @@ pub struct Client {
     pub name: Option<String>,
     /// The language that it prefers (`Accept-Language`), if it is one of the mails' languages.
     pub language: Option<Language>,
+}
+
+impl Client {
+    /// Returns the promotion code of its request.
+    pub fn entered(&self, code: Option<String>) -> Option<EnteredCode> {
+        code.map(|text| EnteredCode { text, client: self.address })
+    }
 }
 
 impl<'a> FromRequest<'a> for Client {

@@ -7,6 +7,7 @@ use super::wire::{Identified, WireInvoicePage, WirePreview, WireSchedule};
 use super::{Answer, Form, Stripe, field, read};
 use crate::domain::ids::AttemptId;
 use crate::domain::sale::change::{ItemEdit, SubscriptionChange};
+use crate::domain::sale::discount::Discounts;
 use crate::domain::sale::preview::UpcomingInvoice;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::time::Timestamp;
@@ -75,22 +76,28 @@ fn fields(edits: &[ItemEdit], place: &str) -> Form {
     form
 }
 
-/// Returns the fields that add a promotion code to a subscription or to a preview of it. They
-/// replace all its discounts, so those that stay are listed. Without a code nothing is sent, and
-/// the discounts stay
+/// Returns the fields that give a subscription, or a preview of it, these discounts. They replace
+/// all that it has, or with an empty value remove them. Without them, the discounts stay
 /// (<https://docs.stripe.com/api/subscriptions/update#update_subscription-discounts>,
 /// <https://docs.stripe.com/api/invoices/create_preview#create_create_preview-discounts>).
-fn discount_fields(present: &[String], promotion_code: Option<&str>) -> Form {
-    let Some(code) = promotion_code else { return Form::new() };
-    let kept = present.iter().map(|id| ("discount", id.as_str()));
-    let all = kept.chain([("promotion_code", code)]).enumerate();
-    all.map(|(place, (name, id))| field(format!("discounts[{place}][{name}]"), id)).collect()
+///
+/// A code is only added while the subscription has no discount, or ones that have ended.
+fn discount_fields(discounts: &Discounts, promotion_code: Option<&str>) -> Form {
+    match (discounts, promotion_code) {
+        (Discounts::OfChange, None) => Form::new(),
+        (Discounts::OfChange, Some(code)) => vec![field("discounts[0][promotion_code]", code)],
+        (Discounts::Only(ids), _) if ids.is_empty() => vec![field("discounts", "")],
+        (Discounts::Only(ids), _) => {
+            let all = ids.iter().enumerate();
+            all.map(|(place, id)| field(format!("discounts[{place}][discount]"), id)).collect()
+        }
+    }
 }
 
 impl ChangeParameters {
     fn form(&self) -> Form {
         let mut form = fields(&self.edits, "items");
-        form.extend(discount_fields(&self.discounts, self.promotion_code.as_deref()));
+        form.extend(discount_fields(&Discounts::OfChange, self.promotion_code.as_deref()));
         match self.billed_from {
             None => form.push(field("proration_behavior", "none")),
             Some(at) => {
@@ -111,17 +118,19 @@ impl ChangeParameters {
 }
 
 impl Stripe {
-    /// Returns an invoice of a subscription after a change. Nothing is written.
+    /// Returns an invoice of a subscription after a change, with these discounts. Nothing is
+    /// written.
     pub async fn preview_change(
         &self,
         change: &SubscriptionChange<'_>,
         of: PreviewOf,
+        discounts: &Discounts,
     ) -> Answer<UpcomingInvoice> {
         let subscription = change.subscription;
         let mut form = vec![field("subscription", subscription.id.as_str())];
         form.extend(fields(&change.edits, "subscription_details[items]"));
-        let code = change.promotion_code.as_deref();
-        form.extend(discount_fields(&subscription.discounts, code));
+        let code = change.promotion_code.as_ref().map(|code| code.id.as_str());
+        form.extend(discount_fields(discounts, code));
         let behavior = "subscription_details[proration_behavior]";
         match of {
             PreviewOf::Change(at) => {
@@ -253,16 +262,21 @@ mod tests {
     }
 
     #[test]
-    fn a_promotion_code_is_added_to_the_discounts() {
-        let present = ["di_1".to_owned(), "di_2".to_owned()];
-        assert_eq!(discount_fields(&present, None), Form::new());
-        let pairs = discount_fields(&present, Some("promo_1"));
-        let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let expected = [
-            "discounts[0][discount]=di_1",
-            "discounts[1][discount]=di_2",
-            "discounts[2][promotion_code]=promo_1",
-        ];
-        assert_eq!(written, expected);
+    fn discounts_are_written_as_stripe_reads_them() {
+        let only = |ids: &[&str]| Discounts::Only(ids.iter().map(|id| (*id).to_owned()).collect());
+        for (discounts, code, expected) in [
+            (Discounts::OfChange, None, &[][..]),
+            (Discounts::OfChange, Some("promo_1"), &["discounts[0][promotion_code]=promo_1"]),
+            (only(&[]), Some("promo_1"), &["discounts="]),
+            (
+                only(&["di_1", "di_2"]),
+                None,
+                &["discounts[0][discount]=di_1", "discounts[1][discount]=di_2"],
+            ),
+        ] {
+            let pairs = discount_fields(&discounts, code);
+            let written = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+            assert_eq!(written.collect::<Vec<_>>(), expected);
+        }
     }
 }

@@ -4,7 +4,9 @@
 use super::wire::{List, WireLineItem, WirePaymentIntent, WireSession};
 use super::{Answer, Stripe, field};
 use crate::domain::sale::buyer::GuestSession;
+use crate::domain::sale::settlement::KeptId;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId};
+use crate::domain::sale::stripe_state::PaidSession;
 
 impl Stripe {
     /// Returns the completed Checkout session with this id; `None` if it is not that of a guest.
@@ -12,6 +14,17 @@ impl Stripe {
         let query = vec![field("expand[]", "line_items")];
         let session = self.known(&format!("/checkout/sessions/{id}"), query).await?;
         self.read_guest(session).await
+    }
+
+    /// Returns what was bought as a guest, of these purchases. Nobody needs a Stripe customer for
+    /// it.
+    pub async fn bought_as_guest(&self, kept: &[KeptId]) -> Answer<Vec<PaidSession>> {
+        let mut paid = Vec::new();
+        for kept in kept {
+            let KeptId::Session(id) = kept else { continue };
+            paid.extend(self.guest_session(id).await?.and_then(|guest| guest.paid));
+        }
+        Ok(paid)
     }
 
     /// Returns the completed Checkout session of a guest with this payment, if there is one.

@@ -1,15 +1,17 @@
-//! Promotion codes in previews and changes of a subscription, and the search for codes.
+//! Promotion codes in previews and changes of a subscription. The limits for wrong codes are in
+//! `code_limits.rs`.
 
 use std::time::Duration;
 
 use licentia_sandbox::{ApiFault, Card, CouponDuration, Times};
 use serde_json::{Value, json};
 
-use crate::harness::shop::{Buyer, Shop};
-use crate::harness::subscriber::{CHANGE, PREVIEW, Subscriber};
+use crate::harness::Answer;
+use crate::harness::shop::Shop;
+use crate::harness::subscriber::{PREVIEW, Subscriber};
 
 /// Adds a coupon and a promotion code with the same name.
-fn add_code(shop: &Shop, code: &str, percent_off: i64, duration: CouponDuration) {
+pub fn add_code(shop: &Shop, code: &str, percent_off: i64, duration: CouponDuration) {
     shop.sandbox.add_coupon(code, percent_off, duration);
     shop.sandbox.add_promotion_code(code, code).unwrap();
 }
@@ -39,28 +41,134 @@ async fn renewal(own: &mut Subscriber) -> Value {
     invoice
 }
 
+/// Returns the reason why a code is refused, with the whole text.
+pub fn reason(answer: &Answer) -> (String, String) {
+    assert_eq!(answer.problem(), (422, "invalid_promotion_code"), "{answer:?}");
+    let detail = answer.text("/detail").strip_prefix("`promotion_code`: ").unwrap();
+    (detail.split(':').next().unwrap().to_owned(), detail.to_owned())
+}
+
 #[tokio::test]
-async fn a_code_alone_lowers_the_next_period_and_the_present_discounts_stay() {
+async fn a_code_alone_lowers_the_next_period() {
     let mut own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.add_coupon("tenth", 10, CouponDuration::Forever);
-    let present = own.shop.sandbox.discount(&own.subscription, "tenth").unwrap();
     add_code(&own.shop, "HALF", 50, CouponDuration::Once);
     let wanted = json!({ "promotion_code": "half" });
     let preview = own.preview(&wanted).await;
     assert_eq!((&preview["due_now"], &preview["lines"]), (&json!(0), &json!([])));
-    assert_eq!(preview["next_amount"], 2250);
+    assert_eq!(preview["next_amount"], 2500);
     let before = own.newest_invoice();
     for _ in 0..2 {
         let answer = own.change_by(&wanted, &preview).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(discounts(&own).len(), 2);
+        assert_eq!(discounts(&own).len(), 1);
         assert_eq!(redemptions(&own, "HALF"), 1);
     }
     assert_eq!(own.newest_invoice()["id"], before["id"], "nothing is billed now");
     assert_eq!(own.seats().await, 5);
     assert_eq!(renewal(&mut own).await["amount_due"], preview["next_amount"]);
-    assert_eq!(discounts(&own), [json!(present)], "the code was for one invoice");
+    assert_eq!(discounts(&own), Vec::<Value>::new(), "the code was for one invoice");
+    assert_eq!(renewal(&mut own).await["amount_due"], 5000);
+}
+
+/// The changes that a code is tried with.
+fn changes_with(code: &str) -> [Value; 4] {
+    [
+        json!({ "promotion_code": code }),
+        json!({ "quantity": 8, "promotion_code": code }),
+        json!({ "addons": ["pdf"], "promotion_code": code }),
+        json!({ "interval": "year", "promotion_code": code }),
+    ]
+}
+
+#[tokio::test]
+async fn a_subscription_has_one_discount_at_a_time() {
+    for (coupon, until) in [
+        (CouponDuration::Once, "for the next invoice of a whole period"),
+        (CouponDuration::Months(2), " until 20"),
+        (CouponDuration::Forever, "which has no end; ask the vendor"),
+    ] {
+        let own = Subscriber::with_five_seats().await;
+        add_code(&own.shop, "FIRST", 10, coupon);
+        own.shop.sandbox.add_promotion_code("FIRST", "SAME").unwrap();
+        add_code(&own.shop, "SECOND", 50, CouponDuration::Once);
+        let both = json!({ "quantity": 6, "promotion_code": "SECOND" });
+        let former = own.preview(&both).await;
+        assert_eq!(own.change(&json!({ "promotion_code": "FIRST" })).await.status, 200);
+        for code in ["FIRST", "SAME", "SECOND"] {
+            for wanted in changes_with(code) {
+                let refused = own.ada.client.post(PREVIEW, &wanted).await;
+                let (reason, text) = reason(&refused);
+                assert_eq!(reason, "discounted", "{coupon:?} {wanted}");
+                assert!(text.contains(until), "{text}");
+            }
+        }
+        let refused = own.change_by(&both, &former).await;
+        assert_eq!(refused.problem(), (409, "preview_outdated"), "{refused:?}");
+        assert_eq!(own.change(&json!({ "quantity": 6 })).await.status, 200, "without a code");
+        assert_eq!(discounts(&own).len(), 1);
+        assert_eq!((redemptions(&own, "FIRST"), redemptions(&own, "SECOND")), (json!(1), json!(0)));
+    }
+}
+
+#[tokio::test]
+async fn a_discount_of_the_vendor_is_not_replaced_by_a_code() {
+    let mut own = Subscriber::with_five_seats().await;
+    own.shop.sandbox.add_coupon("tenth", 10, CouponDuration::Forever);
+    add_code(&own.shop, "HALF", 50, CouponDuration::Once);
+    let wanted = json!({ "promotion_code": "HALF" });
+    let former = own.preview(&wanted).await;
+    let present = own.shop.sandbox.discount(&own.subscription, "tenth").unwrap();
+    assert_eq!(own.change_by(&wanted, &former).await.problem(), (409, "preview_outdated"));
+    assert_eq!(reason(&own.ada.client.post(PREVIEW, &wanted).await).0, "discounted");
+    assert_eq!(discounts(&own), [json!(present)]);
     assert_eq!(renewal(&mut own).await["amount_due"], 4500);
+}
+
+#[tokio::test]
+async fn a_code_that_is_used_up_by_one_change_is_refused_by_the_next() {
+    for code in ["ONCE", "MONTHS"] {
+        for first in changes_with(code) {
+            let mut own = Subscriber::with_five_seats().await;
+            add_code(&own.shop, "ONCE", 50, CouponDuration::Once);
+            add_code(&own.shop, "MONTHS", 50, CouponDuration::Months(1));
+            add_code(&own.shop, "OTHER", 20, CouponDuration::Once);
+            own.shop.sandbox.add_promotion_code(code, "SAMECOUPON").unwrap();
+            assert_eq!(own.change(&first).await.status, 200, "{first}");
+            renewal_or_year(&mut own).await;
+            for wanted in changes_with(code) {
+                let refused = own.ada.client.post(PREVIEW, &wanted).await;
+                assert_eq!(reason(&refused).0, "already_used", "{code} after {first}: {wanted}");
+            }
+            assert_eq!(redemptions(&own, code), 1);
+            // Another code is another offer, also if the coupon is the same.
+            for other in ["SAMECOUPON", "OTHER"] {
+                let answer = own.change(&json!({ "promotion_code": other })).await;
+                assert_eq!(answer.status, 200, "{answer:?}");
+                renewal_or_year(&mut own).await;
+            }
+        }
+    }
+}
+
+/// Lets the period end, which may be a year. Nothing is paid with another currency or interval.
+async fn renewal_or_year(own: &mut Subscriber) {
+    let is_yearly = own.shop.subscription(&own.ada).await["interval"] == "year";
+    let mut ada = own.ada.clone();
+    own.shop.pass_days(&mut ada, if is_yearly { 366 } else { 31 }).await;
+    own.ada = ada;
+}
+
+#[tokio::test]
+async fn the_code_of_the_purchase_is_used_by_the_subscription() {
+    let shop = Shop::selling().await;
+    add_code(&shop, "WELCOME", 50, CouponDuration::Once);
+    let ada = shop.buyer("ada@example.com").await;
+    let wanted = json!({ "plan": "team", "quantity": 5, "promotion_code": "WELCOME" });
+    let session = shop.purchase(&ada, wanted).await;
+    assert_eq!(shop.sandbox.object(&session)["amount_total"], 2500);
+    for wanted in changes_with("WELCOME") {
+        assert_eq!(reason(&ada.client.post(PREVIEW, &wanted).await).0, "already_used", "{wanted}");
+    }
 }
 
 /// The codes that the next test adds: they last for one invoice, some months, or for ever.
@@ -72,28 +180,41 @@ fn add_codes(shop: &Shop) {
 
 #[tokio::test]
 async fn a_previewed_amount_with_a_code_is_the_invoice_to_the_cent() {
-    for code in ["ONCE", "MONTHS", "ALWAYS", "AMOUNT"] {
+    // The change that adds the code.
+    for (code, place) in [
+        ("ONCE", 0),
+        ("ONCE", 4),
+        ("MONTHS", 1),
+        ("MONTHS", 4),
+        ("ALWAYS", 2),
+        ("ALWAYS", 3),
+        ("AMOUNT", 0),
+        ("AMOUNT", 4),
+    ] {
         let mut own =
             Subscriber::with(json!({ "plan": "team", "quantity": 5, "addons": ["pdf"] })).await;
         add_codes(&own.shop);
         let amount = [("id", "AMOUNT"), ("amount_off", "777"), ("currency", "usd")];
         own.shop.at_stripe("coupons", &[&amount[..], &[("duration", "once")]].concat()).await;
         own.shop.sandbox.add_promotion_code("AMOUNT", "AMOUNT").unwrap();
-        let (mut wait, mut is_yearly) = (100_001, false);
-        for wanted in [
-            json!({ "quantity": 8, "promotion_code": code }),
-            json!({ "quantity": 2 }),
-            json!({ "plan": "studio", "promotion_code": code }),
-            json!({ "plan": "team", "quantity": 7, "addons": [], "promotion_code": code }),
-            json!({ "addons": ["pdf"], "promotion_code": code }),
-            json!({ "interval": "year", "promotion_code": code }),
-            json!({ "quantity": 11, "promotion_code": code }),
-        ] {
+        let mut wait = 100_001;
+        let mut changes = [
+            json!({ "quantity": 8 }),
+            json!({ "plan": "studio" }),
+            json!({ "plan": "team", "quantity": 7, "addons": [] }),
+            json!({ "addons": ["pdf"] }),
+            json!({ "interval": "year" }),
+            json!({ "quantity": 11 }),
+            json!({ "interval": "month" }),
+        ];
+        changes[place]["promotion_code"] = code.into();
+        let mut preview = Value::Null;
+        for wanted in changes {
             own.shop.settled().await;
             own.shop.sandbox.advance(Duration::from_secs(wait));
             wait = wait * 7 % 150_001;
             let before = own.newest_invoice();
-            let preview = own.preview(&wanted).await;
+            preview = own.preview(&wanted).await;
             assert_eq!(sum(&preview), preview["due_now"].as_i64().unwrap(), "{wanted}: {preview}");
             own.shop.sandbox.advance(Duration::from_secs(wait % 1000));
             let answer = own.change_by(&wanted, &preview).await;
@@ -104,20 +225,47 @@ async fn a_previewed_amount_with_a_code_is_the_invoice_to_the_cent() {
             } else {
                 assert_eq!(invoice["amount_due"], preview["due_now"], "{code} {wanted}: {preview}");
             }
-            is_yearly |= wanted["interval"] == "year";
-            if !(is_yearly && code == "MONTHS") {
-                // The preview shows what remains for the next period.
-                let again = own.preview(&json!({})).await;
-                assert_eq!(again["next_amount"], preview["next_amount"], "{code} {wanted}");
-            }
+            // The preview shows what remains for the next period.
+            let again = own.preview(&json!({})).await;
+            assert_eq!(again["next_amount"], preview["next_amount"], "{code} {wanted}");
         }
         // A renewal collects what the code still lowers.
-        let back = json!({ "interval": "month", "promotion_code": code });
-        let preview = own.preview(&back).await;
-        assert_eq!(own.change_by(&back, &preview).await.status, 200);
         let invoice = renewal(&mut own).await;
         assert_eq!(invoice["amount_due"], preview["next_amount"], "{code}: {preview}");
     }
+}
+
+#[tokio::test]
+async fn the_next_amount_is_without_a_discount_that_ends_before() {
+    for wanted in [json!({}), json!({ "quantity": 8 }), json!({ "interval": "year" })] {
+        let own = Subscriber::with_five_seats().await;
+        add_code(&own.shop, "MONTH", 50, CouponDuration::Months(1));
+        add_code(&own.shop, "YEARS", 50, CouponDuration::Months(13));
+        let mut with = wanted.clone();
+        // Ten days have passed: it ends ten days after the next renewal, and before the next year.
+        with["promotion_code"] = "MONTH".into();
+        let is_yearly = wanted["interval"] == "year";
+        let full = own.preview(&wanted).await["next_amount"].as_i64().unwrap();
+        let preview = own.preview(&with).await;
+        let lines = preview["lines"].as_array().unwrap().iter();
+        let credited = lines.filter(|line| line["kind"] == "balance");
+        let credited: i64 = credited.map(|line| line["amount"].as_i64().unwrap()).sum();
+        let next = if is_yearly { full } else { full / 2 } - credited;
+        assert_eq!(preview["next_amount"], next, "{with}: {preview}");
+        assert_eq!(own.change_by(&with, &preview).await.status, 200);
+        assert_eq!(own.preview(&json!({})).await["next_amount"], next);
+        if is_yearly {
+            continue;
+        }
+        // By the year, it would have ended.
+        let yearly = own.preview(&json!({ "interval": "year" })).await;
+        let seats = if wanted["quantity"] == 8 { 8 } else { 5 };
+        assert_eq!(yearly["next_amount"], seats * 10_000, "{yearly}");
+    }
+    let own = Subscriber::with_five_seats().await;
+    add_code(&own.shop, "YEARS", 50, CouponDuration::Months(13));
+    let lasting = json!({ "interval": "year", "promotion_code": "YEARS" });
+    assert_eq!(own.preview(&lasting).await["next_amount"], 25_000);
 }
 
 #[tokio::test]
@@ -155,15 +303,10 @@ async fn a_code_that_the_customer_cannot_use_is_refused_with_the_reason() {
     shop.settled().await;
     shop.sandbox.advance(Duration::from_secs(60));
     let before = own.newest_invoice()["id"].clone();
-    let reason = |answer: &crate::harness::Answer| {
-        assert_eq!(answer.problem(), (422, "invalid_promotion_code"), "{answer:?}");
-        let reason = answer.text("/detail").strip_prefix("`promotion_code`: ").unwrap();
-        reason.split(':').next().unwrap().to_owned()
-    };
     for (wanted, preview, expected) in
         [(&soon, &soon_preview, "expired"), (&used_up, &used_preview, "used_up")]
     {
-        assert_eq!(reason(&own.change_by(wanted, preview).await), expected);
+        assert_eq!(reason(&own.change_by(wanted, preview).await).0, expected);
     }
     for (code, expected) in [
         ("NONE", "unknown"),
@@ -174,7 +317,7 @@ async fn a_code_that_the_customer_cannot_use_is_refused_with_the_reason() {
         ("STUDIO", "other_product"),
     ] {
         let wanted = json!({ "quantity": 7, "promotion_code": code });
-        assert_eq!(reason(&own.ada.client.post(PREVIEW, &wanted).await), expected, "{code}");
+        assert_eq!(reason(&own.ada.client.post(PREVIEW, &wanted).await).0, expected, "{code}");
     }
     let another = json!({ "quantity": 8 });
     let answer = own.change_by(&another, &soon_preview).await;
@@ -183,10 +326,10 @@ async fn a_code_that_the_customer_cannot_use_is_refused_with_the_reason() {
     assert_eq!(own.seats().await, 5);
     // What the subscription becomes counts.
     for wanted in [
-        json!({ "quantity": 8, "promotion_code": "BIG" }),
         json!({ "plan": "studio", "interval": "month", "promotion_code": "STUDIO" }),
+        json!({ "quantity": 8, "promotion_code": "BIG" }),
     ] {
-        assert_eq!(own.change(&wanted).await.status, 200, "{wanted}");
+        own.preview(&wanted).await;
     }
     for request in [json!({ "promotion_code": "" }), json!({ "promotion_code": "x".repeat(501) })] {
         let answer = own.ada.client.post(PREVIEW, &request).await;
@@ -214,6 +357,22 @@ async fn a_code_waits_with_its_change_for_the_payment_stripe_14() {
 }
 
 #[tokio::test]
+async fn a_code_is_not_used_by_a_change_that_was_never_paid() {
+    let own = Subscriber::with_five_seats().await;
+    add_code(&own.shop, "HALF", 50, CouponDuration::Once);
+    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
+    let refused = own.change(&json!({ "interval": "year", "promotion_code": "HALF" })).await;
+    assert_eq!(refused.problem(), (402, "payment_failed"));
+    let waiting = own.newest_invoice();
+    assert_eq!(waiting["status"], "open");
+    own.shop.sandbox.replace_card(&own.customer, Card::Paid).unwrap();
+    let answer = own.change(&json!({ "quantity": 8, "promotion_code": "HALF" })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(own.shop.sandbox.object(waiting["id"].as_str().unwrap())["status"], "void");
+    assert_eq!((own.seats().await, discounts(&own).len()), (8, 1));
+}
+
+#[tokio::test]
 async fn a_lost_response_redeems_a_code_once_stripe_6_7() {
     for fault in
         [ApiFault::AnswerLost, ApiFault::ErrorAfter, ApiFault::ErrorBefore, ApiFault::RateLimited]
@@ -238,84 +397,4 @@ async fn a_lost_response_redeems_a_code_once_stripe_6_7() {
             assert_eq!(discounts(&own).is_empty(), is_used, "{fault:?} {wanted}");
         }
     }
-}
-
-/// Requests a purchase with a code. Returns the error's code.
-async fn try_code(shop: &Shop, buyer: &Buyer, code: &str) -> String {
-    let answer = shop.order(buyer, json!({ "plan": "team", "promotion_code": code })).await;
-    if answer.status == 200 { "found".to_owned() } else { answer.text("/code").to_owned() }
-}
-
-#[tokio::test]
-async fn codes_cannot_be_searched_by_a_customer() {
-    let shop = Shop::selling().await;
-    add_code(&shop, "SECRET", 50, CouponDuration::Once);
-    let ada = shop.buyer("ada@example.com").await;
-    for number in 0..9 {
-        assert_eq!(
-            try_code(&shop, &ada, &format!("GUESS{number}")).await,
-            "invalid_promotion_code"
-        );
-    }
-    assert_eq!(shop.counterparts(), 0, "a wrong code creates no Stripe customer");
-    // Right codes do not count.
-    for _ in 0..3 {
-        assert_eq!(try_code(&shop, &ada, "SECRET").await, "found");
-    }
-    let wanted = json!({ "promotion_code": "GUESS9" });
-    let session = shop.open_checkout(&ada, json!({ "plan": "team" })).await;
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.settled().await;
-    // A preview and a change are counted together with purchases.
-    assert_eq!(ada.client.post(PREVIEW, &wanted).await.problem(), (422, "invalid_promotion_code"));
-    let answer = ada.client.post(PREVIEW, &json!({ "promotion_code": "SECRET" })).await;
-    assert_eq!(answer.problem(), (429, "too_many_requests"), "even the right one");
-    assert!(answer.header("retry-after").parse::<u64>().unwrap() > 60);
-    assert_eq!(ada.client.post(PREVIEW, &json!({ "quantity": 3 })).await.status, 200);
-    let change = json!({ "promotion_code": "SECRET", "preview_id": "prev_a.b" });
-    assert_eq!(ada.client.post(CHANGE, &change).await.problem(), (429, "too_many_requests"));
-    shop.sandbox.advance(Duration::from_secs(3600));
-    let answer = ada.client.post(PREVIEW, &json!({ "promotion_code": "SECRET" })).await;
-    assert_eq!(answer.status, 200, "an hour later: {answer:?}");
-}
-
-#[tokio::test]
-async fn codes_cannot_be_searched_with_many_accounts() {
-    let shop = Shop::selling().await;
-    add_code(&shop, "SECRET", 50, CouponDuration::Once);
-    for account in 0..3 {
-        let buyer = shop.buyer(&format!("buyer{account}@example.com")).await;
-        for number in 0..10 {
-            let code = format!("GUESS{number}");
-            assert_eq!(try_code(&shop, &buyer, &code).await, "invalid_promotion_code");
-        }
-    }
-    let last = shop.buyer("last@example.com").await;
-    assert_eq!(try_code(&shop, &last, "SECRET").await, "too_many_requests");
-    assert_eq!(shop.order(&last, json!({ "plan": "team" })).await.status, 200, "without a code");
-}
-
-#[tokio::test]
-async fn a_code_of_another_customer_costs_as_many_calls_as_an_unknown_one() {
-    let shop = Shop::selling().await;
-    let (ada, bob) = (shop.buyer("ada@example.com").await, shop.buyer("bob@example.com").await);
-    let of = async |buyer: &Buyer| {
-        shop.stripe_customer_of(&shop.open_checkout(buyer, json!({ "plan": "team" })).await)
-    };
-    let bobs = of(&bob).await;
-    of(&ada).await;
-    let product = shop.sandbox.object("price_team_month")["product"].clone();
-    let product = product.as_str().unwrap();
-    let coupon = [("id", "team"), ("percent_off", "10"), ("applies_to[products][0]", product)];
-    shop.at_stripe("coupons", &coupon).await;
-    let code = [("promotion[type]", "coupon"), ("promotion[coupon]", "team"), ("code", "BOB")];
-    shop.at_stripe("promotion_codes", &[&code[..], &[("customer", bobs.as_str())]].concat()).await;
-    shop.settled().await;
-    let calls = async |code: &str| {
-        let before = shop.sandbox.api_calls();
-        assert_eq!(try_code(&shop, &ada, code).await, "invalid_promotion_code");
-        shop.sandbox.api_calls() - before
-    };
-    assert_eq!(calls("BOB").await, calls("NONE").await);
-    assert_eq!(try_code(&shop, &bob, "BOB").await, "found");
 }

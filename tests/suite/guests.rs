@@ -106,6 +106,115 @@ async fn stripe_28_a_guest_gets_an_account_a_license_and_a_password_link() {
     assert_eq!(shop.listed().await, json!([]));
 }
 
+impl Shop {
+    /// Returns the Stripe customer of the only customer here, if there is one.
+    async fn only_link(&self) -> Option<String> {
+        let link = "SELECT COALESCE(stripe_customer_id, '') FROM customers";
+        let links = texts(&self.app.app.store, link).await;
+        let [link] = &links[..] else { panic!("{} customers", links.len()) };
+        (!link.is_empty()).then(|| link.clone())
+    }
+
+    /// Deletes the Stripe customer of the only customer here, at Stripe. Returns its id.
+    async fn delete_only_stripe_customer(&self) -> String {
+        let link = self.only_link().await.unwrap();
+        let deleted = self.delete_at_stripe(&format!("customers/{link}")).await;
+        assert_eq!(deleted["deleted"], true);
+        link
+    }
+}
+
+#[tokio::test]
+async fn stripe_16_the_license_of_a_guest_survives_the_deletion_of_the_stripe_customer() {
+    for is_event_lost in [false, true] {
+        let shop = open_to_all().await;
+        let session = shop.bought_as_guest(ADA).await;
+        if is_event_lost {
+            shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+        }
+        let former = shop.delete_only_stripe_customer().await;
+        if is_event_lost {
+            let dry = reconcile(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
+            assert_eq!((dry.drifted.len(), dry.need_action()), (1, 0), "{dry:?}");
+            shop.reconciled().await;
+            shop.sandbox.faults().clear();
+        }
+        shop.settled().await;
+        assert_eq!(shop.plans_held(ADA).await, ["studio"], "{is_event_lost}");
+        let revoked = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NOT NULL";
+        assert_eq!(number(&shop.app.app.store, revoked).await, 0, "the license goes on");
+        let link = shop.only_link().await.expect("another Stripe customer");
+        assert_ne!(link, former);
+        assert_eq!(shop.mails_about_sales(ADA).len(), 1, "the buyer notices nothing");
+        assert_eq!(shop.sync_all().await.drifted.len(), 0);
+        assert_eq!((shop.listed().await, shop.app.count("customers").await), (json!([]), 1));
+        // The purchase is followed as before.
+        let payment = shop.sandbox.payment_intent(&session).unwrap();
+        shop.sandbox.refund(&payment, None).unwrap();
+        shop.settled().await;
+        assert!(shop.plans_held(ADA).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn stripe_16_only_the_purchase_as_a_guest_survives_the_stripe_customer() {
+    let shop = open_to_all().await;
+    let ada = shop.buyer(ADA).await;
+    execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
+    shop.bought_as_guest(ADA).await;
+    assert_eq!(shop.license(&ada).await["plan"], "studio");
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "updates" })).await;
+    let until = "SELECT updates_until FROM licenses WHERE superseded_at IS NULL";
+    let extended = number(&shop.app.app.store, until).await;
+    shop.delete_only_stripe_customer().await;
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "studio");
+    assert!(number(&shop.app.app.store, until).await < extended, "the updates went with it");
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn stripe_17_a_guest_who_lost_the_license_gets_it_back_without_an_event() {
+    for how in ["reconcile", "app"] {
+        let shop = open_to_all().await;
+        let ada = shop.buyer(ADA).await;
+        execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
+        shop.bought_as_guest(ADA).await;
+        // As an earlier version left it: unlinked, and revoked.
+        for lost in [
+            "UPDATE customers SET stripe_customer_id = NULL, stripe_sync_status = NULL",
+            "DELETE FROM kept_purchases",
+            "UPDATE licenses SET revoked_at = 1, revocation_reason = 'payment'",
+        ] {
+            execute(&shop.app.app.store, lost).await.unwrap();
+        }
+        if how == "reconcile" {
+            let dry = reconcile(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
+            assert_eq!(dry.drifted.len(), 1, "{dry:?}");
+            assert_eq!(shop.only_link().await, None, "a dry run writes nothing");
+            shop.reconciled().await;
+        }
+        assert_eq!(shop.license(&ada).await["plan"], "studio", "{how}");
+        assert!(shop.only_link().await.is_some(), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_support_removes_the_stripe_customer_of_a_guest_and_the_purchase_stays() {
+    let shop = open_to_all().await;
+    shop.bought_as_guest(ADA).await;
+    let former = shop.only_link().await.unwrap();
+    let id = texts(&shop.app.app.store, "SELECT customer_id FROM customers").await.remove(0);
+    let admin = shop.app.admin(Scope::Admin).await;
+    let path = format!("/api/admin/customers/{id}/stripe-link");
+    let unlinked = admin.post(&path, &json!({ "stripe_customer_id": null })).await;
+    assert_eq!(unlinked.status, 200, "{unlinked:?}");
+    shop.settled().await;
+    assert_eq!(shop.plans_held(ADA).await, ["studio"]);
+    assert_ne!(shop.only_link().await, Some(former), "another one follows later purchases");
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
 #[tokio::test]
 async fn stripe_15_a_dispute_of_a_guest_revokes_the_license_and_a_won_one_restores_it() {
     let shop = open_to_all().await;
@@ -294,6 +403,34 @@ async fn stripe_28_a_guest_with_the_address_of_an_unverified_account_must_prove_
     let holder = shop.app.client.with_token(&token);
     let refreshed = holder.post("/api/licenses/refresh", &json!({})).await;
     assert_eq!(refreshed.problem().1, "license_revoked");
+}
+
+#[tokio::test]
+async fn stripe_28_while_a_purchase_waits_a_verified_address_gives_away_no_later_one_security_34() {
+    // A Stripe customer beside that of the guest is left to the operator.
+    let with_customer: &[(&str, &str)] = &[("customer_creation", "always")];
+    for (settings, left) in [(DEFAULT, 0), (with_customer, 1)] {
+        let shop = open_to_all().await;
+        let thief = shop.buyer(ADA).await;
+        shop.bought_as_guest(ADA).await;
+        let mail = waiting_mail(&shop);
+        // The buyer expects a mail, and follows the link of the sign-up.
+        let mails = shop.sandbox.mails();
+        let trial = mails.iter().find(|mail| mail.subject().starts_with("Your trial")).unwrap();
+        let text = trial.text.clone().unwrap();
+        let (_, rest) = text.split_once("/account/verify#token=").unwrap();
+        let verify = json!({ "token": rest.split_whitespace().next().unwrap() });
+        assert_eq!(shop.app.client.post("/api/customers/verify", &verify).await.status, 200);
+        shop.bought_by(settings, ADA).await;
+        shop.reconciled().await;
+        assert_eq!(shop.license(&thief).await["plan"], "trial", "{settings:?}");
+        assert_eq!(shop.listed().await.as_array().unwrap().len(), 2);
+        assert_eq!(shop.choose_password(&mail).await.status, 200);
+        assert_eq!(shop.plans_held(ADA).await, ["studio"]);
+        assert_eq!(shop.listed().await.as_array().unwrap().len(), left);
+        assert_eq!(shop.app.count("waiting_purchases").await, 0);
+        assert_eq!(thief.client.get("/api/customers/me").await.status, 401);
+    }
 }
 
 #[tokio::test]

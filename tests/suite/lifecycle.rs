@@ -323,11 +323,7 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
         let session = shop.buy(&ada, "professional").await;
         let stripe_id = shop.stripe_customer_of(&session);
         shop.sandbox.faults().hold_deliveries();
-        let deleted = reqwest::Client::new()
-            .delete(format!("{}/v1/customers/{stripe_id}", shop.sandbox.url()))
-            .bearer_auth(shop.sandbox.secret_key())
-            .send();
-        assert_eq!(deleted.await.unwrap().status(), 200);
+        shop.delete_at_stripe(&format!("customers/{stripe_id}")).await;
         shop.sandbox.faults().release_deliveries(order);
         shop.settled().await;
         assert_eq!(shop.license(&ada).await["status"], "revoked", "{order:?}");

@@ -21,6 +21,7 @@ mod changes_beside_others;
 mod checkout_options;
 mod cli;
 mod clocks;
+mod code_limits;
 mod codes;
 mod crash;
 mod crash_accounts;

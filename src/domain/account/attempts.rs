@@ -35,8 +35,8 @@ text_enum! {
         CodeOfCustomer = "code_of_customer",
         /// Wrong promotion codes from one client address.
         CodeFromClient = "code_from_client",
-        /// Wrong promotion codes of all customers.
-        Code = "code",
+        /// Wrong promotion codes from the clients of one network.
+        CodeFromNetwork = "code_from_network",
     }
 }
 
@@ -84,9 +84,11 @@ impl Counted {
             // A few people that share an address. Accounts are free to create, so this limits a
             // search with many of them.
             Self::CodeFromClient => Limit::Bucket { burst: 30, refill: TimeDelta::minutes(10) },
-            // Against a search from many addresses. More than customers mistype; and at 2,880 a
-            // day, half of all codes of four letters and digits take more than nine months.
-            Self::Code => Limit::Bucket { burst: 300, refill: TimeDelta::seconds(30) },
+            // Against a search from many addresses; enough for a company or a campus. There is no
+            // limit for all networks together, because a stranger could use it up and keep
+            // everybody from using a code. At 144 a day from each of ten thousand networks, half of
+            // all codes of eight letters and digits take more than two thousand years.
+            Self::CodeFromNetwork => Limit::Bucket { burst: 60, refill: TimeDelta::minutes(10) },
         }
     }
 }
@@ -257,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn wrong_promotion_codes_are_limited_for_a_customer_a_client_and_in_total() {
+    fn wrong_promotion_codes_are_limited_for_a_customer_a_client_and_a_network() {
         for (counted, at_once, in_an_hour) in [
             (Counted::CodeOfCustomer, 10, 1),
             (Counted::CodeFromClient, 30, 6),
-            (Counted::Code, 300, 120),
+            (Counted::CodeFromNetwork, 60, 6),
         ] {
             let mut key = Key::of(counted);
             assert_eq!(key.allowed(0, 1000), at_once, "{counted}");

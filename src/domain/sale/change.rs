@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
+use crate::domain::sale::promotion::{EnteredCode, PromotionCode};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
@@ -26,8 +27,8 @@ pub struct ChangeRequest {
     pub quantity: Option<u32>,
     /// The ids of all add-ons.
     pub addons: Option<Vec<String>>,
-    /// The text of a promotion code to add.
-    pub promotion_code: Option<String>,
+    /// A promotion code to add.
+    pub promotion_code: Option<EnteredCode>,
 }
 
 impl ChangeRequest {
@@ -41,7 +42,7 @@ impl ChangeRequest {
             "interval": self.interval.map(Interval::as_str),
             "quantity": self.quantity,
             "addons": addons,
-            "promotion_code": self.promotion_code,
+            "promotion_code": self.promotion_code.as_ref().map(|code| &code.text),
         })
     }
 }
@@ -99,9 +100,9 @@ pub struct SubscriptionChange<'a> {
     /// The amount of a whole period after the change, without discounts and exclusive tax, in the
     /// currency's smallest unit. `None` if the catalog lacks the amount of a price.
     pub amount: Option<i64>,
-    /// Stripe's id of the promotion code to add. It is looked up after the decision, because
-    /// whether a code can be used depends on the prices.
-    pub promotion_code: Option<String>,
+    /// The promotion code to add. It is looked up after the decision, because whether a code can be
+    /// used depends on the prices.
+    pub promotion_code: Option<PromotionCode>,
 }
 
 impl SubscriptionChange<'_> {

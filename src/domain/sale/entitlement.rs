@@ -77,15 +77,13 @@ pub fn assess<'a>(
         alerts.push(Alert::SeveralLive);
     }
     entitlements.extend(fallback::entitlements(state, catalog));
-    once::add(
-        &mut entitlements,
-        &single_payments(state, catalog, &catalog.policy),
-        catalog,
-        &mut alerts,
-    );
+    let mut once = single_payments(state, catalog, &catalog.policy);
     if state.is_deleted {
+        // What was bought as a guest does not depend on the Stripe customer.
         entitlements.clear();
+        once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }
+    once::add(&mut entitlements, &once, catalog, &mut alerts);
     let chosen = best(entitlements.iter(), now);
     let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
     alerts.extend(chosen.map(without_effect).unwrap_or_default());

@@ -4,7 +4,8 @@
 //! A match is certain in two cases. The metadata at Stripe has the id of our customer: only the
 //! vendor can write it. Or both have the same email address, and it is verified here. An unverified
 //! address is not enough: otherwise anybody could sign up with another person's address and get
-//! their subscription.
+//! their subscription. Neither is a verified one while a purchase waits for the proof whose account
+//! it is: a buyer who expects a mail may have followed the link of somebody else's sign-up.
 
 use std::collections::{HashMap, HashSet};
 
@@ -48,6 +49,8 @@ pub struct CustomerCandidate {
     pub email: Email,
     /// Whether the email address is verified.
     pub is_email_verified: bool,
+    /// Whether a purchase waits until the owner of the mailbox has set the password.
+    pub has_waiting_purchase: bool,
     /// The linked Stripe customer.
     pub stripe_customer_id: Option<StripeCustomerId>,
     /// Whether the customer was ever synced with Stripe.
@@ -94,7 +97,8 @@ pub enum Ambiguity {
     Deleted(CustomerId),
     /// Several Stripe customers have the same email address. Our customer with it, if there is one.
     SharedEmail(Option<CustomerId>),
-    /// Our customer with the email address has not verified it.
+    /// Our customer with the email address has not verified it, or not by setting a password while
+    /// a purchase waits for that.
     Unverified(CustomerId),
     /// It has no valid email address.
     NoEmail,
@@ -176,8 +180,9 @@ impl Ambiguity {
                 "several Stripe customers have this email address. For each one that pays, {IMPORT}"
             ),
             Self::Unverified(id) if matches!(this, BuyerId::Guest(_)) => format!(
-                "{id} has the same email address, but has not verified it. Ask the customer. If \
-                 both are the same person, run `licentia stripe claim {this} --to {id}`. If not, \
+                "{id} has the same email address, but has not proven that it is theirs. Ask the \
+                 customer. If both are the same person, run `licentia stripe claim {this} --to \
+                 {id}`. If not, \
                  name the account of the buyer instead"
             ),
             Self::NoEmail if matches!(this, BuyerId::Guest(_)) => format!(
@@ -189,8 +194,9 @@ impl Ambiguity {
                  one"
             ),
             Self::Unverified(id) => format!(
-                "{id} has the same email address, but has not verified it. Ask the customer. If \
-                 both are the same person, run `licentia stripe claim {this} --to {id}`. If not, \
+                "{id} has the same email address, but has not proven that it is theirs. Ask the \
+                 customer. If both are the same person, run `licentia stripe claim {this} --to \
+                 {id}`. If not, \
                  {IMPORT}"
             ),
             Self::NoEmail => {
@@ -279,7 +285,9 @@ impl<'a> Directory<'a> {
         if self.shared.contains(email) {
             return Decision::Leave(Ambiguity::SharedEmail(id));
         }
-        match (id, ours.is_some_and(|ours| ours.is_email_verified)) {
+        let is_proven =
+            |ours: &CustomerCandidate| ours.is_email_verified && !ours.has_waiting_purchase;
+        match (id, ours.is_some_and(|ours| is_proven(ours))) {
             (Some(id), true) => Decision::Link(id, MatchReason::Email),
             (Some(id), false) => Decision::Leave(Ambiguity::Unverified(id)),
             (None, _) => Decision::Newcomer,
@@ -315,6 +323,7 @@ mod tests {
             customer_id: id(number),
             email: email.parse().unwrap(),
             is_email_verified: true,
+            has_waiting_purchase: false,
             stripe_customer_id: link.map(|link| link.parse().unwrap()),
             is_synced: true,
         }
@@ -347,10 +356,13 @@ mod tests {
             Decision::Link(id(1), MatchReason::Email)
         );
         let unverified = CustomerCandidate { is_email_verified: false, ..verified.clone() };
-        assert_eq!(
-            one(plain.clone(), &[unverified]),
-            Decision::Leave(Ambiguity::Unverified(id(1)))
-        );
+        let contested = CustomerCandidate { has_waiting_purchase: true, ..verified.clone() };
+        for unproven in [unverified, contested] {
+            assert_eq!(
+                one(plain.clone(), &[unproven]),
+                Decision::Leave(Ambiguity::Unverified(id(1)))
+            );
+        }
         // Another value in the metadata is ignored.
         let numbered = theirs("cus_1", email, Tag::Foreign);
         assert_eq!(one(numbered, from_ref(&verified)), Decision::Link(id(1), MatchReason::Email));

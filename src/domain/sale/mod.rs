@@ -4,6 +4,7 @@ pub mod addon_ids;
 pub mod attempt;
 pub mod buyer;
 pub mod change;
+pub mod discount;
 pub mod entitlement;
 pub mod inbox;
 pub mod invoice;

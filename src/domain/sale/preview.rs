@@ -131,37 +131,63 @@ pub struct Preview {
     pub due_now: i64,
     /// The lines, which add up to it.
     pub lines: Vec<PreviewLine>,
-    /// The amount of the next invoice, and its time; `None` if none follows.
-    pub next: Option<(i64, Timestamp)>,
+    /// The amount of the next invoice; `None` if none follows, or if the amount is unknown.
+    pub next_amount: Option<i64>,
+    /// The time of the next invoice; `None` if none follows.
+    pub next_date: Option<Timestamp>,
+}
+
+/// The next invoice after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextInvoice {
+    /// None follows: the subscription ends before.
+    None,
+    /// At this time. Its amount depends on a discount that no preview can show.
+    Unknown(Timestamp),
+    /// At this time. After a change that is billed now, it is for a whole period.
+    Known(Timestamp, UpcomingInvoice),
 }
 
 impl Preview {
     /// Returns the preview of a change. `now` is the invoice that it creates at once, if it is
-    /// billed now. `next` is then an invoice for a whole period, or else the next one; `None` if
-    /// the subscription ends before.
+    /// billed now.
     #[must_use]
-    pub fn new(
-        change: &SubscriptionChange<'_>,
-        now: Option<&UpcomingInvoice>,
-        next: Option<&UpcomingInvoice>,
-        catalog: &Catalog,
-    ) -> Self {
-        let amount = next.map(|next| match now {
+    pub fn new(now: Option<&UpcomingInvoice>, next: &NextInvoice) -> Self {
+        let amount = |next: &UpcomingInvoice| match now {
             Some(now) => next.total.saturating_add(now.balance_after()).max(0),
             None => next.due,
-        });
-        let billed = now.into_iter().flat_map(|invoice| &invoice.lines);
-        let of_plan = billed.filter(|line| {
-            line.amount >= 0 && line.price.is_some() && line.price.as_deref() == change.plan_price()
-        });
-        let end = of_plan.filter_map(|line| line.period_end).max();
-        let end = end.or_else(|| change.subscription.period_end(catalog));
+        };
+        let (next_amount, next_date) = match next {
+            NextInvoice::None => (None, None),
+            NextInvoice::Unknown(at) => (None, Some(*at)),
+            NextInvoice::Known(at, next) => (Some(amount(next)), Some(*at)),
+        };
         Self {
             due_now: now.map_or(0, |invoice| invoice.due),
             lines: now.map(UpcomingInvoice::breakdown).unwrap_or_default(),
-            next: amount.zip(end),
+            next_amount,
+            next_date,
         }
     }
+}
+
+/// Returns the time of the next invoice after a change, if one follows: the end of the period that
+/// the change bills now, or else of the present one.
+#[must_use]
+pub fn next_date(
+    change: &SubscriptionChange<'_>,
+    now: Option<&UpcomingInvoice>,
+    catalog: &Catalog,
+) -> Option<Timestamp> {
+    if change.subscription.ends_at(catalog).is_some() {
+        return None;
+    }
+    let billed = now.into_iter().flat_map(|invoice| &invoice.lines);
+    let of_plan = billed.filter(|line| {
+        line.amount >= 0 && line.price.is_some() && line.price.as_deref() == change.plan_price()
+    });
+    let end = of_plan.filter_map(|line| line.period_end).max();
+    end.or_else(|| change.subscription.period_end(catalog))
 }
 
 /// The terms of a preview, which its change must match. The customer can read them, so they contain
@@ -249,10 +275,13 @@ pub fn fingerprint(subscription: &Subscription) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::domain::sale::entitlement::tests::{NOW, at, selling, subscription};
+    use crate::domain::sale::promotion::EnteredCode;
 
     fn invoice(lines: &[i64], discount: i64, added_tax: i64, balance: i64) -> UpcomingInvoice {
         let line = |amount: &i64| UpcomingLine { amount: *amount, ..UpcomingLine::default() };
@@ -315,9 +344,10 @@ mod tests {
 
     #[test]
     fn a_preview_is_for_one_code_and_the_discounts_of_then() {
-        let customer = CustomerId::from_random(7);
+        let (customer, client) = (CustomerId::from_random(7), Ipv4Addr::LOCALHOST.into());
         let with = |code: Option<&str>| {
-            let promotion_code = code.map(str::to_owned);
+            let text = |text: &str| EnteredCode { text: text.to_owned(), client };
+            let promotion_code = code.map(text);
             request_hash(&customer, &ChangeRequest { promotion_code, ..ChangeRequest::default() })
         };
         assert_ne!(with(None), with(Some("HALF")));

@@ -3,9 +3,20 @@
 //! one.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use crate::domain::sale::discount::{Duration, Lasts};
 use crate::domain::sale::plan::Currency;
 use crate::domain::time::Timestamp;
+
+/// The promotion code of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnteredCode {
+    /// The text.
+    pub text: String,
+    /// The client, whose wrong codes are counted.
+    pub client: IpAddr,
+}
 
 /// A promotion code at Stripe (<https://docs.stripe.com/api/promotion_codes/object>).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +37,8 @@ pub struct PromotionCode {
     pub minimum: Option<(i64, String)>,
     /// The Stripe products that it makes cheaper; none for all.
     pub products: Option<BTreeSet<String>>,
+    /// How long the invoices get its discount.
+    pub duration: Duration,
 }
 
 /// The purchase that a code is used for.
@@ -42,12 +55,31 @@ pub struct Sale<'a> {
     pub currency: &'a Currency,
     /// The ids of the prices.
     pub prices: Vec<&'a str>,
+    /// Stripe's ids of the codes that the subscription had before, if one is changed.
+    pub used: BTreeSet<String>,
 }
 
 /// The reason why a code cannot be used. A code for another customer, or for a first purchase, is
 /// refused like an unknown one: nobody can find out which codes exist for others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum CodeRefused {
+    /// The subscription has a discount.
+    #[error(
+        "discounted: a subscription has one discount at a time, and this one has a discount{}{lasts}",
+        name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default()
+    )]
+    Discounted {
+        /// The name of the discount that lasts longest.
+        name: Option<String>,
+        /// How long it lasts.
+        lasts: Lasts,
+    },
+    /// The subscription had it before.
+    #[error(
+        "already_used: the subscription had this code before, and can have each code once; change \
+         it without the code"
+    )]
+    AlreadyUsed,
     /// The purchase is too small.
     #[error("too_small: the purchase must be at least {least} {currency} (in the smallest unit)")]
     TooSmall {
@@ -74,6 +106,15 @@ pub enum CodeRefused {
          for another currency"
     )]
     NotAccepted,
+}
+
+impl CodeRefused {
+    /// Returns whether the attempt may be a guess. The others say nothing about which codes exist
+    /// for the customer.
+    #[must_use]
+    pub fn may_be_guess(&self) -> bool {
+        !matches!(self, Self::Discounted { .. } | Self::AlreadyUsed)
+    }
 }
 
 /// Returns the codes that are not for others: a customer must not learn, even from the duration of
@@ -121,6 +162,9 @@ fn check(
     if is_for_others(code, sale) {
         return Err(CodeRefused::Unknown);
     }
+    if sale.used.contains(&code.id) {
+        return Err(CodeRefused::AlreadyUsed);
+    }
     if code.is_used_up {
         return Err(CodeRefused::UsedUp);
     }
@@ -141,10 +185,10 @@ fn check(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn code() -> PromotionCode {
+    pub fn code() -> PromotionCode {
         PromotionCode {
             id: "promo_1".into(),
             is_active: true,
@@ -154,6 +198,7 @@ mod tests {
             is_for_first_purchase: false,
             minimum: None,
             products: None,
+            duration: Duration::Forever,
         }
     }
 
@@ -166,6 +211,7 @@ mod tests {
             amount: Some(900),
             currency: &usd,
             prices: vec!["price_1"],
+            used: ["promo_used".to_owned()].into(),
         };
         let own: BTreeSet<String> = ["prod_1".to_owned()].into();
         let of = |code| choose(&[code], &sale, &own, now).map(|found| found.id.clone());
@@ -175,6 +221,10 @@ mod tests {
         let small = CodeRefused::TooSmall { least: 901, currency: "usd".into() };
         let table = [
             (code(), id.clone()),
+            (
+                PromotionCode { id: "promo_used".into(), is_used_up: true, ..code() },
+                Err(CodeRefused::AlreadyUsed),
+            ),
             (PromotionCode { customer: Some("cus_1".into()), ..code() }, id.clone()),
             (PromotionCode { customer: Some("cus_2".into()), ..code() }, Err(none.clone())),
             (PromotionCode { is_for_first_purchase: true, ..code() }, Err(none.clone())),
@@ -202,9 +252,14 @@ mod tests {
     #[test]
     fn of_several_codes_with_one_text_the_usable_one_counts() {
         let (now, usd) = (Timestamp::saturating(1000), "usd".parse().unwrap());
-        let (prices, has_bought) = (Vec::new(), false);
-        let customer = Some("cus_1");
-        let sale = Sale { customer, has_bought, amount: Some(900), currency: &usd, prices };
+        let sale = Sale {
+            customer: Some("cus_1"),
+            has_bought: false,
+            amount: Some(900),
+            currency: &usd,
+            prices: Vec::new(),
+            used: BTreeSet::new(),
+        };
         let expired = PromotionCode { id: "promo_0".into(), is_active: false, ..code() };
         let of_another = PromotionCode { customer: Some("cus_2".into()), ..code() };
         let own = PromotionCode { customer: Some("cus_1".into()), ..code() };

@@ -162,9 +162,9 @@ pub fn settle<'a>(
     let stored = record.subscription.as_ref();
     let current = stored.map(|row| &row.stripe_subscription_id);
     let mut assessment = assess(state, current, catalog, now);
-    assessment.alerts.extend(purchases_gone(record, state, now));
     let subscription = subscription(record, state, &assessment, catalog, now);
     let licenses = licenses::decide(record, state, &assessment, catalog, now);
+    assessment.alerts.extend(purchases_gone(record, state, &licenses, now));
     let kind = mail::decide(record, subscription.as_ref(), &licenses, now);
     let plan = assessment.entitlement.as_ref().map(|entitlement| entitlement.plan);
     let orders = orders::decide(record, state, (catalog, plan), now, &mut random);
@@ -207,11 +207,17 @@ pub fn settle<'a>(
     }
 }
 
-/// Returns the alert about the deletion of a Stripe customer with a perpetual license.
-fn purchases_gone(record: &Record, state: &StripeState, now: Timestamp) -> Option<Alert> {
+/// Returns the alert about a perpetual license that ends with the deletion of a Stripe customer.
+fn purchases_gone(
+    record: &Record,
+    state: &StripeState,
+    licenses: &licenses::Decision<'_>,
+    now: Timestamp,
+) -> Option<Alert> {
     let license = record.current_license.as_ref().filter(|_| state.is_deleted)?;
     let is_perpetual = license.source == Source::Paid && license.expires_at.is_none();
-    (is_perpetual && license.works(now)).then_some(Alert::PurchasesGone)
+    let is_lost = licenses.revoke.contains(license);
+    (is_perpetual && license.works(now) && is_lost).then_some(Alert::PurchasesGone)
 }
 
 /// Returns the changes that follow from trials at Stripe. The first charge is announced to a

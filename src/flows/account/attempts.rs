@@ -180,33 +180,23 @@ pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<At
     }
 }
 
-/// Carries out a request of a customer that may name a promotion code. Wrong codes are counted, so
-/// that codes cannot be searched.
+/// Counts an attempt to use a promotion code. [`give_back`] takes it back if it was right.
 ///
 /// # Errors
-/// As [`log_in`], and those of the request.
-pub async fn with_promotion_code<T>(
+/// As [`log_in`].
+pub(in crate::flows) async fn promotion_code(
     app: &App,
     customer_id: &CustomerId,
     client: IpAddr,
-    has_code: bool,
-    request: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    if !has_code {
-        return request.await;
-    }
-    let network = attempts::client_network(client).to_string();
+) -> Result<Attempts> {
+    let address = attempts::client_network(client).to_string();
+    let network = attempts::wide_network(client).to_string();
     let buckets = vec![
         Bucket::new(app, Counted::CodeOfCustomer, customer_id.as_str()).await?,
-        Bucket::new(app, Counted::CodeFromClient, &network).await?,
-        Bucket::new(app, Counted::Code, "").await?,
+        Bucket::new(app, Counted::CodeFromClient, &address).await?,
+        Bucket::new(app, Counted::CodeFromNetwork, &network).await?,
     ];
-    let counted = count(app, buckets).await?;
-    let result = request.await;
-    if !matches!(result, Err(Error::InvalidPromotionCode(_))) {
-        give_back(app, counted).await;
-    }
-    result
+    count(app, buckets).await
 }
 
 /// Returns whether a mail was counted, so that it may be sent. For a response that must not reveal

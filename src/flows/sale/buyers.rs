@@ -208,7 +208,7 @@ async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<Met> 
 /// Links an unknown buyer to an existing or a new account, unless an operator must decide. If the
 /// account with the buyer's address has not verified it, the purchase waits for the link that is
 /// mailed to the address. Verifying the address alone does not link them: the person who signed up
-/// would keep the password.
+/// would keep the password. Until that link sets one, later purchases wait too.
 async fn admit(app: &App, buyer: &BuyerId) -> Result<Met> {
     if let Some(waiting) = app.store.read().await?.waiting_purchase(buyer).await? {
         mail_again(app, &waiting).await?;
@@ -248,7 +248,8 @@ async fn let_wait(app: &App, buyer: &BuyerId, email: Option<&Email>, id: Custome
     let now = app.now();
     let mut tx = app.store.write().await?;
     let customer = tx.lock_customer(&id).await?.ok_or(Error::Busy)?;
-    if customer.is_email_verified() || email != Some(&customer.email) {
+    let has_waiting = !tx.waiting_purchases(&id).await?.is_empty();
+    if (customer.is_email_verified() && !has_waiting) || email != Some(&customer.email) {
         return Err(Error::Busy);
     }
     let waiting = WaitingPurchase {
@@ -285,18 +286,25 @@ async fn mail_again(app: &App, waiting: &WaitingPurchase) -> Result<()> {
 }
 
 /// Claims the purchases that wait for a customer, who has proven to own the address. One that is
-/// uncertain for another reason stays listed.
+/// uncertain for another reason stays listed, and waits no longer.
 ///
 /// # Errors
 /// [`Error::Stripe`] or a failure of the database.
 pub(in crate::flows) async fn claim_waiting(app: &App, id: &CustomerId) -> Result<()> {
     let waiting = app.store.read().await?.waiting_purchases(id).await?;
+    let mut is_any_uncertain = false;
     for WaitingPurchase { buyer_id, .. } in waiting {
-        let to = ClaimTarget::Recognised;
+        let to = ClaimTarget::Proven(id.clone());
         if let Err(doubt) = claim(app, &buyer_id, &to, Actor::System).await? {
             let reason = doubt.reason;
             tracing::warn!(%buyer_id, reason, "a waiting purchase was not claimed");
+            is_any_uncertain = true;
         }
+    }
+    if is_any_uncertain {
+        let mut tx = app.store.write().await?;
+        tx.delete_waiting_purchases(id).await?;
+        tx.commit(app.fail_points.at(Place::PurchaseWaits)).await?;
     }
     Ok(())
 }

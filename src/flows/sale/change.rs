@@ -133,8 +133,12 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
     let customer = app.store.read().await?.customer(&lease.customer_id).await?;
     let stripe_id = customer.and_then(|customer| customer.stripe_customer_id);
     let stripe_id = stripe_id.ok_or(Error::NoSubscription)?;
-    change.promotion_code =
-        preview::promotion_code(app, &previewed.request, &change, &state, &stripe_id).await?;
+    if previewed.request.promotion_code.is_some() {
+        let held = app.stripe()?.discounts(&subscription.id).await?;
+        let (owner, request) = ((&lease.customer_id, &stripe_id), &previewed.request);
+        change.promotion_code =
+            preview::promotion_code(app, owner, request, &change, &state, &held).await?;
+    }
     if change.is_empty() {
         return Ok(());
     }
@@ -205,7 +209,7 @@ fn parameters_of(change: &SubscriptionChange<'_>, terms: &Terms) -> ChangeParame
         billed_from: (change.billing == Billing::Now).then_some(terms.at),
         has_sent_invoices: subscription.has_sent_invoices,
         discounts: subscription.discounts.clone(),
-        promotion_code: change.promotion_code.clone(),
+        promotion_code: change.promotion_code.as_ref().map(|code| code.id.clone()),
         latest_invoice: subscription.latest_invoice.as_ref().map(ToString::to_string),
         schedule: subscription.schedule.clone(),
     }

@@ -3,6 +3,8 @@
 
 mod session;
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 
 use crate::app::App;
@@ -12,7 +14,7 @@ use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::Interval;
-use crate::domain::sale::promotion::Sale;
+use crate::domain::sale::promotion::{EnteredCode, Sale};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
@@ -33,8 +35,8 @@ const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 pub struct Purchase {
     /// The request of the customer.
     pub wanted: Wanted,
-    /// The text of a promotion code.
-    pub promotion_code: Option<String>,
+    /// A promotion code.
+    pub promotion_code: Option<EnteredCode>,
     /// The URL that the browser returns to after the payment.
     pub success_url: String,
     /// The URL that the browser returns to when the customer cancels.
@@ -47,6 +49,7 @@ pub struct Purchase {
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
+/// [`Error::TooManyRequests`] after wrong codes,
 /// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::NoPerpetualLicense`],
 /// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
 /// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
@@ -99,13 +102,21 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
     let mut selection = select(app, lease, &purchase.wanted, &state).await?;
     let known = customer.stripe_customer_id.as_ref();
     // A wrong code must not create a Stripe customer.
-    let mut code = promotion_code(app, known, &selection, &state, purchase).await?;
+    let mut code =
+        promotion_code(app, (&lease.customer_id, known), &selection, &state, purchase).await?;
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
         // After a restored backup, the Stripe customer may have a subscription already.
         state = sync::sync_held(app, lease).await?.state;
         selection = select(app, lease, &purchase.wanted, &state).await?;
-        code = promotion_code(app, Some(&ensured.id), &selection, &state, purchase).await?;
+        code = promotion_code(
+            app,
+            (&lease.customer_id, Some(&ensured.id)),
+            &selection,
+            &state,
+            purchase,
+        )
+        .await?;
     }
     let stripe_id = ensured.id;
     let parameters = SessionParameters {
@@ -230,12 +241,12 @@ async fn trial_days(
 /// Returns Stripe's id of the promotion code that a purchase names.
 async fn promotion_code(
     app: &App,
-    stripe_id: Option<&StripeCustomerId>,
+    (id, stripe_id): (&CustomerId, Option<&StripeCustomerId>),
     selection: &Selection<'_>,
     state: &StripeState,
     purchase: &Purchase,
 ) -> Result<Option<String>> {
-    let Some(text) = &purchase.promotion_code else { return Ok(None) };
+    let Some(code) = &purchase.promotion_code else { return Ok(None) };
     let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
     let sale = Sale {
         customer: stripe_id.map(StripeCustomerId::as_str),
@@ -243,8 +254,9 @@ async fn promotion_code(
         amount: Some(selection.amount()),
         currency: &selection.currency,
         prices: addons.chain([selection.price.id.as_str()]).collect(),
+        used: BTreeSet::new(),
     };
-    promotion::usable(app, text, &sale).await.map(Some)
+    promotion::usable(app, id, code, &sale).await.map(|code| Some(code.id))
 }
 
 /// Returns the error for a session that Stripe refused. Stripe has no code for a customer who is

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::backfill::{self, Done, Newcomers, Step};
+use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
@@ -29,6 +30,8 @@ use crate::stripe::Needs;
 pub enum ClaimTarget {
     /// The customer that certainly matches, if there is one.
     Recognised,
+    /// The customer that certainly matches. This one has just proven to own the address.
+    Proven(CustomerId),
     /// The customer that certainly matches, or else a new account with the email address at Stripe.
     NewAccount,
     /// The customer that the operator names.
@@ -51,11 +54,11 @@ pub(super) async fn claim(
         ClaimTarget::Customer(id) => {
             return link_to(app, theirs, id, by).await.map(Ok);
         }
-        ClaimTarget::Recognised => {
-            backfill::step(app, theirs, decision(app, theirs).await?, Newcomers::ReportOnly)
+        ClaimTarget::Recognised | ClaimTarget::Proven(_) => {
+            backfill::step(app, theirs, decision(app, theirs, to).await?, Newcomers::ReportOnly)
         }
         ClaimTarget::NewAccount => {
-            backfill::step(app, theirs, decision(app, theirs).await?, Newcomers::Create)
+            backfill::step(app, theirs, decision(app, theirs, to).await?, Newcomers::Create)
         }
     };
     let step = match step.await? {
@@ -81,15 +84,18 @@ pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Str
 
 /// Returns the decision about one Stripe customer by the rules of the backfill. Fetches all Stripe
 /// customers and all customers here that the decision can depend on.
-async fn decision(app: &App, theirs: &StripeCandidate) -> Result<Decision> {
+async fn decision(app: &App, theirs: &StripeCandidate, to: &ClaimTarget) -> Result<Decision> {
     let stripe = app.stripe()?;
     let named = match &theirs.tag {
         Tag::Ours(id) => Some(id),
         Tag::None | Tag::Foreign => None,
     };
     let mut tx = app.store.read().await?;
-    let ours = tx.customers_like(&theirs.id, named, theirs.email.as_ref()).await?;
+    let mut ours = tx.customers_like(&theirs.id, named, theirs.email.as_ref()).await?;
     drop(tx);
+    for one in ours.iter_mut().filter(|one| *to == ClaimTarget::Proven(one.customer_id.clone())) {
+        one.has_waiting_purchase = false;
+    }
     let mut others = Vec::new();
     if let Some(email) = &theirs.email {
         others.extend(stripe.customers_with_email(email.as_str()).await?);
@@ -183,11 +189,14 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
         tx.link_stripe_customer(id, None, None).await?;
         tx.delete_attempt(id, Purpose::Customer).await?;
         tx.delete_subscription(id).await?;
+        inbox::queue_sync_of_guest(app, &mut tx, id, now).await?;
         let detail = json!({ "stripe_customer_id": before.as_str() });
         let entry = AuditEntry::new(by, AuditAction::StripeUnlinked, Some(id), detail)
             .changed(json!({ "stripe_customer_id": before.as_str() }), json!({}));
         audit(app, &mut tx, entry, now).await?;
-        tx.commit(app.fail_points.at(Place::ClaimUnlinked)).await
+        tx.commit(app.fail_points.at(Place::ClaimUnlinked)).await?;
+        app.events_due.notify_one();
+        Ok(())
     };
     lease.during(app, work).await
 }

@@ -29,6 +29,8 @@ enum Owner {
     Named(CustomerId),
     /// The customer with the guest's address.
     Matched(CustomerId),
+    /// The same, who has just proven to own the address.
+    Proven(CustomerId),
     /// A new account with the guest's address.
     New(Email),
 }
@@ -38,7 +40,7 @@ impl Owner {
     fn action(&self) -> &'static str {
         match self {
             Self::Named(_) => "claimed",
-            Self::Matched(_) => "linked_by_email",
+            Self::Matched(_) | Self::Proven(_) => "linked_by_email",
             Self::New(_) => "created",
         }
     }
@@ -113,6 +115,9 @@ async fn recognise(
     let Some(email) = &guest.email else { return Ok(Err(Ambiguity::NoEmail)) };
     if let Some(customer) = tx.customer_by_email(email).await? {
         let id = customer.customer_id.clone();
+        if *to == ClaimTarget::Proven(id.clone()) {
+            return Ok(Ok(Owner::Proven(id)));
+        }
         let is_owned = reads_mailbox(tx, &customer).await?;
         return Ok(if is_owned { Ok(Owner::Matched(id)) } else { Err(Ambiguity::Unverified(id)) });
     }
@@ -125,9 +130,13 @@ async fn recognise(
 }
 
 /// Returns whether only the owner of the mailbox can use the account: the address is verified, or
-/// nobody has set a password, as after an earlier purchase.
+/// nobody has set a password, as after an earlier purchase. While another purchase waits for the
+/// owner to set a password, a verified address proves nothing: the owner, who expects a mail, may
+/// have followed the link of somebody else's sign-up.
 async fn reads_mailbox(tx: &mut Tx, customer: &Customer) -> Result<bool> {
-    Ok(customer.is_email_verified() || !password::has_password(tx, &customer.email).await?)
+    let is_verified = customer.is_email_verified()
+        && tx.waiting_purchases(&customer.customer_id).await?.is_empty();
+    Ok(is_verified || !password::has_password(tx, &customer.email).await?)
 }
 
 /// Writes that the purchase belongs to the customer, with a new account if needed, and a task that
@@ -150,10 +159,14 @@ async fn join(app: &App, guest: &GuestSession, owner: &Owner, by: Actor<'_>) -> 
         Owner::Named(id) => {
             tx.lock_customer(id).await?.ok_or(Error::NotFound("customer"))?.customer_id
         }
-        Owner::Matched(id) => {
+        Owner::Matched(id) | Owner::Proven(id) => {
             let customer = tx.lock_customer(id).await?.ok_or(Error::Busy)?;
             let is_same = Some(&customer.email) == guest.email.as_ref();
-            if !is_same || !reads_mailbox(&mut tx, &customer).await? {
+            let is_owned = match owner {
+                Owner::Proven(_) => customer.is_email_verified(),
+                _ => reads_mailbox(&mut tx, &customer).await?,
+            };
+            if !is_same || !is_owned {
                 return Err(Error::Busy);
             }
             customer.customer_id

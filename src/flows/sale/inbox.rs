@@ -55,6 +55,21 @@ pub(in crate::flows) async fn queue_task(
     tx.insert_task(&TaskId::from_random(app.random.bits()), kind, id, now).await
 }
 
+/// Adds a task that syncs a customer who was unlinked, if there are purchases as a guest. The sync
+/// creates another Stripe customer: without one, no event about later purchases arrives.
+pub(in crate::flows) async fn queue_sync_of_guest(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    now: Timestamp,
+) -> Result<()> {
+    // Of an unlinked customer, nothing else is kept.
+    if tx.kept_purchases(id).await?.is_empty() {
+        return Ok(());
+    }
+    queue_task(app, tx, TaskKind::CustomerLinked, id, now).await
+}
+
 /// The subject of an event, as far as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
@@ -109,7 +124,8 @@ async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<S
         // be that of a guest.
         (None, None, Some(payment))
             if app.stripe.is_some()
-                && (app.plans.sells_once() || !tx.linked_customers(None, 1).await?.is_empty()) =>
+                && (app.plans.sells_once()
+                    || !tx.customers_at_stripe(None, 1).await?.is_empty()) =>
         {
             Ok(Some(Subject::Payer(payment.clone())))
         }

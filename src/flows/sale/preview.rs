@@ -6,10 +6,11 @@ use crate::domain::ids::CustomerId;
 use crate::domain::sale::change::{
     self, Billing, ChangeRefused, ChangeRequest, SubscriptionChange,
 };
+use crate::domain::sale::discount::{Discount, Discounts, of_next_invoice};
 use crate::domain::sale::preview::{
-    LIFETIME, Preview, Terms, UpcomingInvoice, fingerprint, request_hash,
+    LIFETIME, NextInvoice, Preview, Terms, UpcomingInvoice, fingerprint, next_date, request_hash,
 };
-use crate::domain::sale::promotion::Sale;
+use crate::domain::sale::promotion::{PromotionCode, Sale};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -48,11 +49,13 @@ pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) ->
     let (subscription, paid) = change::current(&state, current, &app.plans, now)?;
     let mut change = change::decide(subscription, paid.as_ref(), request, &app.plans)?;
     refuse_vendors_schedule(app, subscription).await?;
-    change.promotion_code = promotion_code(app, request, &change, &state, stripe_id).await?;
+    let held = app.stripe()?.discounts(&subscription.id).await?;
+    let owner = (id, stripe_id);
+    change.promotion_code = promotion_code(app, owner, request, &change, &state, &held).await?;
     let at = billed_from(&change, now, app);
     let due_now = invoice_of_change(app, &change, at).await?;
-    let next = next_invoice(app, &change, due_now.is_some()).await?;
-    let preview = Preview::new(&change, due_now.as_ref(), next.as_ref(), &app.plans);
+    let next = next_invoice(app, &change, due_now.as_ref(), &held).await?;
+    let preview = Preview::new(due_now.as_ref(), &next);
     let terms = Terms {
         request: request_hash(id, request),
         state: fingerprint(subscription),
@@ -88,26 +91,31 @@ pub(super) async fn open(
     if is_its { Ok(terms) } else { Err(Error::PreviewOutdated) }
 }
 
-/// Returns Stripe's id of the promotion code that a change adds.
+/// Returns the promotion code that a change adds to the discounts `held`.
 ///
 /// # Errors
 /// Those of [`promotion::usable`].
 pub(super) async fn promotion_code(
     app: &App,
+    (id, stripe_id): (&CustomerId, &StripeCustomerId),
     request: &ChangeRequest,
     change: &SubscriptionChange<'_>,
     state: &StripeState,
-    stripe_id: &StripeCustomerId,
-) -> Result<Option<String>> {
-    let Some(text) = &request.promotion_code else { return Ok(None) };
+    held: &[Discount],
+) -> Result<Option<PromotionCode>> {
+    let Some(code) = &request.promotion_code else { return Ok(None) };
+    promotion::refuse_beside(app, held).await?;
+    let subscription = change.subscription;
+    let waiting = change::waiting_invoice(subscription, &state.invoices);
     let sale = Sale {
         customer: Some(stripe_id.as_str()),
         has_bought: state.has_bought(),
         amount: change.amount,
         currency: &change.currency,
         prices: change.prices.iter().map(String::as_str).collect(),
+        used: app.stripe()?.used_codes(&subscription.id, waiting).await?,
     };
-    promotion::usable(app, text, &sale).await.map(Some)
+    promotion::usable(app, id, code, &sale).await.map(Some)
 }
 
 /// Returns the invoice that a change creates at once, if it is billed from this time; `None` if it
@@ -120,31 +128,38 @@ pub(super) async fn invoice_of_change(
     if change.billing == Billing::Later || change.edits.is_empty() {
         return Ok(None);
     }
-    let invoice = app.stripe()?.preview_change(change, PreviewOf::Change(at)).await;
+    let invoice =
+        app.stripe()?.preview_change(change, PreviewOf::Change(at), &Discounts::OfChange).await;
     let invoice = invoice.map_err(promotion::refused)?;
     Ok(Some(invoice).filter(|invoice| invoice.bills_from(at, &app.plans)))
 }
 
-/// Returns the next invoice after a change; `None` if the subscription ends before. After one that
-/// is billed now, the next one is for a whole period: everything else is billed with it.
+/// Returns the next invoice after a change that creates the invoice `now` at once. After such a
+/// one, the next is for a whole period: everything else is billed with it.
 async fn next_invoice(
     app: &App,
     change: &SubscriptionChange<'_>,
-    is_billed_now: bool,
-) -> Result<Option<UpcomingInvoice>> {
-    let (stripe, subscription) = (app.stripe()?, change.subscription);
-    if subscription.ends_at(&app.plans).is_some() {
-        return Ok(None);
-    }
-    if !is_billed_now {
-        match stripe.preview_change(change, PreviewOf::Next).await {
+    now: Option<&UpcomingInvoice>,
+    held: &[Discount],
+) -> Result<NextInvoice> {
+    let stripe = app.stripe()?;
+    let Some(date) = next_date(change, now, &app.plans) else { return Ok(NextInvoice::None) };
+    // A code for one invoice lowers no rest of a period, so it is used up if it lowers anything.
+    let is_code_used = now.is_some_and(|invoice| invoice.discount > 0);
+    let code = change.promotion_code.as_ref().map(|code| (code, is_code_used));
+    let Some(discounts) = of_next_invoice(held, code, (app.now(), date)) else {
+        return Ok(NextInvoice::Unknown(date));
+    };
+    let known = |invoice| NextInvoice::Known(date, invoice);
+    if now.is_none() {
+        match stripe.preview_change(change, PreviewOf::Next, &discounts).await {
             // A trial without a payment method is followed by a pause.
             Err(StripeFailure::Refused { status: 404, .. }) => {}
-            next => return next.map(Some).map_err(promotion::refused),
+            next => return next.map(known).map_err(promotion::refused),
         }
     }
-    let next = stripe.preview_change(change, PreviewOf::WholePeriod).await;
-    next.map(Some).map_err(promotion::refused)
+    let next = stripe.preview_change(change, PreviewOf::WholePeriod, &discounts).await;
+    next.map(known).map_err(promotion::refused)
 }
 
 /// Refuses to change a subscription that the vendor manages by a schedule. One of the portal gives

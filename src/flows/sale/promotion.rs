@@ -4,16 +4,36 @@
 use std::collections::BTreeSet;
 
 use crate::app::App;
-use crate::domain::sale::promotion::{CodeRefused, Sale, choose, not_for_others};
+use crate::domain::ids::CustomerId;
+use crate::domain::sale::discount::{Discount, longest, refused_beside};
+use crate::domain::sale::promotion::{
+    CodeRefused, EnteredCode, PromotionCode, Sale, choose, not_for_others,
+};
 use crate::error::{Error, Result};
+use crate::flows::account::attempts;
 use crate::stripe::StripeFailure;
 
-/// Returns Stripe's id of the promotion code with this text that the customer can use. The caller
-/// counts wrong ones ([`crate::flows::account::attempts`]).
+/// Returns the promotion code that the customer can use. Wrong ones are counted, so that codes
+/// cannot be searched.
 ///
 /// # Errors
-/// [`Error::InvalidPromotionCode`], or [`Error::Stripe`].
-pub(in crate::flows) async fn usable(app: &App, text: &str, sale: &Sale<'_>) -> Result<String> {
+/// [`Error::InvalidPromotionCode`], [`Error::TooManyRequests`], [`Error::Stripe`], or a failure of
+/// the database.
+pub(in crate::flows) async fn usable(
+    app: &App,
+    customer_id: &CustomerId,
+    code: &EnteredCode,
+    sale: &Sale<'_>,
+) -> Result<PromotionCode> {
+    let counted = attempts::promotion_code(app, customer_id, code.client).await?;
+    let found = find(app, &code.text, sale).await;
+    if !matches!(&found, Err(Error::InvalidPromotionCode(reason)) if reason.may_be_guess()) {
+        attempts::give_back(app, counted).await;
+    }
+    found
+}
+
+async fn find(app: &App, text: &str, sale: &Sale<'_>) -> Result<PromotionCode> {
     let stripe = app.stripe()?;
     let codes = not_for_others(stripe.promotion_codes(text).await?, sale);
     let mut products = BTreeSet::new();
@@ -22,7 +42,22 @@ pub(in crate::flows) async fn usable(app: &App, text: &str, sale: &Sale<'_>) -> 
             products.extend(stripe.product_of(price).await?);
         }
     }
-    Ok(choose(&codes, sale, &products, app.now())?.id.clone())
+    Ok(choose(&codes, sale, &products, app.now())?.clone())
+}
+
+/// Refuses a code while the subscription has one of these discounts. No code is looked up before,
+/// so the refusal reveals none.
+///
+/// # Errors
+/// [`Error::InvalidPromotionCode`].
+pub(in crate::flows) async fn refuse_beside(app: &App, held: &[Discount]) -> Result<()> {
+    let Some(discount) = longest(held, app.now()) else { return Ok(()) };
+    let coupon = match &discount.coupon {
+        // It only makes the message better.
+        Some(id) => app.stripe()?.coupon(id).await.ok().flatten(),
+        None => None,
+    };
+    Err(refused_beside(discount, coupon).into())
 }
 
 /// Returns the error for a call with a promotion code that Stripe refused. The code may have been

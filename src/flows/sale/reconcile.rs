@@ -1,6 +1,6 @@
-//! The reconciliation: fetches undelivered events, syncs every linked customer, and looks for
-//! unknown buyers. It runs when the server starts, once a day, and by command. Normally it finds no
-//! drift.
+//! The reconciliation: fetches undelivered events, syncs every customer who may have bought
+//! something at Stripe, and looks for unknown buyers. It runs when the server starts, once a day,
+//! and by command. Normally it finds no drift.
 
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, Serializer};
@@ -136,8 +136,8 @@ pub struct Summary {
     pub need_action: usize,
 }
 
-/// Compares every linked customer with Stripe, `at_once` of them concurrently, and repairs drift
-/// unless this is a dry run. Calls `progress` with the number of compared customers so far.
+/// Compares every customer of [`at_stripe`] with Stripe, `at_once` of them concurrently. Repairs
+/// drift unless this is a dry run. Calls `progress` with the number of compared customers so far.
 ///
 /// # Errors
 /// [`Error::BillingNotConfigured`], or a failure of the database while the customers are read. Any
@@ -171,13 +171,13 @@ async fn reconcile_all(
     app.stripe()?;
     let mut report = Report::default();
     // Read before anything else is done: if the database fails here, all of it is repeated.
-    let linked = linked(app).await.inspect_err(|_| set_gauges(app, None))?;
-    // While no customer is linked, no event can be about a customer here.
-    if !linked.is_empty() {
+    let customers = at_stripe(app).await.inspect_err(|_| set_gauges(app, None))?;
+    // While there are none, no event can be about a customer here.
+    if !customers.is_empty() {
         list_missed(app, mode, &mut report).await;
     }
-    if !linked.is_empty() || finds_buyers {
-        sync_each(app, linked, mode, at_once, &mut report, progress).await;
+    if !customers.is_empty() || finds_buyers {
+        sync_each(app, customers, mode, at_once, &mut report, progress).await;
         Box::pin(find_unknown_buyers(app, mode, &mut report)).await;
     }
     if mode == Mode::Apply {
@@ -187,11 +187,12 @@ async fn reconcile_all(
     Ok(report)
 }
 
-/// Returns every customer who is linked to a Stripe customer.
-async fn linked(app: &App) -> Result<Vec<CustomerId>> {
+/// Returns every customer who is linked to a Stripe customer, or has a purchase as a guest: the
+/// Stripe customer may have been deleted.
+async fn at_stripe(app: &App) -> Result<Vec<CustomerId>> {
     let mut all: Vec<CustomerId> = Vec::new();
     loop {
-        let page = app.store.read().await?.linked_customers(all.last(), PAGE).await?;
+        let page = app.store.read().await?.customers_at_stripe(all.last(), PAGE).await?;
         if page.is_empty() {
             return Ok(all);
         }

@@ -22,6 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::password;
+use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
@@ -36,8 +37,8 @@ pub(in crate::flows) struct Fetched {
     pub customer: Customer,
     /// Whether the due name and email address of that customer were sent to Stripe.
     pub is_pushed: bool,
-    /// The Stripe customer.
-    pub stripe_id: StripeCustomerId,
+    /// The Stripe customer; `None` in a dry run for a customer who has none.
+    pub stripe_id: Option<StripeCustomerId>,
     /// The purchases that were kept before the fetch. The lease keeps them as they are.
     pub kept: Vec<KeptId>,
     /// Everything that Stripe says about the customer.
@@ -89,7 +90,7 @@ pub(in crate::flows) async fn settle(
             (tx, customer.ok_or(Error::NotFound("customer"))?)
         }
     };
-    if customer.stripe_customer_id.as_ref() != Some(&fetched.stripe_id) {
+    if customer.stripe_customer_id != fetched.stripe_id {
         return Err(Error::Busy);
     }
     let record = read_record(app, &mut tx, customer, &fetched.state, now).await?;
@@ -119,6 +120,9 @@ pub(in crate::flows) async fn settle(
     app.fail_points.reach(Place::SettleWritten);
     tx.commit(app.fail_points.at(Place::SettleCommitted)).await?;
     app.mail_due.notify_one();
+    if settlement.changes.iter().any(|change| matches!(change, Change::Unlink(_))) {
+        app.events_due.notify_one();
+    }
     Ok(settlement.report())
 }
 
@@ -215,7 +219,10 @@ async fn apply(
                 let once_key = Some(notice.key());
                 mail::enqueue_as(app, tx, notice.kind, to, (None, once_key), now).await?;
             }
-            Change::Unlink(_) => tx.link_stripe_customer(id, None, Some(now)).await?,
+            Change::Unlink(_) => {
+                tx.link_stripe_customer(id, None, Some(now)).await?;
+                inbox::queue_sync_of_guest(app, tx, id, now).await?;
+            }
         }
         if let Some((action, detail)) = change.audit() {
             audit(app, tx, by_stripe(id, action, detail), now).await?;

@@ -80,10 +80,10 @@ async fn lease_and_sync(
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
-/// renewal is overdue. No event reports two more cases: the updates of a license have ended beside
-/// a subscription, and a grant has ended before a perpetual license. After [`CATCH_UP_TIMEOUT`], or
-/// if Stripe fails, the customer gets the present license. Returns whether the license may have
-/// changed.
+/// renewal is overdue. No event reports three more cases: the updates of a license have ended
+/// beside a subscription, a grant has ended before a perpetual license, and the Stripe customer of
+/// a buyer who was a guest is gone. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer
+/// gets the present license. Returns whether the license may have changed.
 ///
 /// # Errors
 /// A failure of the database.
@@ -93,20 +93,23 @@ pub(in crate::flows) async fn catch_up(
     current: &IssuedLicense,
 ) -> Result<bool> {
     let now = app.now();
-    if app.stripe.is_none() || stripe_id.is_none() {
+    if app.stripe.is_none() {
         return Ok(false);
     }
     let id = current.customer_id.clone();
+    let is_linked = stripe_id.is_some();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
-    let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
+    let mut needs_sync =
+        is_linked && app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
     let has_ended = !works || !covers_new_builds(current.updates_until, now);
     if !needs_sync && has_ended && current.source != Source::Trial {
         let mut tx = app.store.read().await?;
         let subscription = tx.subscription(&id).await?;
         let is_ended_grant =
             !works && current.source == Source::Operator && current.revoked_at.is_none();
-        needs_sync = subscription.is_some_and(|row| row.status.is_live())
-            || (is_ended_grant && !tx.kept_purchases(&id).await?.is_empty());
+        // Without a link, only purchases as a guest are kept.
+        needs_sync = (is_linked && subscription.is_some_and(|row| row.status.is_live()))
+            || ((is_ended_grant || !is_linked) && !tx.kept_purchases(&id).await?.is_empty());
     }
     if !needs_sync || !app.sync_limit.allows(&id, now) {
         return Ok(false);
@@ -147,7 +150,7 @@ pub(in crate::flows) async fn state_at_stripe(
 ) -> Result<StripeState> {
     let ours = Ours::load(app, customer_id).await?;
     let how = (Mode::DryRun, Extent::WithoutClosed);
-    Ok(fetch(app, ours, stripe_id.clone(), &[], how).await?.state)
+    Ok(fetch(app, ours, stripe_id, &[], how).await?.state)
 }
 
 async fn sync_under_lease(
@@ -157,21 +160,25 @@ async fn sync_under_lease(
     (mode, extent): (Mode, Extent),
 ) -> Result<Synced> {
     let ours = Ours::load(app, &lease.customer_id).await?;
+    // Without a Stripe customer, what is kept was bought as a guest.
+    let is_guest = !ours.kept.is_empty();
     let stripe_id = match &ours.customer.stripe_customer_id {
-        Some(id) => id.clone(),
-        // Without a Stripe customer, what is kept was bought as a guest.
+        Some(id) => Some(id.clone()),
         None if mode == Mode::Apply
-            && (!ours.kept.is_empty()
-                || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
+            && (is_guest || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
         {
-            Box::pin(stripe_customer::ensure(app, lease, &ours.customer)).await?.id
+            Some(Box::pin(stripe_customer::ensure(app, lease, &ours.customer)).await?.id)
         }
+        None => None,
+    };
+    let fetched = match stripe_id {
+        Some(id) => fetch(app, ours, &id, events, (mode, extent)).await?,
+        None if is_guest => fetch_guest(app, ours).await?,
         None => {
             settle::finish_events(app, lease, events).await?;
             return Ok(Synced::default());
         }
     };
-    let fetched = fetch(app, ours, stripe_id, events, (mode, extent)).await?;
     app.fail_points.reach(Place::SyncFetched);
     let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
     Ok(Synced { report, state: fetched.state })
@@ -194,20 +201,28 @@ impl Ours {
     }
 }
 
+/// Fetches what a customer without a Stripe customer bought as a guest.
+async fn fetch_guest(app: &App, Ours { customer, kept, .. }: Ours) -> Result<Fetched> {
+    let paid_sessions = app.stripe()?.bought_as_guest(&kept).await?;
+    let state = StripeState { paid_sessions, ..StripeState::default() };
+    let (stripe_id, first_trials) = (None, Vec::new());
+    Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, first_trials })
+}
+
 /// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a
 /// customer.
 async fn fetch(
     app: &App,
     Ours { customer, orders, kept }: Ours,
-    stripe_id: StripeCustomerId,
+    stripe_id: &StripeCustomerId,
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
 ) -> Result<Fetched> {
     let stripe = app.stripe()?;
-    let has_deletion_event = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let has_deletion_event = events.iter().any(|event| event.says_deleted(stripe_id));
     let needs_closed =
         extent == Extent::All || events.iter().any(LeasedEvent::may_concern_closed_invoice);
-    let stripe_customer = match stripe.customer(&stripe_id).await {
+    let stripe_customer = match stripe.customer(stripe_id).await {
         // A 404 alone proves nothing: the key may belong to another account.
         Err(StripeFailure::Refused { status: 404, .. }) if has_deletion_event => {
             StripeCustomer::deleted()
@@ -219,20 +234,23 @@ async fn fetch(
         // Nobody can pay the checkouts of a deleted customer.
         let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
-        let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
-        let first_trials = Vec::new();
+        let paid_sessions = stripe.bought_as_guest(&kept).await?;
+        let is_deleted = true;
+        let state =
+            StripeState { is_deleted, checkout_sessions, paid_sessions, ..StripeState::default() };
+        let (stripe_id, first_trials) = (Some(stripe_id.clone()), Vec::new());
         return Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, first_trials });
     }
     let name = stripe_customer.name.as_ref().map(Private::as_str);
     let is_pushed =
-        mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id, name).await?;
+        mode == Mode::Apply && stripe_customer::push(app, &customer, stripe_id, name).await?;
     let needs = Needs {
         closed: customer.stripe_closed_invoice_id.as_ref().filter(|_| !needs_closed),
         kept: &kept,
         sells_once: app.plans.sells_once(),
         has_trials: app.plans.has_stripe_trials(),
     };
-    let ids = (&customer.customer_id, &stripe_id);
+    let ids = (&customer.customer_id, stripe_id);
     let (mut state, first_trials) = trial::purchases(app, ids, &needs, mode).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
@@ -251,6 +269,7 @@ async fn fetch(
     }
     state.default_payment_method = stripe_customer.default_payment_method;
     state.usual_currency = stripe_customer.currency;
+    let stripe_id = Some(stripe_id.clone());
     Ok(Fetched { customer, is_pushed, stripe_id, kept, state, first_trials })
 }
 

@@ -15,7 +15,6 @@ use crate::domain::sale::change::ChangeRequest;
 use crate::domain::sale::preview::{LineKind, PreviewLine};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flows::account::attempts::with_promotion_code;
 use crate::flows::account::password;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::change::{self, CancelAt};
@@ -61,7 +60,8 @@ struct PreviewBody {
     /// The ids of all add-ons. Those that are missing are removed. Each can be listed once.
     #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
     addons: Option<Vec<String>>,
-    /// A promotion code. The discounts that the subscription has stay.
+    /// A promotion code. It is refused while the subscription has a discount, or if the
+    /// subscription had this code before.
     #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
     promotion_code: Option<String>,
 }
@@ -173,7 +173,9 @@ struct PreviewView {
     due_now: i64,
     /// The lines, which add up to `due_now`.
     lines: Vec<LineView>,
-    /// The amount of the next invoice, with tax. `null` if none follows.
+    /// The amount of the next invoice, with tax and without the discounts that end before it.
+    /// `null` if none follows, or if the amount depends on a discount that ends before and cannot
+    /// be previewed.
     #[oai(nullable)]
     next_amount: Option<i64>,
     /// The time of the next invoice. `null` if none follows.
@@ -213,8 +215,8 @@ impl From<Previewed> for PreviewView {
             currency,
             due_now: preview.due_now,
             lines: lines.map(LineView::from).collect(),
-            next_amount: preview.next.map(|(amount, _)| amount),
-            next_date: preview.next.map(|(_, at)| at.to_datetime()),
+            next_amount: preview.next_amount,
+            next_date: preview.next_date.map(Timestamp::to_datetime),
             preview_id,
         }
     }
@@ -270,11 +272,9 @@ impl ChangesApi {
         throttle.billing(&customer.customer_id)?;
         let PreviewBody { plan, interval, quantity, addons, promotion_code } = body;
         let interval = self::interval(interval)?;
+        let promotion_code = client.entered(promotion_code);
         let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
-        let (id, has_code) = (&customer.customer_id, request.promotion_code.is_some());
-        let previewed = preview::preview(app, &customer, &request);
-        let previewed = with_promotion_code(app, id, client.address, has_code, previewed).await?;
-        Ok(Json(previewed.into()))
+        Ok(Json(preview::preview(app, &customer, &request).await?.into()))
     }
 
     /// Change my subscription
@@ -298,11 +298,10 @@ impl ChangesApi {
         let customer_id = &caller.customer.customer_id;
         let ChangeBody { plan, interval, quantity, addons, promotion_code, preview_id } = body;
         let interval = self::interval(interval)?;
+        let promotion_code = client.entered(promotion_code);
         let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
         once.begin(app, Some(customer_id)).await?;
-        let has_code = request.promotion_code.is_some();
-        let changed = change::change(app, customer_id, request, &preview_id);
-        let row = with_promotion_code(app, customer_id, client.address, has_code, changed).await?;
+        let row = change::change(app, customer_id, request, &preview_id).await?;
         Ok(Json(SubscriptionView::new(row, &app.plans)))
     }
 

@@ -14,7 +14,6 @@ use crate::domain::sale::selection::Wanted;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flows::account::attempts::with_promotion_code;
 use crate::flows::account::password;
 use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
@@ -262,15 +261,12 @@ impl SubscriptionsApi {
                 quantity: request.quantity,
                 addons: request.addons,
             },
-            promotion_code: request.promotion_code,
+            promotion_code: client.entered(request.promotion_code),
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };
         once.begin(app, Some(&customer_id)).await?;
-        let has_code = purchase.promotion_code.is_some();
-        let opened = checkout::open(app, &customer_id, purchase);
-        let checkout_url =
-            with_promotion_code(app, &customer_id, client.address, has_code, opened).await?;
+        let checkout_url = checkout::open(app, &customer_id, purchase).await?;
         Ok(Json(CheckoutOpened { checkout_url }))
     }
 

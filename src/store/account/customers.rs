@@ -13,16 +13,19 @@ use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::sql;
 
-/// Id, email, Stripe customer, time of the last sync, time of the email's verification.
-type OursRow = (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
+/// Id, email, Stripe customer, time of the last sync, time of the email's verification, number of
+/// purchases that wait.
+type OursRow =
+    (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>, i64);
 
 fn ours(
-    (customer_id, email, stripe_customer_id, synced_at, verified_at): OursRow,
+    (customer_id, email, stripe_customer_id, synced_at, verified_at, waiting): OursRow,
 ) -> CustomerCandidate {
     CustomerCandidate {
         customer_id,
         email,
         is_email_verified: verified_at.is_some(),
+        has_waiting_purchase: waiting > 0,
         stripe_customer_id,
         is_synced: synced_at.is_some(),
     }
@@ -221,9 +224,9 @@ impl Tx {
         Ok(customer.map(|(id,)| id))
     }
 
-    /// Returns the customers that are linked to Stripe, ordered by id, starting after `after`, at
-    /// most `most`.
-    pub async fn linked_customers(
+    /// Returns the customers who may have bought something at Stripe, ordered by id, starting after
+    /// `after`, at most `most`: those with a Stripe customer, and those with a purchase as a guest.
+    pub async fn customers_at_stripe(
         &mut self,
         after: Option<&CustomerId>,
         most: i64,
@@ -232,7 +235,9 @@ impl Tx {
             self,
             fetch_all: (CustomerId,),
             "SELECT customer_id FROM customers
-             WHERE stripe_customer_id IS NOT NULL AND customer_id > $1
+             WHERE customer_id > $1 AND (stripe_customer_id IS NOT NULL OR EXISTS
+                 (SELECT 1 FROM guest_purchases
+                  WHERE guest_purchases.customer_id = customers.customer_id))
              ORDER BY customer_id LIMIT $2",
             after.map_or("", CustomerId::as_str),
             most,
@@ -250,7 +255,9 @@ impl Tx {
         let rows = sql!(
             self,
             fetch_all: OursRow,
-            "SELECT customer_id, email, stripe_customer_id, stripe_synced_at, email_verified_at
+            "SELECT customer_id, email, stripe_customer_id, stripe_synced_at, email_verified_at,
+                 (SELECT COUNT(*) FROM waiting_purchases
+                  WHERE waiting_purchases.customer_id = customers.customer_id)
              FROM customers WHERE customer_id > $1 ORDER BY customer_id LIMIT $2",
             after.map_or("", CustomerId::as_str),
             most,
@@ -269,7 +276,9 @@ impl Tx {
         let rows = sql!(
             self,
             fetch_all: OursRow,
-            "SELECT customer_id, email, stripe_customer_id, stripe_synced_at, email_verified_at
+            "SELECT customer_id, email, stripe_customer_id, stripe_synced_at, email_verified_at,
+                 (SELECT COUNT(*) FROM waiting_purchases
+                  WHERE waiting_purchases.customer_id = customers.customer_id)
              FROM customers
              WHERE stripe_customer_id = $1 OR customer_id = $2 OR email = $3",
             stripe_id,

@@ -397,6 +397,15 @@ impl Shop {
         answer.json().await.unwrap()
     }
 
+    /// Deletes an object at Stripe, as the vendor does in the dashboard. Returns the answer.
+    pub async fn delete_at_stripe(&self, path: &str) -> Value {
+        let url = format!("{}/v1/{path}", self.sandbox.url());
+        let request = reqwest::Client::new().delete(url).bearer_auth(self.sandbox.secret_key());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.unwrap()
+    }
+
     /// Creates a customer at Stripe, as the vendor did before Licentia. Returns the id.
     pub async fn old_customer(&self, email: &str, metadata: &[(&str, &str)]) -> String {
         let metadata = metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), *value));

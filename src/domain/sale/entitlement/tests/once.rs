@@ -275,8 +275,13 @@ fn session_and_invoice_of_one_payment_are_one_purchase_stripe_8() {
     let until = studio(time("2027-01-31T12:00:00Z"));
     let alone = StripeState { paid_sessions: vec![session.clone()], ..StripeState::default() };
     assert_eq!(owns(&alone, BOUGHT), until, "the invoice may never come");
+    let gone = StripeState { is_deleted: true, ..alone.clone() };
+    assert_eq!(owns(&gone, BOUGHT), until, "a guest needs no Stripe customer");
     let mut both = StripeState { invoices: vec![invoice], ..alone };
     assert_eq!(owns(&both, BOUGHT), until);
+    let invoices = both.invoices.clone();
+    let gone = StripeState { is_deleted: true, invoices, ..StripeState::default() };
+    assert_eq!(owns(&gone, BOUGHT), None, "an invoice is that of a Stripe customer");
     both.invoices[0].status = InvoiceStatus::Open;
     assert_eq!(owns(&both, BOUGHT), until, "the invoice is not paid yet");
     let mut refunded = StripeState { invoices: Vec::new(), ..both };
