@@ -1,4 +1,5 @@
-//! The limits for wrong promotion codes: nobody can search for codes, or keep others from using one.
+//! The limits for wrong promotion codes: nobody can search for codes, and a search keeps nobody
+//! else from using one.
 
 use std::time::Duration;
 
