@@ -196,9 +196,10 @@ async fn select<'a>(
         let until = higher.updates_until.map_or("ever".to_owned(), |until| until.to_string());
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
     }
-    let shrunk = owned().filter(|grant| grant.is_shrunk_by((rank, plan), selection.quantity));
+    let is_shrunk =
+        |grant: &&PaidEntitlement<'_>| grant.is_shrunk_by(plan, selection.quantity, &app.plans);
     if selection.price.interval.is_recurring()
-        && let Some(owned) = shrunk.max_by_key(|grant| grant.quantity)
+        && let Some(owned) = owned().filter(is_shrunk).max_by_key(|grant| grant.quantity)
     {
         return Err(Error::SmallerThanOwned {
             owned: owned.plan.id.to_string(),

@@ -47,10 +47,17 @@ impl<'a> PaidEntitlement<'a> {
     /// perpetual license: fewer units, or not its add-ons, because they are not sold with the plan.
     /// A perpetual license of a higher plan is not compared.
     #[must_use]
-    pub fn is_shrunk_by(&self, (rank, plan): (usize, &Plan), units: u32) -> bool {
-        let lacks_units = plan.is_per_unit() && self.quantity > units;
-        let lacks_addons = self.addons.iter().any(|addon| !addon.is_for(plan));
-        self.basis == Basis::Once && self.rank <= rank && (lacks_units || lacks_addons)
+    pub fn is_shrunk_by(&self, plan: &Plan, units: u32, catalog: &Catalog) -> bool {
+        // Add-ons that were bought once belong to every plan that they are sold with.
+        let addons = self.addons.iter().filter(|addon| addon.is_for(plan)).copied().collect();
+        let subscribed = Entitlement {
+            quantity: units,
+            addons,
+            ..Entitlement::new(plan, Source::Paid, Term::default())
+        };
+        let owned = self.entitlement().coverage(catalog);
+        let lacks = subscribed.coverage(catalog).shortfall(&owned);
+        self.basis == Basis::Once && !lacks.plan && (lacks.units || lacks.addons)
     }
 
     /// Returns what a license for it grants.
