@@ -13,7 +13,8 @@ pub(super) struct Bill<'c> {
     pub plan: &'c str,
     /// How often the price is charged; `None` for a former price.
     pub interval: Option<Interval>,
-    /// The units of the plan; `None` if it bills none.
+    /// The units of the plan; `None` if it bills none: an add-on that was bought alone gives no
+    /// license.
     pub quantity: Option<u32>,
     /// The add-ons.
     pub addons: AddonIds,
@@ -26,7 +27,7 @@ pub(super) struct Bill<'c> {
 /// The most expensive line of a plan.
 struct PlanLine<'c> {
     amount: i64,
-    quantity: Option<u32>,
+    units: u32,
     plan: &'c Plan,
     price: Option<&'c Price>,
 }
@@ -75,8 +76,8 @@ impl<'c> Bill<'c> {
                 Some(Sold::Plan { plan, price, .. })
                     if largest.as_ref().is_none_or(|one| line.amount >= one.amount) =>
                 {
-                    let (amount, quantity) = (line.amount, line.quantity);
-                    largest = Some(PlanLine { amount, quantity, plan, price });
+                    let (amount, units) = (line.amount, line.units());
+                    largest = Some(PlanLine { amount, units, plan, price });
                 }
                 Some(Sold::Addon { addon, price }) if line.amount >= 0 => {
                     addons.push((addon, price));
@@ -98,7 +99,7 @@ impl<'c> Bill<'c> {
         Some(Self {
             plan: plan.id.as_str(),
             interval: price.map(|price| price.interval),
-            quantity: largest.and_then(|line| line.quantity),
+            quantity: largest.map(|line| line.units),
             addons: addons.iter().map(|(addon, _)| &addon.id).collect(),
             is_once,
             needs_order: true,
