@@ -2,12 +2,14 @@
 //! becomes the license. A grant is a license that an operator gives
 //! ([`crate::domain::license::grant`]).
 
+use chrono::TimeDelta;
+
 use crate::domain::license::{
     Basis, Entitlement, IssuedLicense, Shortfall, Source, Term, covers_new_builds,
 };
 use crate::domain::sale::plan::{Addon, Catalog, Plan};
 use crate::domain::sale::subscription::Subscription;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 
 /// The entitlement because of one subscription, or of all single payments for one plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +33,13 @@ pub struct PaidEntitlement<'a> {
 }
 
 impl<'a> PaidEntitlement<'a> {
-    /// Returns whether it covers a build that is made at `now`.
+    /// Returns whether it covers a build that is made at `now`. After exactly so many months as the
+    /// plan needs, a subscription leaves the builds until its first day: a clock that is behind
+    /// must not take those for new ones.
     #[must_use]
     pub fn covers_new_builds(&self, now: Timestamp) -> bool {
-        covers_new_builds(self.updates_until, now)
+        let skew = if self.basis == Basis::Fallback { SKEW } else { TimeDelta::zero() };
+        covers_new_builds(self.updates_until, now + skew)
     }
 
     /// Returns whether its subscription may still charge the customer.
