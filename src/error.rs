@@ -11,6 +11,7 @@ use crate::domain::account::metadata::InvalidMetadata;
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::account::session;
 use crate::domain::contact::{InvalidEmail, InvalidName};
+use crate::domain::count::counted;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
@@ -184,12 +185,16 @@ errors! {
     )]
     UnknownPlan => UnknownPlan,
     /// The plan is not sold in this quantity.
-    #[error("`quantity`: this plan is sold in {min} to {max} units")]
-    InvalidQuantity {
-        /// The fewest units.
-        min: u32,
-        /// The most units.
-        max: u32,
+    #[error("`quantity`: this plan is sold in {0}")]
+    InvalidQuantity(Quantity) => InvalidQuantity,
+    /// Updates are sold for all units of the license.
+    #[error(
+        "`quantity`: updates are sold for the whole license, which has {}; leave `quantity` out",
+        counted(*units, "unit")
+    )]
+    UpdatesQuantity {
+        /// The units of the license.
+        units: u32,
     } => InvalidQuantity,
     /// An add-on is not sold.
     #[error("`addons`: {0}")]
@@ -228,10 +233,13 @@ errors! {
     } => LowerThanOwned,
     /// The license would shrink to what the subscription is for.
     #[error(
-        "the customer owns {units} units of `{owned}`{}, and a license is for one purchase: this \
-         subscription to {wanted} of `{plan}` would leave only those; subscribe to at least \
-         {units} units of a plan that has all of it",
-        if addons.is_empty() { String::new() } else { format!(" with {addons}") }
+        "the customer owns {} of `{owned}`{}, and a license is for one purchase: this subscription \
+         to {} of `{plan}` would leave no more than that; subscribe to at least {} of a plan that \
+         has all of it",
+        counted(*units, "unit"),
+        if addons.is_empty() { String::new() } else { format!(" with {addons}") },
+        counted(*wanted, "unit"),
+        counted(*units, "unit")
     )]
     SmallerThanOwned {
         /// The plan that the customer owns.
@@ -244,6 +252,12 @@ errors! {
         plan: String,
         /// Its units.
         wanted: u32,
+    } => LowerThanOwned,
+    /// The customer owns all of it.
+    #[error("the customer owns all of this already: the plan `{owned}` with all updates")]
+    OwnedAlready {
+        /// The plan that the customer owns.
+        owned: String,
     } => LowerThanOwned,
     /// Updates are sold to holders of a perpetual license.
     #[error(
@@ -431,7 +445,7 @@ impl From<NotSold> for Error {
         };
         match reason {
             NotSold::Plan => Self::UnknownPlan,
-            NotSold::Quantity(Quantity { min, max }) => Self::InvalidQuantity { min, max },
+            NotSold::Quantity(sold) => Self::InvalidQuantity(sold),
             NotSold::Addon(problem) => Self::UnknownAddon(problem),
             NotSold::Currency(sold) => Self::CurrencyNotSold { sold: list(sold) },
             NotSold::Pinned { pinned, sold } => {

@@ -103,7 +103,7 @@ async fn a_subscription_for_fewer_units_than_are_owned_is_refused() {
             assert_eq!(refused.problem(), (409, "lower_than_owned"), "{days}");
             let detail = refused.text("/detail");
             assert!(detail.contains("owns 10 units of `cad`"), "{detail}");
-            assert!(detail.contains(&format!("subscription to {quantity} of")), "{detail}");
+            assert!(detail.contains(&format!("subscription to {quantity} unit")), "{detail}");
         }
     }
     shop.purchase(&ada, json!({ "plan": "cad", "interval": "month", "quantity": 10 })).await;

@@ -1,5 +1,6 @@
 //! The content of an order: read from the lines of its invoice or its Checkout session.
 
+use super::unknown::unknown_price;
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::entitlement::is_bought_once;
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line};
@@ -22,6 +23,8 @@ pub(super) struct Bill<'c> {
     pub is_once: bool,
     /// Whether it needs an order, also without a checkout here.
     pub needs_order: bool,
+    /// Whether a line is at a price that the catalog does not have, which may have been removed.
+    pub is_partial: bool,
 }
 
 /// The most expensive line of a plan.
@@ -103,6 +106,7 @@ impl<'c> Bill<'c> {
             addons: addons.iter().map(|(addon, _)| &addon.id).collect(),
             is_once,
             needs_order: true,
+            is_partial: lines.iter().any(|line| unknown_price(line, catalog).is_some()),
         })
     }
 }

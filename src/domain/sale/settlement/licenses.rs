@@ -32,7 +32,8 @@ pub(super) fn decide<'a>(
     let ends_paid_license = assessment.entitlement.is_none()
         && !assessment.is_unclear
         && paid.is_some_and(|license| license.works(now));
-    let revoke = revoked(record, assessment, catalog, now);
+    let unpaid = || unpaid(record, assessment, catalog, now).into_iter().cloned().collect();
+    let revoke: Vec<_> = if assessment.is_unclear { Vec::new() } else { unpaid() };
     let grant = restorable_grant(record, catalog, now);
     let issue = match assessment.entitlement.clone() {
         Some(entitlement) => {
@@ -54,15 +55,12 @@ pub(super) fn decide<'a>(
 }
 
 /// Returns the licenses that no payment grants any more.
-fn revoked(
-    record: &Record,
+pub(super) fn unpaid<'r>(
+    record: &'r Record,
     assessment: &Assessment<'_>,
     catalog: &Catalog,
     now: Timestamp,
-) -> Vec<IssuedLicense> {
-    if assessment.is_unclear {
-        return Vec::new();
-    }
+) -> Vec<&'r IssuedLicense> {
     // Days after a paid term exceed what is paid for like the term itself.
     let is_extension = |held: &&IssuedLicense| {
         held.source == Source::Operator && held.depends_on_payment(now) && held.works(now)
@@ -72,7 +70,7 @@ fn revoked(
         assessment.entitlements.iter().any(|paid| paid.holds(license, catalog))
     };
     let all = record.paid_licenses.iter().chain(extension);
-    all.filter(|license| !is_held(license)).cloned().collect()
+    all.filter(|license| !is_held(license)).collect()
 }
 
 /// Returns whether an operator revoked the license, and nothing was paid since: a sync issues no
