@@ -132,11 +132,11 @@ async fn everything_that_a_plans_file_takes_away_is_reported() {
         "`starter` is no longer in the plans file: its licenses stay as they are and are not \
          refreshed; if it was renamed, list `starter` in `former_ids`",
         "price_starter_monthly pays for `basic` instead of `starter`",
-        "price_starter_yearly no longer pays for `starter`; if anybody pays it or has bought something \
-         for it, put it back under `prices` with `sold = false`",
+        "price_starter_yearly no longer pays for `starter`; if anybody pays it or has bought \
+         something for it, put it back under `prices` with `sold = false`",
         "`professional` no longer has the limit `seats` (5)",
-        "price_pro_yearly no longer pays for `professional`; if anybody pays it or has bought something \
-         for it, put it back under `prices` with `sold = false`",
+        "price_pro_yearly no longer pays for `professional`; if anybody pays it or has bought \
+         something for it, put it back under `prices` with `sold = false`",
     ];
     assert_eq!(texts, expected);
     // A renamed plan loses nothing.

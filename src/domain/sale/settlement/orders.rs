@@ -195,8 +195,8 @@ impl Order {
         self.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
         // An order may be recorded after its payment, or by a clock that was ahead.
         self.created_at = self.created_at.min(invoice.created);
-        // A single payment is dated by its charge, like the license. If its price was removed since,
-        // the date stays.
+        // A single payment is dated by its charge, like the license. If its price was removed
+        // since, the date stays.
         let charged = match bill {
             Some(bill) if bill.is_once => invoice.charged_at,
             Some(bill) if !bill.is_partial => None,
