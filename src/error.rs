@@ -11,9 +11,10 @@ use crate::domain::account::metadata::InvalidMetadata;
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::account::session;
 use crate::domain::contact::{InvalidEmail, InvalidName};
+use crate::domain::count::counted;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::grant::{NothingToSend, WouldShorten};
-use crate::domain::license::parts::{parts_text, units_text};
+use crate::domain::license::parts::parts_text;
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
@@ -185,19 +186,16 @@ errors! {
     )]
     UnknownPlan => UnknownPlan,
     /// The plan is not sold in this quantity.
+    #[error("`quantity`: this plan is sold in {0}")]
+    InvalidQuantity(Quantity) => InvalidQuantity,
+    /// Updates are sold for all units of the license.
     #[error(
-        "`quantity`: {}",
-        if min == max {
-            format!("only {} can be bought here; leave it out", units_text(*min))
-        } else {
-            format!("this plan is sold in {min} to {max} units; choose a number between them")
-        }
+        "`quantity`: updates are sold for the whole license, which has {}; leave `quantity` out",
+        counted(*units, "unit")
     )]
-    InvalidQuantity {
-        /// The fewest units.
-        min: u32,
-        /// The most units.
-        max: u32,
+    UpdatesQuantity {
+        /// The units of the license.
+        units: u32,
     } => InvalidQuantity,
     /// An add-on is not sold.
     #[error("`addons`: {0}")]
@@ -239,8 +237,8 @@ errors! {
         "the customer owns `{owned}`{}, and a license is for one purchase: with a subscription to \
          `{plan}` for {}, the license would shrink; choose at least {}{}",
         parts_text(Some(*units), addons, None),
-        units_text(*wanted),
-        units_text(*units),
+        counted(*wanted, "unit"),
+        counted(*units, "unit"),
         if addons.is_empty() { "" } else { " of a plan that these add-ons are sold with" }
     )]
     SmallerThanOwned {
@@ -254,6 +252,12 @@ errors! {
         plan: String,
         /// Its units.
         wanted: u32,
+    } => LowerThanOwned,
+    /// The customer owns all of it.
+    #[error("the customer owns all of this already: the plan `{owned}` with all updates")]
+    OwnedAlready {
+        /// The plan that the customer owns.
+        owned: String,
     } => LowerThanOwned,
     /// Updates are sold to holders of a perpetual license.
     #[error(
@@ -441,7 +445,7 @@ impl From<NotSold> for Error {
         };
         match reason {
             NotSold::Plan => Self::UnknownPlan,
-            NotSold::Quantity(Quantity { min, max }) => Self::InvalidQuantity { min, max },
+            NotSold::Quantity(sold) => Self::InvalidQuantity(sold),
             NotSold::Addon(problem) => Self::UnknownAddon(problem),
             NotSold::Currency(sold) => Self::CurrencyNotSold { sold: list(sold) },
             NotSold::Pinned { pinned, sold } => {

@@ -56,7 +56,7 @@ use tokio::runtime::Builder;
 /// The seeds of histories that failed once. A seed's history changes with the simulation, so each
 /// fault that they found also has a test of its own.
 #[rustfmt::skip] // Otherwise each is on a line of its own.
-pub const SEEDS_THAT_FAILED: [u64; 78] = [
+pub const SEEDS_THAT_FAILED: [u64; 79] = [
     49, 65, 100, 1026, 1281, 1295, 5018, 5225, 5247, 5309, 5686, 5770, 20514, 1000664, 1000689,
     1001941, 2000158, 2000520, 2000683, 2001205, 2001217, 11003752, 11006488, 11006772, 12011990,
     12012347, 12014520, 12016507, 21005170, 4247595, 930000032, 930000453, 930000456, 930000508,
@@ -67,7 +67,7 @@ pub const SEEDS_THAT_FAILED: [u64; 78] = [
     10000001126, 10000001433, 10000001496, 10000002410, 10000002889, 10000003002, 10000003588,
     10000004515, 10000005178, 10000005869, 10000007241, 10000009763, 10000023838, 10000030275,
     10000034261, 10000051170, 10000055052, 10000505410,
-    40000000277, 40000000427,
+    40000000277, 40000000427, 40000000329,
 ];
 
 /// The first seed whose history draws the newer kinds of mishap. Seeds below draw only the older

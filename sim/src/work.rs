@@ -269,12 +269,14 @@ impl History {
         );
         let is_not_sold = matches!(
             error,
-            Error::InvalidQuantity { .. }
+            Error::InvalidQuantity(_)
+                | Error::UpdatesQuantity { .. }
                 | Error::UnknownAddon(_)
                 | Error::CurrencyNotSold { .. }
                 | Error::CurrencyPinned { .. }
                 | Error::LowerThanOwned { .. }
                 | Error::SmallerThanOwned { .. }
+                | Error::OwnedAlready { .. }
                 | Error::NoPerpetualLicense { .. }
         );
         // The portal needs a reset after an undone change of the address.

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod column;
 pub mod contact;
+pub mod count;
 pub mod idempotency;
 pub mod ids;
 pub mod license;

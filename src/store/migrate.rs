@@ -53,6 +53,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         29 "0029_subscription_changes",
         30 "0030_waiting_purchases",
         31 "0031_guest_purchases",
+        32 "0032_paid_orders",
     }
 });
 

@@ -91,28 +91,29 @@ impl Stripe {
     }
 
     /// Returns the completed Checkout sessions of single payments: the newest, or with
-    /// [`Needs::closed`] one page of them, and the kept ones. None if nothing is sold so.
+    /// [`Needs::closed`] one page of them, and the kept ones. If nothing is sold so any more, only
+    /// the kept ones.
     async fn completed_sessions(
         &self,
         id: &StripeCustomerId,
         needs: &Needs<'_>,
     ) -> Answer<Vec<WireSession>> {
-        if !needs.sells_once {
-            return Ok(Vec::new());
+        let mut sessions: Vec<WireSession> = Vec::new();
+        if needs.sells_once {
+            let query = vec![
+                field("customer", id.as_str()),
+                field("status", "complete"),
+                field("expand[]", "data.line_items"),
+            ];
+            let is_enough = |_: &[WireSession]| needs.closed.is_some();
+            let listed = self.newest(
+                "/checkout/sessions",
+                query,
+                |one: &WireSession| one.id.as_str(),
+                is_enough,
+            );
+            sessions = listed.await?.0;
         }
-        let query = vec![
-            field("customer", id.as_str()),
-            field("status", "complete"),
-            field("expand[]", "data.line_items"),
-        ];
-        let is_enough = |_: &[WireSession]| needs.closed.is_some();
-        let listed = self.newest(
-            "/checkout/sessions",
-            query,
-            |one: &WireSession| one.id.as_str(),
-            is_enough,
-        );
-        let (mut sessions, _) = listed.await?;
         for kept in needs.kept {
             let KeptId::Session(id) = kept else { continue };
             if !sessions.iter().any(|session| session.id == id.as_str()) {

@@ -12,7 +12,7 @@ use licentia_sandbox::{Card, Paid};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::harness::database::{TestDatabase, execute};
+use crate::harness::database::{TestDatabase, execute, texts};
 use crate::harness::process::Server;
 use crate::harness::shop::{Buyer, Shop};
 use crate::harness::{Client, TestApp};
@@ -116,6 +116,38 @@ async fn a_pending_payment_counts_when_it_has_arrived() {
     assert_eq!(lacking(&admin).await, NOBODY);
     execute(&shop.app.app.store, "DELETE FROM licenses").await.unwrap();
     assert_eq!(lacking(&admin).await.0, 1);
+}
+
+#[tokio::test]
+async fn an_add_on_that_was_bought_alone_gives_no_license() {
+    let shop = Shop::selling().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "starter" })).await;
+    let session = shop.orders(&ada).await.remove(0);
+    assert_eq!(session["status"], "succeeded");
+    let store = &shop.app.app.store;
+    let customer = texts(store, "SELECT stripe_customer_id FROM customers").await.remove(0);
+    let form = [
+        ("mode", "payment"),
+        ("customer", customer.as_str()),
+        ("line_items[0][price]", "price_pdf_once"),
+        ("line_items[0][quantity]", "1"),
+        ("success_url", "https://vendor.example/"),
+    ];
+    let made = shop.at_stripe("checkout/sessions", &form).await;
+    shop.sandbox.pay(made["id"].as_str().unwrap(), Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    let subscription = texts(store, "SELECT stripe_subscription_id FROM subscriptions").await;
+    shop.sandbox.cancel_now(&subscription[0]).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["status"], "revoked");
+    assert_eq!(shop.orders(&ada).await.len(), 2);
+    assert_eq!(lacking(&admin).await, NOBODY, "only an add-on is paid for");
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+    assert_eq!(lacking(&admin).await, NOBODY);
+    execute(store, "DELETE FROM licenses").await.unwrap();
+    assert_eq!(lacking(&admin).await.0, 1, "the plan is paid for");
 }
 
 #[tokio::test]

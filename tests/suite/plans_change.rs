@@ -132,11 +132,11 @@ async fn everything_that_a_plans_file_takes_away_is_reported() {
         "`starter` is no longer in the plans file: its licenses stay as they are and are not \
          refreshed; if it was renamed, list `starter` in `former_ids`",
         "price_starter_monthly pays for `basic` instead of `starter`",
-        "price_starter_yearly no longer pays for `starter`; if anybody still pays it, add it to \
-         `former_prices`",
+        "price_starter_yearly no longer pays for `starter`; if anybody pays it or has bought \
+         something for it, put it back under `prices` with `sold = false`",
         "`professional` no longer has the limit `seats` (5)",
-        "price_pro_yearly no longer pays for `professional`; if anybody still pays it, add it to \
-         `former_prices`",
+        "price_pro_yearly no longer pays for `professional`; if anybody pays it or has bought \
+         something for it, put it back under `prices` with `sold = false`",
     ];
     assert_eq!(texts, expected);
     // A renamed plan loses nothing.
@@ -236,7 +236,7 @@ async fn diff_follows_the_price_that_a_customer_pays() {
     let all = ["its plan is now professional", "gains sso", "devices: 2 → 3", "seats: 1 → 5"];
     assert_eq!(found, [("starter".to_owned(), all.map(str::to_owned).to_vec())]);
     let gone = [("price_starter_monthly", "price_x")];
-    let texts = vec!["its price pays for no plan".to_owned()];
+    let texts = vec!["its price price_starter_monthly pays for nothing".to_owned()];
     assert_eq!(differences(&shop, &gone).await, [("starter".to_owned(), texts)]);
     assert_eq!(differences(&shop, &[("price_pro_monthly", "price_x")]).await, []);
 }

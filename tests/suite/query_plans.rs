@@ -23,7 +23,8 @@ use crate::harness::shop::{Buyer, Shop};
 use crate::outgoing::{SETTINGS, add};
 
 /// The `now` figures count all customers, subscriptions and perpetual licenses, and the drift
-/// compares all subscriptions and orders. Everything else has an index.
+/// compares all subscriptions, and all single payments by an index of them. Everything else has an
+/// index.
 const COUNTS: [&str; 4] = [
     "SELECT COUNT(*) FROM customers",
     "FROM subscriptions LEFT JOIN orders",
@@ -298,6 +299,12 @@ async fn no_request_of_support_or_a_customer_reads_a_whole_table() {
     drop(listening);
     let statements = statements.0.lock().unwrap().clone();
     assert!(statements.len() > 40, "{statements:#?}");
+    let is_drift = |text: &&String| text.contains(COUNTS[3]);
+    let drift = statements.iter().find(is_drift).expect("the customers without a license");
+    let of_orders: Vec<_> = scans(store, drift).await;
+    let of_orders: Vec<_> = of_orders.iter().filter(|scan| scan.contains("orders")).collect();
+    let is_indexed = |scan: &&String| scan.contains("orders_paid_once_index");
+    assert!(of_orders.iter().all(is_indexed), "it reads all orders: {of_orders:?}");
     let mut found = Vec::new();
     for statement in statements.iter().filter(|text| !text.contains("set_config")) {
         let mut scans = scans(store, statement).await;

@@ -4,6 +4,10 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::Months;
+use licentia::domain::sale::plan_diff::LicenseChange;
+use licentia::flows::Mode;
+use licentia::flows::sale::plans::changed_licenses;
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Order, Paid, Times};
 use licentia_verify::KeySet;
 use serde_json::{Value, json};
@@ -252,7 +256,7 @@ async fn updates_are_sold_for_all_units_even_for_more_than_are_sold_at_once() {
         wanted["quantity"] = json!(units);
         let refused = shop.order(&ada, wanted).await;
         assert_eq!(refused.problem(), (422, "invalid_quantity"), "{units}");
-        assert!(refused.text("/detail").contains("only 8 units can be bought"), "{refused:?}");
+        assert!(refused.text("/detail").contains("license, which has 8 units"), "{refused:?}");
     }
     let mut all = updates.clone();
     all["quantity"] = json!(8);
@@ -316,6 +320,69 @@ async fn an_add_on_is_added_later_with_updates_or_by_a_purchase_of_its_own() {
     assert_eq!(after.limits.get("pages"), Some(&500));
     assert_eq!(after.updates_until, before.updates_until, "an add-on has no updates of its own");
     assert_eq!(shop.sync_all().await.need_action(), 0);
+}
+
+#[tokio::test]
+async fn a_price_that_is_removed_takes_no_license_and_is_reported() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, studio()).await;
+    // Without an invoice: only the Checkout session shows it.
+    let bob = shop.buyer("bob@example.com").await;
+    shop.purchase(&bob, json!({ "plan": "starter" })).await;
+    let customer = customer_of(&shop, &bob).await;
+    let form = [
+        ("mode", "payment"),
+        ("customer", customer.as_str()),
+        ("line_items[0][price]", "price_studio_once"),
+        ("line_items[0][quantity]", "1"),
+        ("success_url", "https://vendor.example/"),
+    ];
+    let made = shop.at_stripe("checkout/sessions", &form).await;
+    shop.sandbox.pay(made["id"].as_str().unwrap(), Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    let licenses = async || [shop.claims(&ada).await, shop.claims(&bob).await];
+    let before = licenses().await;
+    assert!(before.iter().all(|claims| claims.plan == "studio"));
+
+    // Nothing is sold once any more.
+    let all = include_str!("harness/selling.toml").lines();
+    let is_once = |line: &&str| line.contains("\"once\"") || line.contains("\"updates\"");
+    let less: Vec<_> = all.filter(|line| !is_once(line)).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("less.toml");
+    std::fs::write(&file, less.join("\n")).unwrap();
+    let app = shop.another_app(file.display().to_string()).await;
+    for mode in [Mode::DryRun, Mode::Apply, Mode::Apply] {
+        shop.sandbox.advance(Duration::from_secs(1));
+        let report = reconcile(&app, mode, AT_ONCE, |_| {}).await.unwrap();
+        assert!(report.drifted.is_empty(), "{report:?}");
+        assert_eq!(report.need_action(), 2, "{report:?}");
+        assert_eq!(licenses().await, before);
+    }
+    let mut changed = Vec::new();
+    let report = |change: LicenseChange| {
+        changed.push((change.plan, change.differences));
+        Ok(())
+    };
+    let own = &shop.app.app;
+    changed_licenses(&own.store, (&own.plans, &app.plans), own.now(), report).await.unwrap();
+    assert_eq!(changed.len(), 2, "{changed:?}");
+    assert_eq!(shop.sync_all().await.drifted.len(), 0, "the price is back");
+}
+
+#[tokio::test]
+async fn what_the_customer_owns_is_not_sold_again() {
+    let plan = "[[plan]]\nid = \"forever\"\nname = \"Forever\"\nprices = [{ id = \
+                \"price_forever\", interval = \"once\", amount = 99000, currency = \"usd\" }]";
+    let shop = Shop::selling_with(plan).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let forever = json!({ "plan": "forever", "interval": "once" });
+    shop.purchase(&ada, forever.clone()).await;
+    let refused = shop.order(&ada, forever).await;
+    assert_eq!(refused.problem(), (409, "lower_than_owned"));
+    let expected = "the customer owns all of this already: the plan `forever` with all updates";
+    assert_eq!(refused.text("/detail"), expected);
 }
 
 #[tokio::test]

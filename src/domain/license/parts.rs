@@ -1,6 +1,7 @@
 //! The parts of a license or a purchase besides its plan, as text. Reports, messages and the
 //! timeline say them in the same way.
 
+use crate::domain::count::counted;
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::time::Timestamp;
 
@@ -20,19 +21,13 @@ pub(super) fn license_parts(
 /// text is empty if there are none. `None` leaves a part out.
 #[must_use]
 pub fn parts_text(units: Option<u32>, addons: &[String], updates_until: Option<&str>) -> String {
-    let units = units.map(units_text);
+    let units = units.map(|units| counted(units, "unit"));
     let addons = (!addons.is_empty()).then(|| addons_text(addons));
     let with: Vec<_> = units.into_iter().chain(addons).collect();
     let with =
         if with.is_empty() { String::new() } else { format!(" with {}", with.join(" and ")) };
     let builds = updates_until.map(|until| format!(", for builds until {until}"));
     with + &builds.unwrap_or_default()
-}
-
-/// Returns a number of units as text: `1 unit`, `2 units`.
-#[must_use]
-pub fn units_text(units: u32) -> String {
-    if units == 1 { "1 unit".to_owned() } else { format!("{units} units") }
 }
 
 /// Returns add-ons as text: ``the add-on `pdf` ``, ``the add-ons `cad` and `pdf` ``.

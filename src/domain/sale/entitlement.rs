@@ -25,10 +25,12 @@ use crate::domain::time::Timestamp;
 use choice::best;
 use subscription::{Standing, standing};
 
-pub use alert::{Alert, PaidFor};
+pub use alert::{Alert, PaidFor, is_recent};
 pub use choice::PaidEntitlement;
 pub use fallback::subscriptions as fallback_subscriptions;
-pub use once::{SinglePaymentId, is_bought_once, plans_bought_once, single_payments};
+pub use once::{
+    SinglePayment, SinglePaymentId, is_bought_once, payments, plans_bought_once, single_payments,
+};
 
 /// The meaning of Stripe's state for a customer.
 #[derive(Clone, Debug)]

@@ -178,6 +178,14 @@ pub struct Line {
     pub credits: Vec<String>,
 }
 
+impl Line {
+    /// Returns the units that it bills. Stripe states none for a line by hand.
+    #[must_use]
+    pub fn units(&self) -> u32 {
+        self.quantity.unwrap_or(1)
+    }
+}
+
 /// The reason why Stripe created an invoice
 /// (<https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

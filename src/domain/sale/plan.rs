@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::count::counted;
+
 pub use addon::Addon;
 pub use catalog::{Catalog, Sold};
 pub use checkout::{BillingAddress, CheckoutOptions};
@@ -82,6 +84,17 @@ impl Quantity {
     #[must_use]
     pub fn allows(self, units: u32) -> bool {
         (self.min..=self.max).contains(&units)
+    }
+}
+
+/// Writes `1 to 20 units`, or `exactly 1 unit`.
+impl fmt::Display for Quantity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max {
+            write!(formatter, "exactly {}", counted(self.min, "unit"))
+        } else {
+            write!(formatter, "{} to {} units", self.min, self.max)
+        }
     }
 }
 

@@ -1,14 +1,17 @@
-//! Compares two plans files: finds what the newer one takes away, and whose license it changes.
+//! Compares two plans files: finds what the newer one takes away, and whose license it changes
+//! (`licenses.rs`).
+
+mod licenses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Basis, Content, IssuedLicense, Source};
+use crate::domain::count::counted;
 use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Slug, Sold};
-use crate::domain::sale::subscription::BilledItems;
+
+pub use licenses::{Difference, LicenseChange, license_change};
 
 /// The content of a plans file, as it is stored to compare it with the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,9 @@ struct Goods {
     /// builds.
     #[serde(default)]
     updates_months: BTreeMap<String, Option<u32>>,
+    /// The prices of the plan that extend the updates of a perpetual license.
+    #[serde(default)]
+    updates: BTreeSet<String>,
     /// The plans that the add-on is sold with.
     #[serde(default)]
     with_plans: BTreeSet<String>,
@@ -64,9 +70,7 @@ impl Granted {
                 let of = match new.sold(price) {
                     Some(Sold::Plan { plan, .. }) if plan.has_id(&old.id) => continue,
                     Some(Sold::Addon { addon, .. }) if addon.id.as_str() == old.id => continue,
-                    Some(Sold::Plan { plan, .. }) => Some(plan.id.to_string()),
-                    Some(Sold::Addon { addon, .. }) => Some(addon.id.to_string()),
-                    None => None,
+                    sold => sold.map(|sold| sold.id().to_string()),
                 };
                 removals.push(Removal::Price { id: old.id.clone(), price: price.clone(), of });
             }
@@ -98,9 +102,16 @@ impl From<&Plan> for Goods {
                 .filter(|price| !price.interval.is_recurring())
                 .map(|price| (price.id.clone(), price.updates_months))
                 .collect(),
+            updates: updates_prices(plan).map(str::to_owned).collect(),
             with_plans: BTreeSet::new(),
         }
     }
+}
+
+/// Returns the prices of a plan that extend the updates of a perpetual license.
+fn updates_prices(plan: &Plan) -> impl Iterator<Item = &str> {
+    let updates = plan.prices.iter().filter(|price| price.interval == Interval::Updates);
+    updates.map(|price| price.id.as_str())
 }
 
 /// Returns the months of builds that a one-time price of a plan pays for now: a former price those
@@ -120,6 +131,7 @@ impl Goods {
         Self {
             fallback_months: None,
             updates_months: BTreeMap::new(),
+            updates: BTreeSet::new(),
             with_plans: names(with_plans.map(|plan| &plan.id)),
             id: addon.id.to_string(),
             features: names(&addon.features),
@@ -157,6 +169,14 @@ impl Goods {
             {
                 let (price, before) = (price.clone(), *before);
                 removals.push(Removal::Updates { id: id(), price, before, after });
+            }
+        }
+        // Other prices are looked up by the caller.
+        let one_time = self.updates_months.keys().filter(|price| new.prices.contains(*price));
+        for price in one_time {
+            let was_updates = self.updates.contains(price);
+            if was_updates != new.updates.contains(price) {
+                removals.push(Removal::Purchase { id: id(), price: price.clone(), was_updates });
             }
         }
         for plan in self.with_plans.iter().filter_map(|plan| catalog.plan(plan)) {
@@ -221,6 +241,15 @@ pub enum Removal {
         /// The present number of months.
         after: u32,
     },
+    /// A price that sold a perpetual license sells updates now, or the other way round.
+    Purchase {
+        /// The plan.
+        id: String,
+        /// The price.
+        price: String,
+        /// Whether it sold updates.
+        was_updates: bool,
+    },
     /// A plan that the add-on is no longer sold with.
     WithPlan {
         /// The add-on.
@@ -261,16 +290,28 @@ impl fmt::Display for Removal {
             }
             Self::Fallback { id, before, after } => write!(
                 formatter,
-                "`{id}` leaves a perpetual license after {}, and not after {before} paid months: \
-                 perpetual licenses that it has left are revoked or cover fewer builds",
-                after.map_or("no time".to_owned(), |after| format!("{after} paid months"))
+                "`{id}` leaves a perpetual license after {}, and not after {}: perpetual licenses \
+                 that it has left are revoked or cover fewer builds",
+                after.map_or("no time".to_owned(), |after| counted(after, "paid month")),
+                counted(*before, "paid month")
             ),
             Self::Updates { id, price, before, after } => write!(
                 formatter,
-                "{price} pays for {after} months of builds of `{id}` and not for {}: perpetual \
-                 licenses that were bought at it cover fewer builds; sell fewer months by another \
-                 price",
+                "{price} pays for {} of builds of `{id}` and not for {}: perpetual licenses that \
+                 were bought at it cover fewer builds; sell fewer months by another price",
+                counted(*after, "month"),
                 before.map_or("all".to_owned(), |before| before.to_string())
+            ),
+            Self::Purchase { id, price, was_updates: true } => write!(
+                formatter,
+                "{price} sold updates of `{id}` and counts as a purchase of the plan now, with \
+                 units of its own; keep it under `prices` with `sold = false`, because \
+                 `former_prices` does not say what it sold"
+            ),
+            Self::Purchase { id, price, was_updates: false } => write!(
+                formatter,
+                "{price} sold perpetual licenses of `{id}` and counts as updates now: its buyers \
+                 lose the license"
             ),
             Self::WithPlan { id, plan } => write!(
                 formatter,
@@ -281,199 +322,11 @@ impl fmt::Display for Removal {
             }
             Self::Price { id, price, of: None } => write!(
                 formatter,
-                "{price} no longer pays for `{id}`; if anybody still pays it, add it to \
-                 `former_prices`"
+                "{price} no longer pays for `{id}`; if anybody pays it or has bought something \
+                 for it, put it back under `prices` with `sold = false`"
             ),
         }
     }
-}
-
-/// A license that another plans file changes, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LicenseChange {
-    /// The customer.
-    pub customer_id: CustomerId,
-    /// The license.
-    pub license_id: LicenseId,
-    /// Its plan by the old file.
-    pub plan: String,
-    /// The differences, at least one.
-    pub differences: Vec<Difference>,
-}
-
-/// One difference between what a license grants by two plans files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// The new file does not have its plan.
-    PlanGone,
-    /// The price that its customer pays is of no plan in the new file.
-    PriceGone,
-    /// Its plan is another one now, or has another id.
-    NewPlan(String),
-    /// A feature is granted in addition.
-    Gains(String),
-    /// A feature is no longer granted.
-    Loses(String),
-    /// A limit has another value; `None` if there is none.
-    Limit {
-        /// Its name.
-        name: String,
-        /// The value by the old file.
-        before: Option<u64>,
-        /// The value by the new file.
-        after: Option<u64>,
-    },
-    /// An add-on is lost: it is not for the plan any more.
-    LosesAddon(String),
-    /// A subscription left it after another number of months; `None` if it leaves nothing now.
-    Fallback {
-        /// The number by the old file.
-        before: Option<u32>,
-        /// The number by the new file.
-        after: Option<u32>,
-    },
-    /// A one-time price of its plan pays for another number of months of builds; `None` for all.
-    Updates {
-        /// The price.
-        price: String,
-        /// The number by the old file.
-        before: Option<u32>,
-        /// The number by the new file.
-        after: Option<u32>,
-    },
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value =
-            |limit: &Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
-        match self {
-            Self::PlanGone => formatter.write_str("its plan is gone; it is not refreshed"),
-            Self::PriceGone => formatter.write_str("its price pays for no plan"),
-            Self::NewPlan(id) => write!(formatter, "its plan is now {id}"),
-            Self::Gains(feature) => write!(formatter, "gains {feature}"),
-            Self::Loses(feature) => write!(formatter, "loses {feature}"),
-            Self::Limit { name, before, after } => {
-                write!(formatter, "{name}: {} → {}", value(before), value(after))
-            }
-            Self::LosesAddon(addon) => write!(formatter, "loses the add-on {addon}"),
-            Self::Fallback { before, after } => {
-                let months = |months: &Option<u32>| value(&months.map(u64::from));
-                write!(formatter, "fallback_months: {} → {}", months(before), months(after))
-            }
-            Self::Updates { price, before, after } => {
-                let months =
-                    |months: &Option<u32>| months.map_or("all".to_owned(), |n| n.to_string());
-                write!(formatter, "updates_months of {price}: ")?;
-                write!(formatter, "{} → {}", months(before), months(after))
-            }
-        }
-    }
-}
-
-/// Returns how a license changes at its next refresh or sync when the old plans are replaced by the
-/// new ones; `None` if it does not. `billed` is what the customer's subscription bills.
-#[must_use]
-pub fn license_change(
-    license: &IssuedLicense,
-    billed: Option<&BilledItems>,
-    old: &Catalog,
-    new: &Catalog,
-) -> Option<LicenseChange> {
-    // A license whose plan the old file lacks still grants what its token says.
-    let signed = || license.claims().map(Content::from);
-    let before = license.content(old).or_else(signed)?;
-    let is_subscribed = license.source == Source::Paid && license.basis == Basis::Subscription;
-    let billed = billed.filter(|_| is_subscribed);
-    let differences = match billed.and_then(|billed| moved(billed, old, new)) {
-        Some(Some(plan)) => {
-            let moved = IssuedLicense { plan: plan.id.to_string(), ..license.clone() };
-            moved.content(new).map(|after| differences(&before, &after)).unwrap_or_default()
-        }
-        Some(None) => vec![Difference::PriceGone],
-        None => match license.content(new) {
-            Some(after) => {
-                let mut all = differences(&before, &after);
-                all.extend(purchase_differences(license, old, new));
-                all
-            }
-            None if license.entitlement(old).is_none() => Vec::new(),
-            None => vec![Difference::PlanGone],
-        },
-    };
-    (!differences.is_empty()).then(|| LicenseChange {
-        customer_id: license.customer_id.clone(),
-        license_id: license.license_id.clone(),
-        plan: before.plan,
-        differences,
-    })
-}
-
-/// Returns how what a payment gives differs: the builds of a perpetual license, and the add-ons.
-/// The price of a purchase is not stored with its license, so each one-time price of the plan
-/// counts.
-fn purchase_differences(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Vec<Difference> {
-    let (Some(before), Some(after)) = (old.plan(&license.plan), new.plan(&license.plan)) else {
-        return Vec::new();
-    };
-    if license.source != Source::Paid {
-        return Vec::new();
-    }
-    let is_lost = |id: &&Slug| {
-        let is_for = |catalog: &Catalog, plan: &Plan| {
-            catalog.addon(id.as_str()).map(|addon| addon.is_for(plan))
-        };
-        is_for(old, before) == Some(true) && is_for(new, after) == Some(false)
-    };
-    let addons = license.addons.0.iter().filter(is_lost);
-    let mut all: Vec<_> = addons.map(|id| Difference::LosesAddon(id.to_string())).collect();
-    match license.basis {
-        Basis::Subscription => {}
-        Basis::Fallback => {
-            let (before, after) = (before.fallback_months, after.fallback_months);
-            all.extend((before != after).then_some(Difference::Fallback { before, after }));
-        }
-        Basis::Once => {
-            for price in before.prices.iter().filter(|price| !price.interval.is_recurring()) {
-                let after = updates_months(before.id.as_str(), &price.id, new);
-                if let Some(after) = after.filter(|after| *after != price.updates_months) {
-                    let (price, before) = (price.id.clone(), price.updates_months);
-                    all.push(Difference::Updates { price, before, after });
-                }
-            }
-        }
-    }
-    all
-}
-
-/// Returns the plan that a subscription pays for by the new plans, if it is another one than by the
-/// old plans; `Some(None)` if it pays for no plan any more.
-fn moved<'c>(billed: &BilledItems, old: &'c Catalog, new: &'c Catalog) -> Option<Option<&'c Plan>> {
-    let paid = |catalog: &'c Catalog| {
-        let plans = billed.0.iter().filter_map(|item| catalog.by_price(&item.price));
-        plans.max_by_key(|(rank, _)| *rank).map(|(_, plan)| plan)
-    };
-    let before = paid(old)?;
-    match paid(new) {
-        Some(after) if new.is_same_plan(before.id.as_str(), after.id.as_str()) => None,
-        after => Some(after),
-    }
-}
-
-fn differences(before: &Content, after: &Content) -> Vec<Difference> {
-    let new_plan = (before.plan != after.plan).then(|| Difference::NewPlan(after.plan.clone()));
-    let loses = before.features.difference(&after.features).cloned().map(Difference::Loses);
-    let gains = after.features.difference(&before.features).cloned().map(Difference::Gains);
-    let names: BTreeSet<_> = before.limits.keys().chain(after.limits.keys()).collect();
-    let limits = names.into_iter().filter_map(|name| {
-        let (before, after) = (before.limits.get(name), after.limits.get(name));
-        (before != after).then(|| Difference::Limit {
-            name: name.clone(),
-            before: before.copied(),
-            after: after.copied(),
-        })
-    });
-    new_plan.into_iter().chain(loses).chain(gains).chain(limits).collect()
 }
 
 #[cfg(test)]

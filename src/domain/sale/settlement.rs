@@ -10,6 +10,7 @@ mod kept;
 mod licenses;
 mod mail;
 mod orders;
+mod unknown;
 mod words;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,7 @@ use crate::domain::message::Kind;
 use crate::domain::sale::entitlement::{Alert, Assessment, assess};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{BilledItems, Status, SubscriptionRow};
@@ -162,6 +164,16 @@ pub fn settle<'a>(
     let stored = record.subscription.as_ref();
     let current = stored.map(|row| &row.stripe_subscription_id);
     let mut assessment = assess(state, current, catalog, now);
+    let unpaid = licenses::unpaid(record, &assessment, catalog, now);
+    let unknown = |policy: &Policy| {
+        let payments = unknown::unknown_payments(record, state, catalog, policy);
+        unknown::consequences(&payments, &unpaid, catalog, now)
+    };
+    let kept = kept::kept(state, catalog).into_iter().chain(unknown(&Policy::KEEP_ALL).kept);
+    let kept = kept.collect();
+    let unknown = unknown(&catalog.policy);
+    assessment.is_unclear |= unknown.is_unclear;
+    assessment.alerts.extend(unknown.alerts);
     let subscription = subscription(record, state, &assessment, catalog, now);
     let licenses = licenses::decide(record, state, &assessment, catalog, now);
     assessment.alerts.extend(purchases_gone(record, state, &licenses, now));
@@ -203,7 +215,7 @@ pub fn settle<'a>(
         needs_action,
         default_payment_method,
         closed_invoice,
-        kept: kept::kept(state, catalog),
+        kept,
     }
 }
 
@@ -281,9 +293,9 @@ fn subscription(
     }
 }
 
-/// Returns whether an operator must act on the alerts. An unknown price or status needs action
-/// while it keeps the license as it is, or while nothing is paid for, unless the customer has a
-/// grant. A single payment of long ago needs none.
+/// Returns whether an operator must act on the alerts. An unknown price or status, and a payment
+/// after the end, need action while they keep the license as it is, or while nothing is paid for,
+/// unless the customer has a grant. A single payment of long ago needs none.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,
@@ -303,10 +315,16 @@ fn needs_action(
         | Alert::Quantity { .. }
         | Alert::AddonWithoutPlan { .. }
         | Alert::UpdatesNotApplied { .. }
+        | Alert::OwnedBefore { .. }
+        | Alert::SecondPlan { .. }
         | Alert::WithoutEffect { .. }
         | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,
-        Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
+        Alert::UnknownPrice(_)
+        | Alert::NoItems(_)
+        | Alert::UnknownStatus(_)
+        | Alert::UnknownPurchase { .. }
+        | Alert::PaidTooLate { .. } => {
             (assessment.is_unclear || assessment.entitlement.is_none()) && !has_grant
         }
     })

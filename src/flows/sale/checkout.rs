@@ -191,12 +191,20 @@ async fn select<'a>(
     if let Some((held, wanted)) = held.zip(wanted.quantity)
         && held != wanted
     {
-        return Err(Error::InvalidQuantity { min: held, max: held });
+        return Err(Error::UpdatesQuantity { units: held });
     }
     let quantity = wanted.quantity.filter(|_| held.is_none());
     let wanted = Wanted { quantity, ..wanted.clone() };
     let mut selection = selection::select(&app.plans, &wanted, &state.currency())?;
     selection.quantity = held.unwrap_or(selection.quantity);
+    // Nothing can be added: neither units nor builds.
+    let has_all = |grant: &PaidEntitlement<'_>| {
+        let is_extended = plan.is_per_unit() && wanted.interval != Some(Interval::Updates);
+        grant.plan.id == plan.id && grant.updates_until.is_none() && !is_extended
+    };
+    if !selection.price.interval.is_recurring() && owned().any(has_all) {
+        return Err(Error::OwnedAlready { owned: plan.id.to_string() });
+    }
     if selection.price.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
     }
@@ -207,9 +215,10 @@ async fn select<'a>(
         let ends = higher.updates_until.map_or("never end".into(), |end| format!("end at {end}"));
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), updates: ends });
     }
-    let shrunk = owned().filter(|grant| grant.is_shrunk_by((rank, plan), selection.quantity));
+    let is_shrunk =
+        |grant: &&PaidEntitlement<'_>| grant.is_shrunk_by(plan, selection.quantity, &app.plans);
     if selection.price.interval.is_recurring()
-        && let Some(owned) = shrunk.max_by_key(|grant| grant.quantity)
+        && let Some(owned) = owned().filter(is_shrunk).max_by_key(|grant| grant.quantity)
     {
         return Err(Error::SmallerThanOwned {
             owned: owned.plan.id.to_string(),

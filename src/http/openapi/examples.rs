@@ -12,6 +12,7 @@ use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
+use crate::domain::sale::plan::Quantity;
 use crate::domain::sale::promotion::CodeRefused;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
@@ -66,7 +67,7 @@ fn with_content() -> Vec<Error> {
             parts: String::new(),
         }),
         Error::NothingToSend(NothingToSend::Revoked),
-        Error::InvalidQuantity { min: 1, max: 20 },
+        Error::InvalidQuantity(Quantity { min: 1, max: 20 }),
         Error::UnknownAddon("`pdf` is listed twice; list it once".into()),
         Error::CurrencyNotSold { sold: "usd, eur".into() },
         Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },

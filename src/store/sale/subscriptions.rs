@@ -12,13 +12,14 @@ impl Tx {
     /// `most`.
     ///
     /// A customer has paid if a single payment for a plan succeeded and nothing of it was returned,
-    /// and the Stripe customer is still linked: a deletion at Stripe takes the purchases with it. A
-    /// customer with a subscription has paid if the subscription is active or trialing, its period
-    /// has not ended, and its newest order with an amount succeeded. Of a past-due subscription,
-    /// the current period is unpaid, even if the customer has just paid an earlier one. Orders of
-    /// earlier subscriptions do not count. So a customer is not listed while a payment is pending,
-    /// or after it failed, was refunded or is disputed. Of two orders in the same second, one that
-    /// succeeded counts.
+    /// and the Stripe customer is still linked: a deletion at Stripe takes the purchases with it.
+    /// An order without units is for an add-on alone, which gives no license. A customer with a
+    /// subscription has paid if the subscription is active or trialing, its period has not ended,
+    /// and its newest order with an amount succeeded. Of a past-due subscription, the current
+    /// period is unpaid, even if the customer has just paid an earlier one. Orders of earlier
+    /// subscriptions do not count. So a customer is not listed while a payment is pending, or after
+    /// it failed, was refunded or is disputed. Of two orders in the same second, one that succeeded
+    /// counts.
     ///
     /// A license works if it is current, not revoked, within its term or grace, and not a trial. A
     /// grant counts too: it stays current only if it is worth more. A customer whose license an
@@ -28,9 +29,9 @@ impl Tx {
         now: Timestamp,
         most: i64,
     ) -> Result<Vec<PaidWithoutLicense>> {
-        // This reads every live subscription and every order, and one index entry for each that
-        // may be paid: no index can list missing licenses. The orders of a subscription are read
-        // only for customers without a license.
+        // This reads every subscription and every order of the index `orders_paid_once_index`,
+        // and one license for each that may be paid: no index can list missing licenses. The
+        // orders of a subscription are read only for customers without a license.
         sql!(
             self,
             fetch_all: PaidWithoutLicense,
@@ -43,7 +44,8 @@ impl Tx {
                    UNION ALL SELECT orders.customer_id, plan, NULL, NULL, NULL
                    FROM orders JOIN customers ON customers.customer_id = orders.customer_id
                    WHERE billing_interval = 'once' AND orders.status = 'succeeded'
-                     AND returned = 0 AND stripe_customer_id IS NOT NULL) AS paid
+                     AND returned = 0 AND quantity IS NOT NULL
+                     AND stripe_customer_id IS NOT NULL) AS paid
              WHERE NOT EXISTS (
                    SELECT 1 FROM licenses
                    WHERE licenses.customer_id = paid.customer_id

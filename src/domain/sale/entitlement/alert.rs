@@ -4,7 +4,8 @@ use std::fmt;
 
 use chrono::TimeDelta;
 
-use crate::domain::license::parts::{addons_text, parts_text, units_text};
+use crate::domain::count::counted;
+use crate::domain::license::parts::{addons_text, parts_text};
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::{Quantity, Slug};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
@@ -13,6 +14,12 @@ use crate::domain::time::Timestamp;
 /// How long an operator must act on an alert about a single payment: long enough to see it and to
 /// return the money. Nothing else can change a payment, so later it is only information.
 const RECENT: TimeDelta = TimeDelta::days(30);
+
+/// Returns whether an operator can still act on a payment.
+#[must_use]
+pub fn is_recent(paid_at: Timestamp, now: Timestamp) -> bool {
+    paid_at >= now - RECENT
+}
 
 /// Something at Stripe that an operator should check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +52,37 @@ pub enum Alert {
         /// The time of the payment, if it was a single one.
         paid_at: Option<Timestamp>,
     },
-    /// Updates were paid for, and the customer had no perpetual license for as many units.
+    /// Updates were paid for, and the customer had no perpetual license, or one for another number
+    /// of units.
     UpdatesNotApplied {
         /// The plan of the updates.
         plan: Slug,
+        /// The units whose updates were paid for.
+        paid: u32,
+        /// The units of the perpetual license; 0 if there was none.
+        held: u32,
         /// The time of the payment.
+        paid_at: Timestamp,
+    },
+    /// A single payment has no effect, because the customer owned all of it before.
+    OwnedBefore {
+        /// The plan or the add-on.
+        item: Slug,
+        /// The time of the payment.
+        paid_at: Timestamp,
+    },
+    /// A subscription bills a lower plan beside the one that it grants.
+    SecondPlan {
+        /// The lower plan.
+        plan: Slug,
+        /// The plan that the subscription grants.
+        granted: Slug,
+    },
+    /// The customer paid for a subscription after its end, and the paid period is over too.
+    PaidTooLate {
+        /// The subscription.
+        id: StripeSubscriptionId,
+        /// The time of the last such payment.
         paid_at: Timestamp,
     },
     /// Something that was paid for has no effect, or only a part of it has: a license is for one
@@ -59,6 +92,15 @@ pub enum Alert {
         paid: PaidFor,
         /// The purchase of the license.
         license: PaidFor,
+    },
+    /// A payment was for a price that nothing in the plans file has.
+    UnknownPurchase {
+        /// The price.
+        price: String,
+        /// The plan and the add-ons that our order of the payment names; none without an order.
+        bought: Vec<String>,
+        /// The time of the payment.
+        paid_at: Timestamp,
     },
     /// The Stripe customer of a perpetual license was deleted, and the license with it.
     PurchasesGone,
@@ -85,7 +127,7 @@ impl PaidFor {
             return format!("the subscription to `{}` has no effect", self.plan);
         }
         let missing = self.units.unwrap_or(1).saturating_sub(license.units.unwrap_or(u32::MAX));
-        let units = (missing > 0).then(|| units_text(missing));
+        let units = (missing > 0).then(|| counted(missing, "unit"));
         let addons = self.addons.0.difference(&license.addons.0);
         let addons: Vec<_> = addons.map(ToString::to_string).collect();
         let has = if missing as usize + addons.len() == 1 { "has" } else { "have" };
@@ -107,7 +149,7 @@ impl PaidFor {
                 .to_owned(),
             _ if subscription.units.is_some() && self.plan == license.plan => {
                 let units = self.units.max(license.units).unwrap_or(1);
-                let units = units_text(units);
+                let units = counted(units, "unit");
                 format!("raise the subscription to at least {units} at Stripe, or {cancel}")
             }
             _ => format!("ask whether the customer wants both, and {cancel} if not"),
@@ -135,15 +177,22 @@ impl Alert {
         (!sold.allows(found)).then(|| Self::Quantity { item: item.clone(), found, sold, paid_at })
     }
 
+    /// Returns the alert about a single payment for something that the customer owned before.
+    pub(super) fn owned_before(item: &Slug, paid_at: Timestamp) -> Self {
+        Self::OwnedBefore { item: item.clone(), paid_at }
+    }
+
     /// Returns whether it is about a single payment of long ago, so that nobody needs to act on it.
     #[must_use]
     pub fn is_information(&self, now: Timestamp) -> bool {
         let paid_at = match self {
             Self::Quantity { paid_at, .. } | Self::AddonWithoutPlan { paid_at, .. } => *paid_at,
-            Self::UpdatesNotApplied { paid_at, .. } => Some(*paid_at),
+            Self::UpdatesNotApplied { paid_at, .. } | Self::OwnedBefore { paid_at, .. } => {
+                Some(*paid_at)
+            }
             _ => None,
         };
-        paid_at.is_some_and(|paid_at| paid_at < now - RECENT)
+        paid_at.is_some_and(|paid_at| !is_recent(paid_at, now))
     }
 }
 
@@ -174,36 +223,30 @@ impl fmt::Display for Alert {
                 "the customer paid a renewal after the subscription {id} had ended; the period is \
                  licensed, and no renewal follows; ask whether they want a new subscription"
             ),
-            Self::Quantity { item, found, sold, paid_at: None } => write!(
+            Self::Quantity { item, found, sold, paid_at } => {
+                formatter.write_str(&quantity(item, *found, *sold, *paid_at))
+            }
+            Self::AddonWithoutPlan { addon, paid_at } => {
+                formatter.write_str(&addon_without_plan(addon, *paid_at))
+            }
+            Self::UpdatesNotApplied { plan, paid, held, paid_at } => {
+                formatter.write_str(&updates_not_applied(plan, (*paid, *held), *paid_at))
+            }
+            Self::OwnedBefore { item, paid_at } => write!(
                 formatter,
-                "the customer has {found} units of `{item}` at Stripe, and {} to {} are sold; the \
-                 license has what is paid for; correct the quantity at Stripe, or `quantity` in \
-                 the plans file",
-                sold.min, sold.max
+                "the customer paid for `{item}` at {paid_at} and owned all of it before, so the \
+                 payment has no effect; refund it if it was a mistake"
             ),
-            Self::Quantity { item, found, sold, paid_at: Some(paid_at) } => write!(
+            Self::SecondPlan { plan, granted } => write!(
                 formatter,
-                "the customer paid once for {found} units of `{item}` at {paid_at}, and {} to {} \
-                 are sold; the license has what is paid for; refund the payment if it was a \
-                 mistake, or correct `quantity` in the plans file",
-                sold.min, sold.max
+                "a subscription bills `{plan}` and `{granted}`, and grants only the latter; remove \
+                 the item of `{plan}` at Stripe"
             ),
-            Self::AddonWithoutPlan { addon, paid_at: None } => write!(
+            Self::PaidTooLate { id, paid_at } => write!(
                 formatter,
-                "the customer pays for the add-on `{addon}` and has no plan that it belongs to, so \
-                 it has no effect; add the plan at Stripe, or refund the add-on"
-            ),
-            Self::AddonWithoutPlan { addon, paid_at: Some(paid_at) } => write!(
-                formatter,
-                "the customer paid once for the add-on `{addon}` at {paid_at} and has no plan that \
-                 it belongs to; it has an effect once the customer buys such a plan; or refund the \
-                 payment"
-            ),
-            Self::UpdatesNotApplied { plan, paid_at } => write!(
-                formatter,
-                "the customer paid for updates of `{plan}` at {paid_at} and had no perpetual \
-                 license of it for as many units, so they have no effect; refund the payment, or \
-                 grant a license"
+                "the customer paid for a period of the subscription {id} at {paid_at}, after the \
+                 subscription and the period had ended, so the payment has no effect; ask whether \
+                 they want a new subscription, or refund it"
             ),
             Self::WithoutEffect { paid, license } => write!(
                 formatter,
@@ -212,6 +255,9 @@ impl fmt::Display for Alert {
                 paid.part_without_effect(license),
                 paid.remedy(license)
             ),
+            Self::UnknownPurchase { price, bought, paid_at } => {
+                formatter.write_str(&unknown_purchase(price, bought, *paid_at))
+            }
             Self::PurchasesGone => formatter.write_str(
                 "the customer had a perpetual license, and its Stripe customer was deleted with \
                  every purchase, so the license is revoked; grant it again if it was deleted by \
@@ -219,4 +265,67 @@ impl fmt::Display for Alert {
             ),
         }
     }
+}
+
+fn quantity(item: &Slug, found: u32, sold: Quantity, paid_at: Option<Timestamp>) -> String {
+    let found = counted(found, "unit");
+    match paid_at {
+        None => format!(
+            "the customer has {found} of `{item}` at Stripe, which is sold in {sold}; the license \
+             has what is paid for; correct the quantity at Stripe, or `quantity` in the plans file"
+        ),
+        Some(paid_at) => format!(
+            "the customer paid once for {found} of `{item}` at {paid_at}, which is sold in {sold}; \
+             the license has what is paid for; refund the payment if it was a mistake, or correct \
+             `quantity` in the plans file"
+        ),
+    }
+}
+
+fn addon_without_plan(addon: &Slug, paid_at: Option<Timestamp>) -> String {
+    match paid_at {
+        None => format!(
+            "the customer pays for the add-on `{addon}` and has no plan that it belongs to, so it \
+             has no effect; add the plan at Stripe, or refund the add-on"
+        ),
+        Some(paid_at) => format!(
+            "the customer paid once for the add-on `{addon}` at {paid_at} and has no plan that it \
+             belongs to; it has an effect once the customer buys such a plan; or refund the payment"
+        ),
+    }
+}
+
+fn updates_not_applied(plan: &Slug, (paid, held): (u32, u32), paid_at: Timestamp) -> String {
+    if held == 0 {
+        return format!(
+            "the customer paid for updates of `{plan}` at {paid_at} and had no perpetual license \
+             of it, so they have no effect; refund the payment, or grant a license"
+        );
+    }
+    let effect = match paid.saturating_sub(held) {
+        0 => "they are sold for all of them, so they have no effect".to_owned(),
+        1 => "1 unit of it has no effect".to_owned(),
+        more => format!("{} of it have no effect", counted(more, "unit")),
+    };
+    let (paid, held) = (counted(paid, "unit"), counted(held, "unit"));
+    format!(
+        "the customer paid for updates of {paid} of `{plan}` at {paid_at} and had {held}: \
+         {effect}; refund what has no effect, or grant a license"
+    )
+}
+
+fn unknown_purchase(price: &str, bought: &[String], paid_at: Timestamp) -> String {
+    if bought.is_empty() {
+        return format!(
+            "the customer paid for {price} at {paid_at}, which nothing in the plans file has, so \
+             the payment has no effect; add the price to `prices` of what it sells, or to \
+             `other_prices` if it is for no plan"
+        );
+    }
+    let bought: Vec<_> = bought.iter().map(|id| format!("`{id}`")).collect();
+    format!(
+        "the customer bought {} for {price} at {paid_at}, and the plans file no longer has that \
+         price; no license is revoked because of it; put it back under `prices` with `sold = false`",
+        bought.join(" and ")
+    )
 }

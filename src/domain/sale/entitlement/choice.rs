@@ -2,12 +2,14 @@
 //! becomes the license. A grant is a license that an operator gives
 //! ([`crate::domain::license::grant`]).
 
+use chrono::TimeDelta;
+
 use crate::domain::license::{
     Basis, Entitlement, IssuedLicense, Shortfall, Source, Term, covers_new_builds,
 };
 use crate::domain::sale::plan::{Addon, Catalog, Plan};
 use crate::domain::sale::subscription::Subscription;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 
 /// The entitlement because of one subscription, or of all single payments for one plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +33,13 @@ pub struct PaidEntitlement<'a> {
 }
 
 impl<'a> PaidEntitlement<'a> {
-    /// Returns whether it covers a build that is made at `now`.
+    /// Returns whether it covers a build that is made at `now`. After exactly so many months as the
+    /// plan needs, a subscription leaves the builds until its first day: a clock that is behind
+    /// must not take those for new ones.
     #[must_use]
     pub fn covers_new_builds(&self, now: Timestamp) -> bool {
-        covers_new_builds(self.updates_until, now)
+        let skew = if self.basis == Basis::Fallback { SKEW } else { TimeDelta::zero() };
+        covers_new_builds(self.updates_until, now + skew)
     }
 
     /// Returns whether its subscription may still charge the customer.
@@ -47,10 +52,17 @@ impl<'a> PaidEntitlement<'a> {
     /// perpetual license: fewer units, or not its add-ons, because they are not sold with the plan.
     /// A perpetual license of a higher plan is not compared.
     #[must_use]
-    pub fn is_shrunk_by(&self, (rank, plan): (usize, &Plan), units: u32) -> bool {
-        let lacks_units = plan.is_per_unit() && self.quantity > units;
-        let lacks_addons = self.addons.iter().any(|addon| !addon.is_for(plan));
-        self.basis == Basis::Once && self.rank <= rank && (lacks_units || lacks_addons)
+    pub fn is_shrunk_by(&self, plan: &Plan, units: u32, catalog: &Catalog) -> bool {
+        // Add-ons that were bought once belong to every plan that they are sold with.
+        let addons = self.addons.iter().filter(|addon| addon.is_for(plan)).copied().collect();
+        let subscribed = Entitlement {
+            quantity: units,
+            addons,
+            ..Entitlement::new(plan, Source::Paid, Term::default())
+        };
+        let owned = self.entitlement().coverage(catalog);
+        let lacks = subscribed.coverage(catalog).shortfall(&owned);
+        self.basis == Basis::Once && !lacks.plan && (lacks.units || lacks.addons)
     }
 
     /// Returns what a license for it grants.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::{Alert, PaidEntitlement};
-use crate::domain::license::{Basis, Term};
+use crate::domain::license::{Basis, Coverage, Term};
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::invoice::{Invoice, Line};
-use crate::domain::sale::plan::{Addon, Catalog, Interval, MAX_MONTHS, Plan, Sold};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, MAX_MONTHS, Plan, Quantity, Sold};
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId};
 use crate::domain::sale::stripe_state::{PaidSession, StripeState};
@@ -23,7 +24,7 @@ pub enum SinglePaymentId<'a> {
     Session(&'a CheckoutSessionId),
 }
 
-/// A single payment that counts under the vendor's policy.
+/// A payment that counts under the vendor's policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SinglePayment<'a> {
     /// The time of the charge, which the session and the invoice of one payment share.
@@ -42,8 +43,21 @@ pub fn single_payments<'a>(
     catalog: &Catalog,
     policy: &Policy,
 ) -> Vec<SinglePayment<'a>> {
-    let sells = |lines: &[Line]| lines.iter().any(|line| is_bought_once(line, catalog));
-    let invoices = state.invoices.iter().filter(|invoice| sells(&invoice.lines));
+    let mut all = payments(state, policy, |line| is_bought_once(line, catalog));
+    // Updates are sold after what they extend, perhaps in the same second.
+    all.sort_by_key(|payment| (payment.at, is_of_updates(payment, catalog), payment.id));
+    all
+}
+
+/// Returns the payments that count under a policy and have a line for which `is_wanted` returns
+/// true, the earliest first. The session and the invoice of one payment are one.
+pub fn payments<'a>(
+    state: &'a StripeState,
+    policy: &Policy,
+    is_wanted: impl Fn(&Line) -> bool,
+) -> Vec<SinglePayment<'a>> {
+    let is_of = |lines: &[Line]| lines.iter().any(&is_wanted);
+    let invoices = state.invoices.iter().filter(|invoice| is_of(&invoice.lines));
     // Stripe reports an invoice that was credited in full before it was paid as paid.
     let is_paid = |invoice: &&Invoice| invoice.is_paid(policy) && !invoice.is_forgiven();
     let invoices = invoices.filter(is_paid).map(|invoice| SinglePayment {
@@ -57,7 +71,7 @@ pub fn single_payments<'a>(
         payment.is_some() && settled.any(|invoice| invoice.payment_intent.as_ref() == payment)
     };
     let sessions =
-        state.paid_sessions.iter().filter(|session| sells(&session.lines) && !has_invoice(session));
+        state.paid_sessions.iter().filter(|session| is_of(&session.lines) && !has_invoice(session));
     let sessions =
         sessions.filter(|session| session.is_paid(policy)).map(|session| SinglePayment {
             at: session.charged_at.unwrap_or(session.created),
@@ -65,8 +79,7 @@ pub fn single_payments<'a>(
             lines: &session.lines,
         });
     let mut payments: Vec<_> = invoices.chain(sessions).collect();
-    // Updates are sold after what they extend, perhaps in the same second.
-    payments.sort_by_key(|payment| (payment.at, is_of_updates(payment, catalog), payment.id));
+    payments.sort_by_key(|payment| (payment.at, payment.id));
     payments
 }
 
@@ -192,24 +205,27 @@ pub(super) fn add<'a>(
     let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for payment in payments {
         for line in payment.lines {
-            let units = line.quantity.unwrap_or(1);
+            let units = line.units();
             match bought_once(line, catalog).filter(|_| units > 0) {
                 Some(BoughtOnce::Plan { rank, plan, months }) => {
                     alerts.extend(Alert::unsold(&plan.id, units, plan.quantity, Some(payment.at)));
+                    if has_all(&owned, (rank, plan), units, (payment.at, months)) {
+                        alerts.push(Alert::owned_before(&plan.id, payment.at));
+                    }
                     buy(&mut owned, (rank, plan), units, (payment.at, months));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
-                    let held =
-                        owned.get_mut(&rank).filter(|held| plan.counted(units) >= held.units);
-                    match held {
-                        Some(held) => held.extend(payment.at, Some(months)),
-                        None => alerts.push(Alert::UpdatesNotApplied {
-                            plan: plan.id.clone(),
-                            paid_at: payment.at,
-                        }),
-                    }
+                    let units = plan.counted(units);
+                    alerts.extend(update(owned.get_mut(&rank), plan, units, (payment.at, months)));
                 }
-                Some(BoughtOnce::Addon(addon)) => addons.push((addon, payment.at)),
+                Some(BoughtOnce::Addon(addon)) => {
+                    let at = Some(payment.at);
+                    alerts.extend(Alert::unsold(&addon.id, units, Quantity::ONE, at));
+                    if addons.iter().any(|(bought, _)| bought.id == addon.id) {
+                        alerts.push(Alert::owned_before(&addon.id, payment.at));
+                    }
+                    addons.push((addon, payment.at));
+                }
                 None => {}
             }
         }
@@ -242,6 +258,55 @@ pub(super) fn add<'a>(
             alerts.push(Alert::AddonWithoutPlan { addon, paid_at });
         }
     }
+}
+
+/// Returns whether the customer owns everything that a purchase of a plan gives, so that it has no
+/// effect: the same plan with all builds, or a higher one with as many units and builds.
+fn has_all(
+    owned: &BTreeMap<usize, OwnedPlan<'_>>,
+    (rank, plan): (usize, &Plan),
+    units: u32,
+    (at, months): (Timestamp, Option<u32>),
+) -> bool {
+    let coverage = |rank, plan: &Plan, units, updates_until| Coverage {
+        rank,
+        units: plan.is_per_unit().then_some(units),
+        addons: AddonIds::default(),
+        updates_until,
+        ends: None,
+    };
+    let bought = coverage(rank, plan, units, months.map(|months| at.plus_months(months)));
+    owned.range(rank..).any(|(owned_rank, held)| {
+        let held_coverage = coverage(*owned_rank, held.plan, held.units, held.updates_until);
+        let has_all = held_coverage.shortfall(&bought).is_none();
+        // More units of the same plan are added, and its updates are extended.
+        let is_extended = plan.is_per_unit() || held.updates_until.is_some();
+        has_all && (*owned_rank > rank || !is_extended)
+    })
+}
+
+/// Extends the updates of what the customer has of a plan, if they were paid for as many units.
+/// Returns the alert about a payment of which a part has no effect.
+fn update(
+    held: Option<&mut OwnedPlan<'_>>,
+    plan: &Plan,
+    paid: u32,
+    (at, months): (Timestamp, u32),
+) -> Option<Alert> {
+    let held_units = held.as_ref().map_or(0, |held| held.units);
+    match held {
+        Some(held) if held.updates_until.is_none() => {
+            return Some(Alert::owned_before(&plan.id, at));
+        }
+        Some(held) if paid >= held.units => held.extend(at, Some(months)),
+        _ => {}
+    }
+    (paid != held_units).then(|| Alert::UpdatesNotApplied {
+        plan: plan.id.clone(),
+        paid,
+        held: held_units,
+        paid_at: at,
+    })
 }
 
 fn buy<'a>(

@@ -75,6 +75,17 @@ impl<'i> CountedInvoices<'i> {
         });
         whole.chain(self.former.iter().copied())
     }
+
+    /// Returns the paid invoices for which `is_kept` returns true, with what they alone bought and
+    /// credited.
+    fn only(self, is_kept: impl Fn(&Invoice) -> bool, catalog: &Catalog) -> Self {
+        let invoices: Vec<_> = self.invoices.into_iter().filter(|one| is_kept(one)).collect();
+        let (mut paid_lines, mut former) = (Vec::new(), Vec::new());
+        for invoice in &invoices {
+            former.extend(add_paid_lines(&mut paid_lines, invoice, catalog));
+        }
+        Self { invoices, paid_lines, former }
+    }
 }
 
 /// Returns the invoices, without the paid ones that were paid mostly by a credit for something
@@ -207,7 +218,7 @@ fn add_paid_lines<'i>(
 ) -> Vec<Span<'i>> {
     let (mut former, mut unpaid) = (Vec::new(), Vec::<(&Line, u32)>::new());
     let earlier = paid_lines.len();
-    let lines = charges(invoice).map(|line| PaidLine { line, units: units(line) });
+    let lines = charges(invoice).map(|line| PaidLine { line, units: line.units() });
     paid_lines.extend(lines.filter(|paid| paid.units > 0));
     for credit in credits(invoice) {
         let credited = credited_units(credit, catalog);
@@ -248,16 +259,11 @@ fn add_paid_lines<'i>(
     former
 }
 
-/// Returns the units that a line bills. Stripe states none for a line by hand.
-fn units(line: &Line) -> u32 {
-    line.quantity.unwrap_or(1)
-}
-
 /// Returns how many more units of a credit's price and period an invoice credits than it bills.
 fn surplus_units(invoice: &Invoice, credit: &Line) -> u32 {
     let of_credit = invoice.lines.iter().filter(|line| has_same_period_and_price(line, credit));
     let (credits, charges): (Vec<_>, Vec<_>) = of_credit.partition(|line| is_credit(line));
-    let sum = |lines: Vec<&Line>| lines.into_iter().map(units).fold(0, u32::saturating_add);
+    let sum = |lines: Vec<&Line>| lines.into_iter().map(Line::units).fold(0, u32::saturating_add);
     sum(credits).saturating_sub(sum(charges))
 }
 
@@ -406,22 +412,23 @@ pub(super) fn is_later_period_revoked(
 /// Returns the invoices that were paid after a subscription was canceled; `None` if it was not.
 /// Dunning cancels a subscription whose renewal is not paid in time, and the invoice stays payable
 /// (<https://docs.stripe.com/billing/subscriptions/cancel>). Payments before the end grant nothing:
-/// the vendor or the customer canceled the subscription.
+/// the vendor or the customer canceled the subscription. But all invoices decide which of the late
+/// ones were paid by a credit for something unpaid.
 pub(super) fn paid_after_end<'i>(
     subscription: &Subscription,
     invoices: &'i [Invoice],
     catalog: &Catalog,
 ) -> Option<CountedInvoices<'i>> {
     let ended_at = subscription.ended_at?;
-    let mut own = plan_invoices(subscription, invoices, catalog);
-    own.retain(|invoice| {
+    let own = plan_invoices(subscription, invoices, catalog);
+    let is_late = |invoice: &Invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
             && invoice.paid_at.is_some_and(|paid| paid > ended_at)
             && invoice.is_paid(&catalog.policy)
             && !invoice.is_forgiven()
-    });
-    Some(counted_invoices(&own, catalog, &catalog.policy))
+    };
+    Some(counted_invoices(&own, catalog, &catalog.policy).only(is_late, catalog))
 }
 
 /// Returns the highest plan of these invoices whose period has not ended, with its rank and the end
@@ -439,4 +446,9 @@ pub(super) fn last_period<'c>(
         (end > now).then(|| (catalog.rank(plan.id.as_str()), plan, end))
     });
     periods.max_by_key(|(rank, _, end)| (*rank, *end))
+}
+
+/// Returns the time of the last payment of these invoices.
+pub(super) fn last_payment(paid: &CountedInvoices<'_>) -> Option<Timestamp> {
+    paid.invoices.iter().filter_map(|invoice| invoice.paid_at).max()
 }

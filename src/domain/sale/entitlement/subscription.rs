@@ -4,9 +4,10 @@ use chrono::TimeDelta;
 
 use super::paid::{
     CountedInvoices, counted_invoices, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
-    last_period, paid_after_end, paid_through, paid_units, plan_invoices, plan_period,
+    last_payment, last_period, paid_after_end, paid_through, paid_units, plan_invoices,
+    plan_period,
 };
-use super::{Alert, PaidEntitlement};
+use super::{Alert, PaidEntitlement, is_recent};
 use crate::domain::license::{Basis, Phase, Term};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Quantity, Sold};
@@ -54,6 +55,10 @@ pub(super) fn standing<'a>(
             let Some((rank, plan, until)) =
                 late.as_ref().and_then(|late| last_period(late, subscription, catalog, now))
             else {
+                let paid_at = late.as_ref().and_then(last_payment);
+                let paid_at = paid_at.filter(|paid_at| is_recent(*paid_at, now));
+                let alert = |paid_at| Alert::PaidTooLate { id: subscription.id.clone(), paid_at };
+                alerts.extend(paid_at.map(alert));
                 return Standing::Nothing;
             };
             alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
@@ -83,7 +88,7 @@ pub(super) fn standing<'a>(
     if subscription.is_trial_refused && !has_paid_after_trial(subscription, &own, catalog) {
         return Standing::Nothing;
     }
-    alerts.extend(unsold_quantities(subscription, plan, catalog));
+    alerts.extend(unsold_items(subscription, plan, catalog));
     match granted(subscription, (plan, item), &own, catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             let rank = catalog.rank(plan.id.as_str());
@@ -161,20 +166,24 @@ fn grant<'a>(
     })
 }
 
-/// Returns what an operator should check about the quantities at Stripe, which anyone can set
-/// there: those that the plans file does not sell, and add-ons that belong to no plan.
-fn unsold_quantities(subscription: &Subscription, plan: &Plan, catalog: &Catalog) -> Vec<Alert> {
+/// Returns what an operator should check about the items at Stripe, which anyone can change there:
+/// quantities that the plans file does not sell, add-ons that belong to no plan, lower plans, and
+/// prices of nothing. Metered items are for something else.
+fn unsold_items(subscription: &Subscription, plan: &Plan, catalog: &Catalog) -> Vec<Alert> {
     let check = |item: &Item| {
         let found = item.quantity?;
-        match catalog.sold(&item.price)? {
-            Sold::Plan { plan: of, .. } if of.id == plan.id => {
+        match catalog.sold(&item.price) {
+            Some(Sold::Plan { plan: of, .. }) if of.id == plan.id => {
                 Alert::unsold(&plan.id, found, plan.quantity, None)
             }
-            Sold::Addon { addon, .. } if !addon.is_for(plan) => {
+            Some(Sold::Addon { addon, .. }) if !addon.is_for(plan) => {
                 Some(Alert::AddonWithoutPlan { addon: addon.id.clone(), paid_at: None })
             }
-            Sold::Addon { addon, .. } => Alert::unsold(&addon.id, found, Quantity::ONE, None),
-            Sold::Plan { .. } => None,
+            Some(Sold::Addon { addon, .. }) => Alert::unsold(&addon.id, found, Quantity::ONE, None),
+            Some(Sold::Plan { plan: of, .. }) => (found > 0)
+                .then(|| Alert::SecondPlan { plan: of.id.clone(), granted: plan.id.clone() }),
+            None => (found > 0 && !catalog.is_other_price(&item.price))
+                .then(|| Alert::UnknownPrice(item.price.clone())),
         }
     };
     subscription.items.iter().filter_map(check).collect()

@@ -408,4 +408,16 @@ fn several_items_are_decided_the_same_way_in_any_order_stripe_19() {
     assert_eq!(first.as_ref().unwrap().0, "professional");
     state.subscriptions[0].items.reverse();
     assert_eq!(entitlement(&state, NOW), first);
+    let plan = |id: &str| id.parse().unwrap();
+    let second = Alert::SecondPlan { plan: plan("starter"), granted: plan("professional") };
+    let unknown = Alert::UnknownPrice("price_seats".into());
+    let mut catalog = catalog();
+    let alerts =
+        |state: &StripeState, catalog: &Catalog| assess(state, None, catalog, at(NOW)).alerts;
+    assert_eq!(alerts(&state, &catalog), [unknown, second.clone()]);
+    state.subscriptions[0].items[1].quantity = None;
+    assert_eq!(alerts(&state, &catalog), std::slice::from_ref(&second), "it is metered");
+    state.subscriptions[0].items[1].quantity = Some(2);
+    catalog.other_prices.push("price_seats".into());
+    assert_eq!(alerts(&state, &catalog), [second]);
 }

@@ -58,6 +58,15 @@ pub enum Sold<'c> {
 }
 
 impl<'c> Sold<'c> {
+    /// Returns the id of the plan or the add-on.
+    #[must_use]
+    pub fn id(self) -> &'c Slug {
+        match self {
+            Self::Plan { plan, .. } => &plan.id,
+            Self::Addon { addon, .. } => &addon.id,
+        }
+    }
+
     /// Returns the price; `None` for an id in `former_prices`.
     #[must_use]
     pub fn price(self) -> Option<&'c Price> {

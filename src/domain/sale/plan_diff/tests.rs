@@ -1,7 +1,10 @@
 //! Tests of what a changed plans file takes away, without a database.
 
 use super::*;
-use crate::domain::sale::entitlement::tests::selling;
+use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::{Basis, Extras, IssuedLicense, LicenseToken, Source};
+use crate::domain::sale::entitlement::tests::{DAY, NOW, at, selling};
+use crate::domain::sale::subscription::{BilledItem, BilledItems};
 
 /// Returns the texts of what these changes of the tests' plans file take away.
 fn removals(change: impl FnOnce(&mut Catalog)) -> Vec<String> {
@@ -48,12 +51,133 @@ fn settings_that_take_away_what_was_sold_are_reported() {
 }
 
 #[test]
+fn a_one_time_price_that_is_removed_or_sells_something_else_is_reported() {
+    for (price, id) in [
+        ("price_studio_once", "studio"),
+        ("price_studio_updates", "studio"),
+        ("price_pdf_once", "pdf"),
+    ] {
+        let found = removals(|new| {
+            plan(new, "studio").prices.retain(|own| own.id != price);
+            new.addons[0].prices.retain(|own| own.id != price);
+        });
+        let [gone] = &found[..] else { panic!("{found:?}") };
+        let expected = format!(
+            "{price} no longer pays for `{id}`; if anybody pays it or has bought something for \
+             it, put it back under `prices` with `sold = false`"
+        );
+        assert_eq!(*gone, expected);
+    }
+    let former = |price: &str| {
+        removals(|new| {
+            let studio = plan(new, "studio");
+            studio.prices.retain(|own| own.id != price);
+            studio.former_prices.push(price.to_owned());
+        })
+    };
+    let [updates] = &former("price_studio_updates")[..] else { panic!() };
+    let expected = "price_studio_updates sold updates of `studio` and counts as a purchase of the \
+                    plan now, with units of its own; keep it under `prices` with `sold = false`, \
+                    because `former_prices` does not say what it sold";
+    assert_eq!(updates, expected);
+    let changed = removals(|new| plan(new, "studio").prices[0].interval = Interval::Updates);
+    let [license] = &changed[..] else { panic!("{changed:?}") };
+    assert!(license.contains("counts as updates now: its buyers lose the license"), "{license}");
+}
+
+/// Returns a paid license of a plan with the add-on `pdf`.
+fn license(plan: &str, basis: Basis) -> IssuedLicense {
+    IssuedLicense {
+        license_id: LicenseId::from_random(1),
+        customer_id: CustomerId::from_random(1),
+        seq: 1,
+        source: Source::Paid,
+        plan: plan.to_owned(),
+        key_id: String::new(),
+        token: LicenseToken::new(String::new()),
+        issued_at: at(NOW),
+        token_expires_at: at(NOW + DAY),
+        expires_at: None,
+        grace_until: None,
+        basis,
+        quantity: 1,
+        addons: "[\"pdf\"]".parse().unwrap(),
+        updates_until: None,
+        extras: Extras::default(),
+        superseded_at: None,
+        revoked_at: None,
+        revocation_reason: None,
+    }
+}
+
+/// Returns the differences for a license of a plan that was bought on this basis, with the add-on
+/// `pdf`. `billed` are the prices of the subscription.
+fn changes(
+    (plan, basis): (&str, Basis),
+    billed: &[&str],
+    change: impl FnOnce(&mut Catalog),
+) -> Vec<String> {
+    let (old, mut new) = (selling(), selling());
+    change(&mut new);
+    let license = license(plan, basis);
+    let items =
+        billed.iter().map(|price| BilledItem { price: (*price).to_owned(), quantity: Some(1) });
+    let billed = Some(BilledItems(items.collect())).filter(|billed| !billed.0.is_empty());
+    let change = license_change(&license, billed.as_ref(), &old, &new);
+    let differences = change.into_iter().flat_map(|change| change.differences);
+    differences.map(|difference| difference.to_string()).collect()
+}
+
+/// Returns a change that removes a price.
+fn without(price: &str) -> impl FnOnce(&mut Catalog) {
+    move |new: &mut Catalog| {
+        for plan in &mut new.plans {
+            plan.prices.retain(|own| own.id != price);
+        }
+        new.addons[0].prices.retain(|own| own.id != price);
+    }
+}
+
+#[test]
+fn a_license_that_may_have_been_bought_at_a_price_that_is_gone_changes() {
+    let once = ("studio", Basis::Once);
+    for price in ["price_studio_once", "price_studio_updates", "price_pdf_once"] {
+        let expected = format!("{price}, if it was bought for that, pays for nothing");
+        assert_eq!(changes(once, &[], without(price)), [expected]);
+    }
+    for other in ["price_studio_month", "price_pdf_month", "price_site_once"] {
+        assert_eq!(changes(once, &[], without(other)), [""; 0], "{other}");
+    }
+    let moved = |new: &mut Catalog| {
+        let price = plan(new, "studio").prices.remove(0);
+        plan(new, "site").prices.push(price);
+    };
+    let expected = "price_studio_once, if it was bought for that, pays for `site`";
+    assert_eq!(changes(once, &[], moved), [expected]);
+    let unsold = |new: &mut Catalog| plan(new, "studio").prices[0].is_sold = false;
+    assert_eq!(changes(once, &[], unsold), [""; 0]);
+
+    let fallback = ("team", Basis::Fallback);
+    let expected = "price_team_month, if it was bought for that, pays for nothing";
+    assert_eq!(changes(fallback, &[], without("price_team_month")), [expected]);
+
+    let subscribed = ("team", Basis::Subscription);
+    let billed = ["price_pdf_month", "price_team_month"];
+    let of = |price| changes(subscribed, &billed, without(price));
+    assert_eq!(of("price_pdf_month"), ["its price price_pdf_month pays for nothing"]);
+    assert_eq!(of("price_team_month"), ["its price price_team_month pays for nothing"]);
+    assert_eq!(of("price_pdf_once"), [""; 0], "the add-on is billed");
+    let once = changes(subscribed, &billed[1..], without("price_pdf_once"));
+    assert_eq!(once, ["price_pdf_once, if it was bought for that, pays for nothing"]);
+}
+
+#[test]
 fn what_an_earlier_version_stored_is_read_and_compared() {
     let mut stored = serde_json::to_value(Granted::of(&selling())).unwrap();
     for kind in ["plans", "addons"] {
         for goods in stored[kind].as_array_mut().unwrap() {
             let goods = goods.as_object_mut().unwrap();
-            for field in ["fallback_months", "updates_months", "with_plans"] {
+            for field in ["fallback_months", "updates_months", "updates", "with_plans"] {
                 assert!(goods.remove(field).is_some(), "{field}");
             }
         }

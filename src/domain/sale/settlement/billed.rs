@@ -1,5 +1,6 @@
 //! The content of an order: read from the lines of its invoice or its Checkout session.
 
+use super::unknown::unknown_price;
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::entitlement::is_bought_once;
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line};
@@ -13,7 +14,8 @@ pub(super) struct Bill<'c> {
     pub plan: &'c str,
     /// How often the price is charged; `None` for a former price.
     pub interval: Option<Interval>,
-    /// The units of the plan; `None` if it bills none.
+    /// The units of the plan; `None` if it bills none: an add-on that was bought alone gives no
+    /// license.
     pub quantity: Option<u32>,
     /// The add-ons.
     pub addons: AddonIds,
@@ -21,12 +23,14 @@ pub(super) struct Bill<'c> {
     pub is_once: bool,
     /// Whether it needs an order, also without a checkout here.
     pub needs_order: bool,
+    /// Whether a line is at a price that the catalog does not have, which may have been removed.
+    pub is_partial: bool,
 }
 
 /// The most expensive line of a plan.
 struct PlanLine<'c> {
     amount: i64,
-    quantity: Option<u32>,
+    units: u32,
     plan: &'c Plan,
     price: Option<&'c Price>,
 }
@@ -75,8 +79,8 @@ impl<'c> Bill<'c> {
                 Some(Sold::Plan { plan, price, .. })
                     if largest.as_ref().is_none_or(|one| line.amount >= one.amount) =>
                 {
-                    let (amount, quantity) = (line.amount, line.quantity);
-                    largest = Some(PlanLine { amount, quantity, plan, price });
+                    let (amount, units) = (line.amount, line.units());
+                    largest = Some(PlanLine { amount, units, plan, price });
                 }
                 Some(Sold::Addon { addon, price }) if line.amount >= 0 => {
                     addons.push((addon, price));
@@ -98,10 +102,11 @@ impl<'c> Bill<'c> {
         Some(Self {
             plan: plan.id.as_str(),
             interval: price.map(|price| price.interval),
-            quantity: largest.and_then(|line| line.quantity),
+            quantity: largest.map(|line| line.units),
             addons: addons.iter().map(|(addon, _)| &addon.id).collect(),
             is_once,
             needs_order: true,
+            is_partial: lines.iter().any(|line| unknown_price(line, catalog).is_some()),
         })
     }
 }

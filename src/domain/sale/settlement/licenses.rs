@@ -32,7 +32,8 @@ pub(super) fn decide<'a>(
     let ends_paid_license = assessment.entitlement.is_none()
         && !assessment.is_unclear
         && paid.is_some_and(|license| license.works(now));
-    let revoke = revoked(record, assessment, catalog, now);
+    let unpaid = || unpaid(record, assessment, catalog, now).into_iter().cloned().collect();
+    let revoke: Vec<_> = if assessment.is_unclear { Vec::new() } else { unpaid() };
     let grant = restorable_grant(record, catalog, now);
     let issue = match assessment.entitlement.clone() {
         Some(entitlement) => {
@@ -54,15 +55,12 @@ pub(super) fn decide<'a>(
 }
 
 /// Returns the licenses that no payment grants any more.
-fn revoked(
-    record: &Record,
+pub(super) fn unpaid<'r>(
+    record: &'r Record,
     assessment: &Assessment<'_>,
     catalog: &Catalog,
     now: Timestamp,
-) -> Vec<IssuedLicense> {
-    if assessment.is_unclear {
-        return Vec::new();
-    }
+) -> Vec<&'r IssuedLicense> {
     // Days after a paid term exceed what is paid for like the term itself.
     let is_extension = |held: &&IssuedLicense| {
         held.source == Source::Operator && held.depends_on_payment(now) && held.works(now)
@@ -72,7 +70,7 @@ fn revoked(
         assessment.entitlements.iter().any(|paid| paid.holds(license, catalog))
     };
     let all = record.paid_licenses.iter().chain(extension);
-    all.filter(|license| !is_held(license)).cloned().collect()
+    all.filter(|license| !is_held(license)).collect()
 }
 
 /// Returns whether an operator revoked the license, and nothing was paid since: a sync issues no
@@ -111,19 +109,20 @@ fn replaces(
     }
 }
 
-/// Returns whether a license exceeds a grant that works, so that the customer need not wait for the
-/// grant's end. The first difference decides: new builds, the plan, the units and add-ons, the
-/// builds until the end, the end.
-fn exceeds(new: &Coverage, grant: &Coverage, now: Timestamp) -> bool {
-    let (covers, grant_covers) = (new.covers_new_builds(now), grant.covers_new_builds(now));
-    if covers != grant_covers {
+/// Returns whether a license is worth more than another one that works: what is paid for than a
+/// grant, so that the customer need not wait for the grant's end, or the other way round. The first
+/// difference decides: new builds, the plan, the units and add-ons, the builds until the end, the
+/// end.
+fn exceeds(new: &Coverage, held: &Coverage, now: Timestamp) -> bool {
+    let (covers, held_covers) = (new.covers_new_builds(now), held.covers_new_builds(now));
+    if covers != held_covers {
         return covers;
     }
-    if new.rank != grant.rank {
-        return new.rank > grant.rank;
+    if new.rank != held.rank {
+        return new.rank > held.rank;
     }
-    let (lacks, grant_lacks) = (new.shortfall(grant), grant.shortfall(new));
-    if grant_lacks.units || grant_lacks.addons {
+    let (lacks, held_lacks) = (new.shortfall(held), held.shortfall(new));
+    if held_lacks.units || held_lacks.addons {
         return true;
     }
     if lacks.units || lacks.addons {
@@ -132,10 +131,10 @@ fn exceeds(new: &Coverage, grant: &Coverage, now: Timestamp) -> bool {
     // No build after the end of a license matters.
     let builds =
         |of: &Coverage| Timestamp::or_never(of.updates_until).min(Timestamp::or_never(of.ends));
-    if builds(new) != builds(grant) {
-        return builds(new) > builds(grant);
+    if builds(new) != builds(held) {
+        return builds(new) > builds(held);
     }
-    grant_lacks.end
+    held_lacks.end
 }
 
 /// Returns the last grant, if it still works. It becomes current again after the last paid license,
@@ -149,8 +148,8 @@ fn restorable_grant<'a>(
     record.last_grant.as_ref().filter(is_due)?.entitlement(catalog)
 }
 
-/// Returns whether a grant comes before what is paid for: it covers new builds, which the other
-/// does not, or both do and its plan is higher.
+/// Returns whether a grant comes before what is paid for. What is paid for comes first if each has
+/// something that the other one lacks.
 fn is_before(
     grant: &Entitlement<'_>,
     paid: &Entitlement<'_>,
@@ -158,5 +157,5 @@ fn is_before(
     now: Timestamp,
 ) -> bool {
     let [grant, paid] = [grant, paid].map(|one| one.coverage(catalog));
-    (grant.covers_new_builds(now), grant.rank) > (paid.covers_new_builds(now), paid.rank)
+    exceeds(&grant, &paid, now) && !exceeds(&paid, &grant, now)
 }

@@ -195,8 +195,13 @@ impl Order {
         self.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
         // An order may be recorded after its payment, or by a clock that was ahead.
         self.created_at = self.created_at.min(invoice.created);
-        // A single payment is dated by its charge, like the license.
-        let charged = bill.filter(|bill| bill.is_once).and(invoice.charged_at);
+        // A single payment is dated by its charge, like the license. If its price was removed
+        // since, the date stays.
+        let charged = match bill {
+            Some(bill) if bill.is_once => invoice.charged_at,
+            Some(bill) if !bill.is_partial => None,
+            _ => self.purchased_at,
+        };
         self.purchased_at =
             invoice.paid_at.map(|paid| charged.unwrap_or(paid)).or(self.purchased_at);
         self.follow(bill);
@@ -221,7 +226,11 @@ impl Order {
         let Some(bill) = bill else { return };
         self.billing_interval = bill.interval.or(self.billing_interval);
         self.quantity = bill.quantity.or(self.quantity);
-        self.addons = Some(bill.addons.clone());
+        let mut addons = bill.addons.clone();
+        // What was bought at a price that was removed since stays in the order.
+        let former = self.addons.take().filter(|_| bill.is_partial);
+        addons.0.extend(former.into_iter().flat_map(|former| former.0));
+        self.addons = Some(addons);
     }
 }
 

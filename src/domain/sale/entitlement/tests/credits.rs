@@ -218,3 +218,25 @@ fn a_free_change_takes_effect_when_the_earlier_debt_that_it_collects_is_paid_str
     state.invoices[1].status = InvoiceStatus::Paid;
     assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, WEEK));
 }
+
+#[test]
+fn a_late_payment_counts_no_credit_for_what_was_not_paid_stripe_22() {
+    // The year is not paid. A change to a month of the lower plan, which its credit pays, is
+    // settled with a small debt after the subscription has ended.
+    let late = |year: InvoiceStatus, payment: Payment, amount: i64| {
+        let mut state = lowered(year, payment);
+        state.invoices[0].amount = 49_000;
+        let change = &mut state.invoices[1];
+        (change.amount, change.paid_at) = (amount, Some(at(PERIOD_START + 5 * DAY)));
+        change.lines[0].amount = amount - 1900;
+        let of = &mut state.subscriptions[0];
+        (of.status, of.ended_at) = (Status::Canceled, Some(at(PERIOD_START + 3 * DAY)));
+        entitlement(&state, NOW)
+    };
+    use InvoiceStatus::{Open, Paid};
+    let starter = Some(("starter".into(), PERIOD_END, None));
+    assert_eq!(late(Open, Payment::Failed, 100), None, "paid by the credit");
+    assert_eq!(late(Paid, Payment::Refunded, 100), None);
+    assert_eq!(late(Paid, Payment::Unremarkable, 100), starter);
+    assert_eq!(late(Open, Payment::Failed, 1000), starter, "most of it is paid in money");
+}

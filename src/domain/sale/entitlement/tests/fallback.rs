@@ -192,3 +192,17 @@ fn the_subscriptions_that_left_something_are_known() {
     assert_eq!(ids.into_iter().collect::<Vec<_>>(), [state.subscriptions[0].id.clone()]);
     assert!(fallback_subscriptions(&months(0..11), &catalog).is_empty());
 }
+
+#[test]
+fn a_clock_that_is_behind_takes_the_builds_of_the_first_day_for_no_new_ones() {
+    // A year of `team` is paid, and the subscription is changed to `starter`.
+    let mut state = ended("sub_1", vec![vec![billed("il_1", "price_team_year", (0, 12), 5)]]);
+    let of = &mut state.subscriptions[0];
+    (of.status, of.items[0].price) = (Status::Active, "price_starter_month".into());
+    (of.items[0].period_start, of.items[0].period_end) = (Some(at(month(0))), Some(at(month(12))));
+    let catalog = selling();
+    for seconds in [-60, -1, 0, 1, 60] {
+        let granted = assess(&state, None, &catalog, at(BEGIN + seconds)).entitlement.unwrap();
+        assert_eq!((granted.plan.id.as_str(), granted.updates_until), ("starter", None));
+    }
+}

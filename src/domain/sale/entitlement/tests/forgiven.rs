@@ -63,6 +63,13 @@ fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_without_grace_stri
     let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
     assert_eq!(alerts, [Alert::PaidAfterEnd("sub_1".parse().unwrap())]);
     assert_eq!(entitlement(&state, PERIOD_END), None);
+    // After the end of the period, the payment has no effect.
+    state.invoices[0].paid_at = Some(at(PERIOD_END + DAY));
+    let late = assess(&state, None, &catalog, at(PERIOD_END + DAY));
+    let (id, paid_at) = ("sub_1".parse().unwrap(), at(PERIOD_END + DAY));
+    assert_eq!(late.alerts, [Alert::PaidTooLate { id, paid_at }]);
+    let later = assess(&state, None, &catalog, at(PERIOD_END + 32 * DAY));
+    assert_eq!(later.alerts, [], "nobody can act on it any more");
     // Refunded, it grants nothing.
     state.invoices[0].payment = Payment::Refunded;
     assert_eq!(entitlement(&state, NOW), None);

@@ -114,7 +114,8 @@ fn updates_extend_only_what_is_held() {
     let assessment = assess(&alone, None, &catalog, at(BOUGHT));
     assert!(assessment.entitlement.is_none());
     let plan: Slug = "studio".parse().unwrap();
-    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied { plan, paid_at: at(BOUGHT) }]);
+    let (paid, held, paid_at) = (1, 0, at(BOUGHT));
+    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied { plan, paid, held, paid_at }]);
     // Updates that were paid before the license count for nothing either.
     let late = payment("in_2", BOUGHT + DAY, &[bills("price_studio_once", 1)]);
     let state = StripeState { invoices: [alone.invoices, vec![late]].concat(), ..alone };
@@ -302,4 +303,77 @@ fn what_is_not_paid_grants_nothing_stripe_3() {
     assert_eq!(owns(&paid_once(vec![credited]), BOUGHT), None, "credited before it was paid");
     let nothing = payment("in_1", BOUGHT, &[bills("price_site_once", 0)]);
     assert_eq!(owns(&paid_once(vec![nothing]), BOUGHT), None, "no units");
+}
+
+/// Returns the texts of the alerts about purchases of these prices and units, a day apart.
+fn alerts(catalog: &Catalog, purchases: &[(&str, u32)]) -> Vec<String> {
+    let payments = purchases.iter().enumerate().map(|(n, (price, units))| {
+        let time = BOUGHT + i64::try_from(n).unwrap() * DAY;
+        payment(&format!("in_{n}"), time, &[bills(price, *units)])
+    });
+    let state = paid_once(payments.collect());
+    assess(&state, None, catalog, at(BOUGHT)).alerts.iter().map(Alert::to_string).collect()
+}
+
+#[test]
+fn a_purchase_of_what_the_customer_owns_is_reported() {
+    let mut catalog = selling();
+    let site = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "site").unwrap();
+    let updates = Price {
+        id: "price_site_updates".into(),
+        interval: crate::domain::sale::plan::Interval::Updates,
+        updates_months: Some(12),
+        ..site.prices[0].clone()
+    };
+    site.prices.push(updates);
+    let of = |purchases: &[(&str, u32)]| alerts(&catalog, purchases);
+    let owned = |item: &str| {
+        vec![format!(
+            "the customer paid for `{item}` at 2026-02-01T12:00:00Z and owned all of it \
+             before, so the payment has no effect; refund it if it was a mistake"
+        )]
+    };
+    let (site, studio) = (("price_site_once", 2), ("price_studio_once", 1));
+    assert_eq!(of(&[site, ("price_site_updates", 2)]), owned("site"), "it covers all builds");
+    assert_eq!(of(&[site, studio]), owned("studio"), "a lower plan");
+    assert_eq!(of(&[site, site]), [""; 0], "more units");
+    assert_eq!(of(&[studio, site]), [""; 0], "a higher plan");
+    assert_eq!(of(&[studio, studio]), [""; 0], "more updates");
+    let pdf = ("price_pdf_once", 1);
+    let of_pdf = of(&[pdf, pdf, studio]);
+    assert_eq!(of_pdf, owned("pdf"));
+    let [units] = &of(&[studio, ("price_pdf_once", 3)])[..] else { panic!() };
+    assert!(units.contains("paid once for 3 units of `pdf`"), "{units}");
+    assert!(units.contains("which is sold in exactly 1 unit; the license"), "{units}");
+    // The same plan for all builds, which is not sold by the unit.
+    let mut endless = selling();
+    endless.plans.iter_mut().for_each(|plan| {
+        plan.prices.iter_mut().for_each(|price| price.updates_months = None);
+    });
+    assert_eq!(alerts(&endless, &[studio, studio]), owned("studio"));
+}
+
+#[test]
+fn updates_for_another_number_of_units_are_reported() {
+    let mut catalog = selling();
+    let site = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "site").unwrap();
+    site.prices[0].updates_months = Some(12);
+    let updates = Price {
+        id: "price_site_updates".into(),
+        interval: crate::domain::sale::plan::Interval::Updates,
+        ..site.prices[0].clone()
+    };
+    site.prices.push(updates);
+    let of = |units| alerts(&catalog, &[("price_site_once", 3), ("price_site_updates", units)]);
+    let about = |paid: &str, effect: &str| {
+        vec![format!(
+            "the customer paid for updates of {paid} of `site` at 2026-02-01T12:00:00Z and \
+             had 3 units: {effect}; refund what has no effect, or grant a license"
+        )]
+    };
+    let none = "they are sold for all of them, so they have no effect";
+    assert_eq!(of(1), about("1 unit", none));
+    assert_eq!(of(3), [""; 0]);
+    assert_eq!(of(4), about("4 units", "1 unit of it has no effect"));
+    assert_eq!(of(9), about("9 units", "6 units of it have no effect"));
 }

@@ -244,6 +244,33 @@ fn a_grant_returns_when_less_is_paid_for() {
 }
 
 #[test]
+fn a_grant_with_more_of_the_same_plan_returns_when_less_is_paid_for() {
+    let mut seats = granted("team", Some(NOW + 400 * DAY));
+    let extras = Extras { limits: [("seats".parse().unwrap(), 5)].into(), ..Extras::default() };
+    seats.current_license.as_mut().unwrap().extras = extras.clone();
+    seats.last_grant.as_mut().unwrap().extras = extras;
+    let paid_for = |units: u32, has_addon: bool| {
+        let mut state = team("active", units);
+        for invoice in state.invoices.iter_mut().filter(|_| !has_addon) {
+            invoice.lines.truncate(1);
+        }
+        state
+    };
+    let more = settled(&seats, &paid_for(8, false), NOW);
+    assert_eq!(held(&more, NOW).map(|held| (held.source, held.quantity)), Some((Source::Paid, 8)));
+    let source = |units, has_addon| {
+        let state = paid_for(units, has_addon);
+        let after = settled(&more, &state, NOW);
+        assert_eq!(settle_at(&after, &state, NOW).changes, [], "{units} {has_addon}");
+        held(&after, NOW).unwrap().source
+    };
+    assert_eq!(source(4, false), Source::Operator, "the grant has more seats");
+    assert_eq!(source(6, false), Source::Paid, "more seats are paid for");
+    assert_eq!(source(5, false), Source::Operator, "as many, and the grant ends later");
+    assert_eq!(source(4, true), Source::Paid, "the grant lacks a paid add-on");
+}
+
+#[test]
 fn an_alert_about_a_single_payment_needs_action_for_thirty_days() {
     // Updates without a license, an add-on without a plan, and three units of one that has no
     // units. Nobody can correct a payment.

@@ -1,0 +1,273 @@
+//! Whose license another plans file changes, and how.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::updates_months;
+use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::{Basis, Content, IssuedLicense, Source};
+use crate::domain::sale::plan::{Catalog, Plan, Price, Slug};
+use crate::domain::sale::subscription::{BilledItem, BilledItems};
+
+/// A license that another plans file changes, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenseChange {
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// The license.
+    pub license_id: LicenseId,
+    /// Its plan by the old file.
+    pub plan: String,
+    /// The differences, at least one.
+    pub differences: Vec<Difference>,
+}
+
+/// One difference between what a license grants by two plans files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// The new file does not have its plan.
+    PlanGone,
+    /// A price that its customer pays, or may have paid, is of nothing in the new file, or of
+    /// something else.
+    PriceGone {
+        /// The price.
+        price: String,
+        /// The plan or the add-on that it pays for now, if any.
+        of: Option<String>,
+        /// Whether it is only one of the prices at which the license may have been bought.
+        is_possible: bool,
+    },
+    /// Its plan is another one now, or has another id.
+    NewPlan(String),
+    /// A feature is granted in addition.
+    Gains(String),
+    /// A feature is no longer granted.
+    Loses(String),
+    /// A limit has another value; `None` if there is none.
+    Limit {
+        /// Its name.
+        name: String,
+        /// The value by the old file.
+        before: Option<u64>,
+        /// The value by the new file.
+        after: Option<u64>,
+    },
+    /// An add-on is lost: it is not for the plan any more.
+    LosesAddon(String),
+    /// A subscription left it after another number of months; `None` if it leaves nothing now.
+    Fallback {
+        /// The number by the old file.
+        before: Option<u32>,
+        /// The number by the new file.
+        after: Option<u32>,
+    },
+    /// A one-time price of its plan pays for another number of months of builds; `None` for all.
+    Updates {
+        /// The price.
+        price: String,
+        /// The number by the old file.
+        before: Option<u32>,
+        /// The number by the new file.
+        after: Option<u32>,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value =
+            |limit: &Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
+        match self {
+            Self::PlanGone => formatter.write_str("its plan is gone; it is not refreshed"),
+            Self::PriceGone { price, of, is_possible } => {
+                let of = of.as_ref().map_or("nothing".to_owned(), |of| format!("`{of}`"));
+                match is_possible {
+                    false => write!(formatter, "its price {price} pays for {of}"),
+                    true => write!(formatter, "{price}, if it was bought for that, pays for {of}"),
+                }
+            }
+            Self::NewPlan(id) => write!(formatter, "its plan is now {id}"),
+            Self::Gains(feature) => write!(formatter, "gains {feature}"),
+            Self::Loses(feature) => write!(formatter, "loses {feature}"),
+            Self::Limit { name, before, after } => {
+                write!(formatter, "{name}: {} → {}", value(before), value(after))
+            }
+            Self::LosesAddon(addon) => write!(formatter, "loses the add-on {addon}"),
+            Self::Fallback { before, after } => {
+                let months = |months: &Option<u32>| value(&months.map(u64::from));
+                write!(formatter, "fallback_months: {} → {}", months(before), months(after))
+            }
+            Self::Updates { price, before, after } => {
+                let months =
+                    |months: &Option<u32>| months.map_or("all".to_owned(), |n| n.to_string());
+                write!(formatter, "updates_months of {price}: ")?;
+                write!(formatter, "{} → {}", months(before), months(after))
+            }
+        }
+    }
+}
+
+/// Returns how a license changes at its next refresh or sync when the old plans are replaced by the
+/// new ones; `None` if it does not. `billed` is what the customer's subscription bills.
+#[must_use]
+pub fn license_change(
+    license: &IssuedLicense,
+    billed: Option<&BilledItems>,
+    old: &Catalog,
+    new: &Catalog,
+) -> Option<LicenseChange> {
+    // A license whose plan the old file lacks still grants what its token says.
+    let signed = || license.claims().map(Content::from);
+    let before = license.content(old).or_else(signed)?;
+    let is_subscribed = license.source == Source::Paid && license.basis == Basis::Subscription;
+    let billed = billed.filter(|_| is_subscribed);
+    let differences = match billed.and_then(|billed| moved(billed, old, new)) {
+        Some(Moved::To(plan)) => {
+            let moved = IssuedLicense { plan: plan.id.to_string(), ..license.clone() };
+            moved.content(new).map(|after| differences(&before, &after)).unwrap_or_default()
+        }
+        Some(Moved::Gone(price)) => {
+            vec![Difference::PriceGone { price: price.to_owned(), of: None, is_possible: false }]
+        }
+        None => match license.content(new) {
+            Some(after) => {
+                let mut all = differences(&before, &after);
+                all.extend(purchase_differences(license, billed, old, new));
+                all
+            }
+            None if license.entitlement(old).is_none() => Vec::new(),
+            None => vec![Difference::PlanGone],
+        },
+    };
+    (!differences.is_empty()).then(|| LicenseChange {
+        customer_id: license.customer_id.clone(),
+        license_id: license.license_id.clone(),
+        plan: before.plan,
+        differences,
+    })
+}
+
+/// Returns how what a payment gives differs: the builds of a perpetual license, the add-ons, and
+/// the prices that pay for all of it. The price of a purchase is not stored with its license, so
+/// each one-time price of the plan counts.
+fn purchase_differences(
+    license: &IssuedLicense,
+    billed: Option<&BilledItems>,
+    old: &Catalog,
+    new: &Catalog,
+) -> Vec<Difference> {
+    let (Some(before), Some(after)) = (old.plan(&license.plan), new.plan(&license.plan)) else {
+        return Vec::new();
+    };
+    if license.source != Source::Paid {
+        return Vec::new();
+    }
+    let is_lost = |id: &&Slug| {
+        let is_for = |catalog: &Catalog, plan: &Plan| {
+            catalog.addon(id.as_str()).map(|addon| addon.is_for(plan))
+        };
+        is_for(old, before) == Some(true) && is_for(new, after) == Some(false)
+    };
+    let addons = license.addons.0.iter().filter(is_lost);
+    let mut all: Vec<_> = addons.map(|id| Difference::LosesAddon(id.to_string())).collect();
+    match license.basis {
+        Basis::Subscription => {}
+        Basis::Fallback => {
+            let (before, after) = (before.fallback_months, after.fallback_months);
+            all.extend((before != after).then_some(Difference::Fallback { before, after }));
+        }
+        Basis::Once => {
+            for price in before.prices.iter().filter(|price| !price.interval.is_recurring()) {
+                let after = updates_months(before.id.as_str(), &price.id, new);
+                if let Some(after) = after.filter(|after| *after != price.updates_months) {
+                    let (price, before) = (price.id.clone(), price.updates_months);
+                    all.push(Difference::Updates { price, before, after });
+                }
+            }
+        }
+    }
+    all.extend(prices_gone(license, billed, old, new));
+    all
+}
+
+/// Returns the prices that paid for a license and its add-ons, or may have, and pay for something
+/// else or nothing now. A former price may have been of any kind.
+fn prices_gone(
+    license: &IssuedLicense,
+    billed: Option<&BilledItems>,
+    old: &Catalog,
+    new: &Catalog,
+) -> Vec<Difference> {
+    let is_billed =
+        |price: &str| billed.is_some_and(|billed| billed.0.iter().any(|item| item.price == price));
+    let addons = license.addons.0.iter().filter_map(|id| old.addon(id.as_str()));
+    let of_addons = addons.flat_map(|addon| {
+        let is_subscribed = addon.price_ids().any(is_billed);
+        let kind = if is_subscribed { Basis::Subscription } else { Basis::Once };
+        let prices = paid_by(kind, &addon.prices, &addon.former_prices);
+        prices.filter(move |price| !is_subscribed || is_billed(price))
+    });
+    let plan = old.plan(&license.plan).filter(|_| license.basis != Basis::Subscription);
+    let of_plan =
+        plan.into_iter().flat_map(|plan| paid_by(license.basis, &plan.prices, &plan.former_prices));
+    let gone = of_plan.chain(of_addons).filter_map(|price| {
+        let id_of = |catalog: &Catalog| catalog.sold(price).map(|sold| sold.id().to_string());
+        let (before, of) = (id_of(old)?, id_of(new));
+        let is_same = of.as_ref().is_some_and(|of| new.is_same_plan(&before, of));
+        let (price, is_possible) = (price.to_owned(), !is_billed(price));
+        (!is_same).then_some(Difference::PriceGone { price, of, is_possible })
+    });
+    gone.collect()
+}
+
+/// Returns the prices that may have paid for a license on this basis: recurring ones for a
+/// subscription and what it left, and one-time ones otherwise.
+fn paid_by<'p>(
+    basis: Basis,
+    prices: &'p [Price],
+    former: &'p [String],
+) -> impl Iterator<Item = &'p str> {
+    let is_of_basis = move |price: &&Price| price.interval.is_recurring() == (basis != Basis::Once);
+    let own = prices.iter().filter(is_of_basis).map(|price| price.id.as_str());
+    own.chain(former.iter().map(String::as_str))
+}
+
+/// The difference for a subscription whose price is of another plan now, or of none.
+enum Moved<'a> {
+    /// It pays for this plan.
+    To(&'a Plan),
+    /// This price pays for no plan any more.
+    Gone(&'a str),
+}
+
+/// Returns the plan that a subscription pays for by the new plans, if it is another one than by the
+/// old plans.
+fn moved<'a>(billed: &'a BilledItems, old: &Catalog, new: &'a Catalog) -> Option<Moved<'a>> {
+    let paid = |catalog: &'a Catalog| {
+        let plans = billed.0.iter().filter_map(|item| catalog.by_price(&item.price));
+        plans.max_by_key(|(rank, _)| *rank).map(|(_, plan)| plan)
+    };
+    let of_old = |item: &'a BilledItem| Some((old.by_price(&item.price)?, &item.price));
+    let ((_, before), price) =
+        billed.0.iter().filter_map(of_old).max_by_key(|((rank, _), _)| *rank)?;
+    match paid(new) {
+        Some(after) if new.is_same_plan(before.id.as_str(), after.id.as_str()) => None,
+        Some(after) => Some(Moved::To(after)),
+        None => Some(Moved::Gone(price)),
+    }
+}
+
+fn differences(before: &Content, after: &Content) -> Vec<Difference> {
+    let new_plan = (before.plan != after.plan).then(|| Difference::NewPlan(after.plan.clone()));
+    let loses = before.features.difference(&after.features).cloned().map(Difference::Loses);
+    let gains = after.features.difference(&before.features).cloned().map(Difference::Gains);
+    let names: BTreeSet<_> = before.limits.keys().chain(after.limits.keys()).collect();
+    let limits = names.into_iter().filter_map(|name| {
+        let (before, after) = (before.limits.get(name), after.limits.get(name));
+        (before != after).then(|| Difference::Limit {
+            name: name.clone(),
+            before: before.copied(),
+            after: after.copied(),
+        })
+    });
+    new_plan.into_iter().chain(loses).chain(gains).chain(limits).collect()
+}
