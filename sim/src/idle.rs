@@ -32,6 +32,9 @@ impl Idle {
     /// Must be called when the thread is about to wait.
     pub fn about_to_wait(&self) {
         if self.0.store.get().is_some_and(database::is_busy) {
+            // The database's thread is on the same core. It responds sooner if this one lets it run
+            // before it waits, and then needs not wake it.
+            std::thread::yield_now();
             return;
         }
         if let Some(waiting) = self.lock().take() {

@@ -50,6 +50,7 @@ use licentia::error::{Error, Result};
 use licentia::keys::KeyRing;
 use licentia::plans;
 use licentia::random::Random;
+use licentia::templates;
 use server::Ground;
 use tokio::runtime::Builder;
 
@@ -221,7 +222,8 @@ fn one_after_the_other(
         let missing = || Error::Internal("the keys just made are not there".into());
         let keys = KeyRing::load(config)?.ok_or_else(missing)?;
         idle.watch(&store);
-        let ground = Ground { config: config.clone(), plans, selling_plans, keys, store, idle };
+        let (config, templates) = (config.clone(), templates::load(&config.email)?);
+        let ground = Ground { config, plans, selling_plans, keys, templates, store, idle };
         let mut told = Instant::now();
         while let Some(seed) = plan.seeds.get(next.fetch_add(1, Ordering::SeqCst)) {
             one(plan, *seed, &ground, total).await?;

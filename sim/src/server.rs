@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use licentia::app::{App, Surroundings};
 use licentia::clock::Clock;
 use licentia::config::Config;
+use licentia::domain::message::Templates;
 use licentia::domain::sale::plan::Catalog;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
@@ -22,7 +23,6 @@ use licentia::random::Random;
 use licentia::store::Store;
 use licentia::stripe::Stripe;
 use licentia::tasks::Tasks;
-use licentia::templates;
 
 use crate::idle::Idle;
 use crate::timers::Timers;
@@ -36,6 +36,8 @@ pub struct Ground {
     /// The plans of the histories that sell more than subscriptions of one unit.
     pub selling_plans: Catalog,
     pub keys: KeyRing,
+    /// Parsed once, because that takes longer than everything else that a server does to start.
+    pub templates: Templates,
     pub store: Store,
     pub idle: Idle,
 }
@@ -86,9 +88,8 @@ impl Server {
             fail_points: mortal(world, &tasks, &dead),
             tasks,
         };
-        let templates = templates::load(&ground.config.email)?;
         let (plans, keys) = (ground.plans.clone(), ground.keys.clone());
-        let app = App::new(&ground.config, plans, keys, templates, around)?;
+        let app = App::new(&ground.config, plans, keys, ground.templates.clone(), around)?;
         Ok(Self { app, dead })
     }
 

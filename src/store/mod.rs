@@ -60,6 +60,11 @@ const SQLITE_READERS: u32 = 8;
 /// Connections to PostgreSQL: several servers together stay below its default of 100.
 const POSTGRES_CONNECTIONS: u32 = 20;
 
+/// The prepared statements that a connection to SQLite keeps. There are about two hundred. The
+/// driver keeps a hundred unless told otherwise, and prepares those beyond again and again. (For
+/// PostgreSQL, the URL decides: a pooler may need `statement-cache-capacity=0`.)
+const CACHED_STATEMENTS: usize = 400;
+
 /// The number of expired rows that each new row of their table deletes: more than one, so that the
 /// backlog shrinks, and few, so that the new one does not wait.
 const SWEPT_AT_ONCE: i64 = 10;
@@ -283,6 +288,7 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(LONGEST_WAIT)
+        .statement_cache_capacity(CACHED_STATEMENTS)
         .disable_statement_logging();
     let path = options.get_filename().to_owned();
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");

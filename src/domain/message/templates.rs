@@ -67,7 +67,8 @@ pub fn built_in_templates() -> impl Iterator<Item = (&'static str, &'static str)
     std::iter::once(LAYOUT).chain(of_languages)
 }
 
-/// All templates, parsed.
+/// All templates, parsed. Clones share them.
+#[derive(Clone)]
 pub struct Templates(Environment<'static>);
 
 impl Templates {

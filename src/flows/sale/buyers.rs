@@ -210,7 +210,9 @@ async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<Met> 
 /// mailed to the address. Verifying the address alone does not link them: the person who signed up
 /// would keep the password. Until that link sets one, later purchases wait too.
 async fn admit(app: &App, buyer: &BuyerId) -> Result<Met> {
-    if let Some(waiting) = app.store.read().await?.waiting_purchase(buyer).await? {
+    // Bound first, so that the transaction that reads it has ended before the next one begins.
+    let waiting = app.store.read().await?.waiting_purchase(buyer).await?;
+    if let Some(waiting) = waiting {
         mail_again(app, &waiting).await?;
         return Ok(Met::Nobody);
     }

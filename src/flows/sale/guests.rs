@@ -80,7 +80,10 @@ pub(super) async fn claim(
                 guest.id
             )));
         }
-        (Some(owner), _) => (owner, "finished"),
+        (Some(owner), _) => {
+            drop(tx);
+            (owner, "finished")
+        }
         (None, to) => {
             let owner = match to {
                 ClaimTarget::Customer(id) => Ok(Owner::Named(id.clone())),
