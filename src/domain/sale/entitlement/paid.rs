@@ -1,6 +1,8 @@
 //! Determines which plans and periods of a subscription were paid for, from the lines of its
 //! invoices, the oldest first. [`super`] decides what the customer may use because of it.
 
+use std::collections::BTreeSet;
+
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::policy::Policy;
@@ -413,7 +415,8 @@ pub(super) fn is_later_period_revoked(
 /// Dunning cancels a subscription whose renewal is not paid in time, and the invoice stays payable
 /// (<https://docs.stripe.com/billing/subscriptions/cancel>). Payments before the end grant nothing:
 /// the vendor or the customer canceled the subscription. But all invoices decide which of the late
-/// ones were paid by a credit for something unpaid.
+/// ones were paid by a credit for something unpaid. A change that credits what a late one sold is
+/// paid by that one, although Stripe reported it as paid before.
 pub(super) fn paid_after_end<'i>(
     subscription: &Subscription,
     invoices: &'i [Invoice],
@@ -421,6 +424,7 @@ pub(super) fn paid_after_end<'i>(
 ) -> Option<CountedInvoices<'i>> {
     let ended_at = subscription.ended_at?;
     let own = plan_invoices(subscription, invoices, catalog);
+    let counted = counted_invoices(&own, catalog, &catalog.policy);
     let is_late = |invoice: &Invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
@@ -428,7 +432,20 @@ pub(super) fn paid_after_end<'i>(
             && invoice.is_paid(&catalog.policy)
             && !invoice.is_forgiven()
     };
-    Some(counted_invoices(&own, catalog, &catalog.policy).only(is_late, catalog))
+    let (mut late, mut sold) = (BTreeSet::new(), BTreeSet::new());
+    // The oldest come first, so one pass also finds what credits the change of a change.
+    for invoice in counted.invoices.iter().filter(|invoice| invoice.is_paid(&catalog.policy)) {
+        let mut credited = credits(invoice).flat_map(|credit| &credit.credits);
+        // A change in the second of the end has no charge, unlike a final invoice.
+        let is_change = invoice.created < ended_at
+            || (invoice.created == ended_at && invoice.charged_at.is_none());
+        let is_paid_by_late = is_change && credited.any(|line| sold.contains(line.as_str()));
+        if is_late(invoice) || is_paid_by_late {
+            late.insert(invoice.id.clone());
+            sold.extend(charges(invoice).map(|line| line.id.as_str()));
+        }
+    }
+    Some(counted.only(|invoice| late.contains(&invoice.id), catalog))
 }
 
 /// Returns the highest plan of these invoices whose period has not ended, with its rank and the end

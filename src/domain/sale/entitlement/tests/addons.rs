@@ -130,3 +130,37 @@ fn an_add_on_that_was_paid_once_belongs_to_every_plan_that_it_is_sold_with() {
     let alert = Alert::AddonWithoutPlan { addon, paid_at };
     assert_eq!(has(&state), (None, Vec::new(), vec![alert]));
 }
+
+/// A removal is paid by what it credits: at once for Stripe, but here by the late payment.
+#[test]
+fn what_was_removed_before_a_late_payment_is_not_licensed_stripe_22() {
+    let bought = Line { id: "il_pdf".into(), ..pdf() };
+    let removed = Line { amount: -200, credits: vec!["il_pdf".into()], ..pdf() };
+    let ended = PERIOD_START + 3 * DAY;
+    let licensed = |charged_at: Option<i64>| {
+        let invoices = [("in_1", Paid, vec![plan(), bought.clone()])];
+        let mut state = with_addon(&["price_team_month"], &invoices);
+        let first = &mut state.invoices[0];
+        (first.amount, first.charged_at) = (1300, Some(at(ended + DAY)));
+        first.paid_at = first.charged_at;
+        let of = &mut state.subscriptions[0];
+        (of.status, of.ended_at) = (Status::Canceled, Some(at(ended)));
+        state.invoices.push(Invoice {
+            created: at(ended),
+            paid_at: Some(at(ended)),
+            charged_at: charged_at.map(at),
+            amount: 0,
+            lines: vec![removed.clone()],
+            ..invoice("in_2", &state.subscriptions[0], Paid, PERIOD_END)
+        });
+        let (plan, addons, _) = has(&state);
+        (plan, addons)
+    };
+    let team = |addons: &[&str]| (team(addons).0, team(addons).1);
+    assert_eq!(licensed(None), team(&[]));
+    assert_eq!(
+        licensed(Some(ended)),
+        team(&["pdf"]),
+        "paid before the end: that counts for nothing"
+    );
+}
