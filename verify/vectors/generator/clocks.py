@@ -184,9 +184,9 @@ def sweeps():
     license = license_({"exp": end, "license_expires": end})
     warn = license_({"exp": end, "license_expires": end, "on_end": {"mode": "warn"}})
     times = [0, 1, ISSUED - 400 * DAY, ISSUED - DAY, begin - 1, begin, ISSUED, NOW - DAY,
-             NOW - HOUR, NOW - 1, NOW, NOW + 1, NOW + HOUR, NOW + DAY, end - DAY, end - HOUR - 1, end - HOUR,
-             end - 1, end, end + 1, end + HOUR, end + DAY, end + 400 * DAY, 4_294_967_296,
-             253_402_300_799]
+             NOW - HOUR, NOW - 1, NOW, NOW + 1, NOW + HOUR, NOW + DAY, end - DAY,
+             end - HOUR - 1, end - HOUR, end - 1, end, end + 1, end + HOUR, end + DAY,
+             end + 400 * DAY, 4_294_967_296, 253_402_300_799]
     early = refused("not_yet_valid", changes_at=begin)
 
     def verdict(now, limit, at_limit, active_verdict, ended):
