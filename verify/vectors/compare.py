@@ -94,7 +94,7 @@ def main():
     print(f"{count} cases through {len(names)} verifiers, {different} with a difference")
     if failed:
         print("exit code not 0:", ", ".join(failed))
-    sys.exit(1 if different or failed else 0)
+    sys.exit(1 if different or failed or not count else 0)
 
 
 def compare(source, names, runs):

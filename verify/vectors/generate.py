@@ -38,9 +38,18 @@ def check_names(book):
         raise SystemExit(f"{book.subject}: repeated names {sorted(repeated)}")
 
 
+def check_page():
+    """Fails when the license in the page differs from the one that is generated."""
+    token = importlib.import_module("generator.base").license_()
+    page = (HERE / "../../docs/license-format.md").read_text(encoding="utf-8")
+    if token not in page.replace("\n", ""):
+        raise SystemExit("docs/license-format.md has another license in its example")
+
+
 def main():
     """Writes or checks every file."""
     check = sys.argv[1:] == ["--check"]
+    check_page()
     wanted = {}
     for subject, book in books().items():
         check_names(book)

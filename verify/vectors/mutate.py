@@ -82,13 +82,13 @@ class Mutator:
             return case
         return self.one()
 
-    def base(self):
+    def vector(self):
         """Returns a case of the vectors: each subject as often as any other."""
         return self.random.choice(self.random.choice(self.bases))
 
     def one(self):
         """Returns an altered case."""
-        case = dict(self.base())
+        case = dict(self.vector())
         for _ in range(self.random.choice([1, 1, 1, 2, 2, 3])):
             self.alter(case)
         return case
@@ -96,18 +96,18 @@ class Mutator:
     def alter(self, case):
         """Alters one thing of a case."""
         kind = self.random.random()
-        if kind < 0.5:
+        if kind < 0.45:
             name = self.random.choice([name for name in TEXTS if case.get(name)] or ["license"])
             case[name] = self.document(case.get(name) or "")
-        elif kind < 0.6:
+        elif kind < 0.5:
             name = self.random.choice([name for name in TEXTS if case.get(name)] or ["license"])
             case[name] = self.text(case.get(name) or "")
-        elif kind < 0.7:
+        elif kind < 0.6:
             name = self.random.choice(TEXTS)
-            other = self.base().get(name)
+            other = self.vector().get(name)
             if other is not None:
                 case[name] = other
-        elif kind < 0.85:
+        elif kind < 0.77:
             case["now"] = self.time(case)
         else:
             self.parameter(case)
@@ -118,7 +118,7 @@ class Mutator:
         name = choice(["max_status_age", "build", "device", "issuer", "audience", "trust",
                        "memory", "status", "keys"])
         if name == "trust":
-            case[name] = self.trust(self.base()["trust"])
+            case[name] = self.trust(self.vector()["trust"])
         elif name == "audience":
             case[name] = choice([base.AUDIENCE, base.AUDIENCE, "other", "ACME-APP"])
         elif self.chance(0.2):

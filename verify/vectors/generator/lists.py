@@ -59,6 +59,11 @@ def counts():
         book.case(f"index {index} of {size} bits", f"It is beyond the end. {beyond}",
                   license=license_(listed(index)), status=status_list([0, 42 % size], size=size),
                   remember=memory(**KNOWN))
+    for index, revoked in [(0, True), (1, False), (13, True), (14, False), (15, True)]:
+        book.case(f"the example of the draft, bit {index}",
+                  "draft-ietf-oauth-status-list, 4.1: the bytes b9 a3.",
+                  license=license_(listed(index)), status=status_list(lst="eNrbuRgAAhcBXQ"),
+                  expect=refused("revoked") if revoked else active())
     book.case("a license without status", "A list revokes only licenses that name it.",
               status=status_list(range(1024)), remember=memory(**KNOWN))
     book.case("no list", "Any list or none will do without max_status_age.", license=NAMED)
