@@ -1,12 +1,18 @@
 """Texts in the wrong place: one kind of document where another is expected."""
 
+import zlib
+
 from .base import (BY_ROOT, CUSTOMER, KEY, LIST_URI, NOW, ROOT, Book, active, bits, bundle,
                    bundle_key, claims, license_, listed, memory, packed, refused, status_list,
                    unread)
-from .jose import DROP, document, dumps, jwks
+from .jose import DROP, document, dumps, encode, jwks, sign_text
 
 
 def books():
+    return [kinds(), rfc8725bis()]
+
+
+def kinds():
     book = Book("confusion")
     both = {"jwks": jwks(KEY, ROOT)}
 
@@ -72,7 +78,73 @@ def books():
     book.case("the license of another customer's device", "A list or license tells nothing of who "
               "gives it: bind licenses to devices for that.", license=license_({"sub": "cust_2"}),
               expect=active(customer_id="cust_2"), memory=memory(seq={CUSTOMER: 9}))
-    return [book]
+    return book
+
+
+def rfc8725bis():
+    """The attacks that RFC 8725bis adds to RFC 8725, in the order of its appendix A."""
+    book = Book("rfc8725bis")
+
+    def bad(name, why, text, code, **inputs):
+        book.case(name, why, license=text, expect=unread(code), **inputs)
+
+    token = license_()
+    head, body, signature = token.split(".")
+    for alg in ("NonE", "noNE", "EDDSA", "edDSA", "hs256"):
+        bad(f"1 alg {alg}", "alg has one case: no list of refused names is compared.",
+            license_(header={"alg": alg}), "unsupported_algorithm")
+    for name, header in [
+            ("ECDH-ES to the signing key", {"alg": "ECDH-ES", "enc": "A256GCM",
+                                            "epk": {"kty": "OKP", "crv": "X25519", "x": KEY.x}}),
+            ("dir with the public key", {"alg": "dir", "enc": "A128CBC-HS256"}),
+            ("EdDSA with enc", {"alg": "EdDSA", "enc": "A256GCM"})]:
+        header = encode(dumps({**header, "typ": "license+jwt", "kid": KEY.kid}))
+        bad(f"2 encrypted, {name}", "What can be decrypted is not signed. It has five parts.",
+            f"{header}..AAAA.{body}.AAAA", "malformed")
+        bad(f"2 encrypted, {name}, three parts", "What can be decrypted is not signed.",
+            f"{header}.{body}.{signature}",
+            "bad_signature" if "EdDSA" in name else "unsupported_algorithm")
+    for count in (600_000, 2**31 - 1, 2**53):
+        header = encode(dumps({"alg": "PBES2-HS256+A128KW", "p2c": count, "p2s": "AAAA",
+                               "enc": "A128GCM", "typ": "license+jwt", "kid": KEY.kid}))
+        bad(f"3 p2c {count}", "No password is hashed.", f"{header}.{body}.{signature}",
+            "unsupported_algorithm")
+        bad(f"3 p2c {count}, five parts", "No password is hashed.",
+            f"{header}.AAAA.AAAA.{body}.AAAA", "malformed")
+    bad("4 a flattened JWS around a compact one", "A text in two formats at once.",
+        '{"payload":"' + body + '","protected":"' + head + '","signature":"' + signature
+        + '","x":".' + token + '."}', "malformed")
+    bad("4 a compact JWS with JSON in its first part", "Braces are not in the alphabet.",
+        '"{"protected":"' + head + '"}".' + body + "." + signature, "malformed")
+    bad("4 a compact JWS with braces around it", "Braces are not in the alphabet.",
+        "{" + token + "}", "malformed")
+    bad("4 a JSON text with a compact JWS, within a text", "Only a text in quotes is cleaned.",
+        '["' + token + '"]', "malformed")
+    zipped = zlib.compress(dumps(claims()).encode(), 9)
+    header = {"alg": "EdDSA", "typ": "license+jwt", "kid": KEY.kid, "zip": "DEF"}
+    bad("5 compressed claims", "Nothing is inflated in a license, so the claims are no JSON.",
+        sign_text(dumps(header), zipped[2:-4], KEY), "malformed")
+    bad("5 a bomb of 1 MiB as claims", "Nothing is inflated in a license.",
+        sign_text(dumps(header), zlib.compress(bytes(2**20), 9), KEY), "malformed")
+    for typ in ("JWT", "secevent+jwt", "logout+jwt", "application/jwt", "example/license+jwt"):
+        bad(f"6 typ {typ}", "Other kinds of JWT are not licenses.",
+            license_(header={"typ": typ}), "wrong_type")
+    for name, header in [("jku that resolves to loopback", {"jku": "http://localtest.me/jwks"}),
+                         ("x5u with user information", {"x5u": "https://a.example@evil.example"}),
+                         ("kid a URL", {"kid": "http://127.0.0.1/key"}),
+                         ("kid a path", {"kid": "/etc/passwd"}),
+                         ("kid SQL", {"kid": "' OR '1'='1"}),
+                         ("kid LDAP", {"kid": "*)(uid=*))(|(uid=*"})]:
+        fetches = "kid" not in header
+        book.case(f"7 {name}", "A verifier makes no request.",
+                  license=license_(header=header),
+                  expect=active() if fetches else unread("unknown_key"))
+    bad("8 none without a signature", "none is never accepted.",
+        encode(dumps({"alg": "none", "typ": "license+jwt", "kid": KEY.kid})) + f".{body}.",
+        "unsupported_algorithm")
+    bad("8 RS256", "PKCS #1 1.5 is never accepted.", license_(header={"alg": "RS256"}),
+        "unsupported_algorithm")
+    return book
 
 
 def root_claims():
