@@ -1,8 +1,8 @@
 """The usual license, bundle, list and verdict, which cases change, and the book of cases."""
 
 import json
-import zlib
 
+from . import deflate
 from .jose import DROP, Key, document, dumps, encode, jwks
 
 DAY = 86_400
@@ -70,7 +70,7 @@ def bits(indexes, size=1024):
 
 def packed(data):
     """Returns `lst` for these bytes."""
-    return encode(zlib.compress(data, 9))
+    return encode(deflate.compress(data))
 
 
 def status_list(indexes=(), *, lst=None, size=1024, key=KEY, header=None, members=None, **changes):

@@ -67,10 +67,10 @@ def bundle_counts():
     for name, header in [
             ("typ of a license", {"typ": "license+jwt"}), ("typ JWT", {"typ": "JWT"}),
             ("typ with application/", {"typ": "application/license-keys+jwt"}),
-            ("typ with the Kelvin sign", {"typ": "license-\u212aeys+jwt"}), ("no typ",
-            {"typ": DROP}), ("crit", {"crit": ["exp"]}), ("crit null", {"crit": None}),
-            ("alg none", {"alg": "none"}), ("alg HS256", {"alg": "HS256"}), ("no kid",
-            {"kid": DROP}), ("another kid", {"kid": KEY.kid})]:
+            ("typ with the Kelvin sign", {"typ": "license-\u212aeys+jwt"}),
+            ("no typ", {"typ": DROP}), ("crit", {"crit": ["exp"]}), ("crit null", {"crit": None}),
+            ("alg none", {"alg": "none"}), ("alg HS256", {"alg": "HS256"}),
+            ("no kid", {"kid": DROP}), ("another kid", {"kid": KEY.kid})]:
         bad(f"header: {name}", "A bundle has the rules of every signed document.",
             bundle(header=header))
     for claim in ("iss", "iat", "exp", "seq", "keys", "revoked"):

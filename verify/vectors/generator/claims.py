@@ -104,8 +104,9 @@ def optional():
         bad(f"{claim} is an object", {claim: {}})
     entry = {"idx": 1, "uri": "https://a.example/1"}
     for name, value in [
-            ("status_list null", {"status_list": None}), ("status_list an array",
-             {"status_list": [entry]}), ("status_list empty", {"status_list": {}}),
+            ("status_list null", {"status_list": None}),
+            ("status_list an array", {"status_list": [entry]}),
+            ("status_list empty", {"status_list": {}}),
             ("idx absent", {"status_list": {**entry, "idx": DROP}}),
             ("idx null", {"status_list": {**entry, "idx": None}}),
             ("idx a text", {"status_list": {**entry, "idx": "1"}}),
@@ -116,10 +117,10 @@ def optional():
             ("uri a number", {"status_list": {**entry, "uri": 1}}),
             ("another mechanism", {"identifier_list": {"id": "1", "uri": "https://a.example"}})]:
         bad(f"status: {name}", {"status": value})
-    for name, value in [("jkt null", {"jkt": None}), ("jkt empty", {"jkt": ""}),
-                        ("jkt a number", {"jkt": 1}), ("jkt an array", {"jkt": [DEVICE]}),
-                        ("jwk only", {"jwk": KEY.jwk()}), ("kid only", {"kid": DEVICE}),
-                        ("x5t#S256 only", {"x5t#S256": DEVICE})]:
+    for name, value in [
+            ("jkt null", {"jkt": None}), ("jkt empty", {"jkt": ""}), ("jkt a number", {"jkt": 1}),
+            ("jkt an array", {"jkt": [DEVICE]}), ("jwk only", {"jwk": KEY.jwk()}),
+            ("kid only", {"kid": DEVICE}), ("x5t#S256 only", {"x5t#S256": DEVICE})]:
         bad(f"cnf: {name}", {"cnf": value})
     for name, value in [
             ("mode absent", {"features": []}), ("mode null", {"mode": None}),

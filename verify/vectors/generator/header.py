@@ -39,8 +39,8 @@ def typ_and_crit():
             ("\uff4cicense+jwt", "No compatibility forms."),
             ("license+jwt;v=1", "It has no parameters.")]:
         bad(f"typ {typ!r}", why, "wrong_type", typ=typ)
-    for name, typ in [("absent", DROP), ("null", None), ("a number", 1), ("an array",
-                      ["license+jwt"]), ("an object", {"license+jwt": 1}), ("true", True)]:
+    for name, typ in [("absent", DROP), ("null", None), ("a number", 1), ("true", True),
+                      ("an array", ["license+jwt"]), ("an object", {"license+jwt": 1})]:
         bad(f"typ is {name}", "A license says that it is one.", "wrong_type", typ=typ)
     bad("cty instead of typ", "cty is the type of something else.", "wrong_type", typ=DROP,
         cty="license+jwt")
@@ -111,11 +111,12 @@ def kid_and_ignored():
                       ("an object", {}), ("true", True)]:
         book.case(f"kid is {name}", "Without kid there is no key to look for.",
                   license=license_(header={"kid": kid}), expect=unread("malformed"))
-    for name, kid in [("empty", ""), ("of another key", KEY2.kid), ("in lower case",
-                      KEY.kid.lower()), ("with a blank", KEY.kid + " "), ("with padding",
-                      KEY.kid + "="), ("cut off", KEY.kid[:-1]), ("__proto__", "__proto__"),
-                      ("constructor", "constructor"), ("a path", "../../../dev/null"),
-                      ("SQL", "x' UNION SELECT 1 --"), ("a wildcard", "*"), ("0", "0")]:
+    for name, kid in [
+            ("empty", ""), ("of another key", KEY2.kid), ("in lower case", KEY.kid.lower()),
+            ("with a blank", KEY.kid + " "), ("with padding", KEY.kid + "="),
+            ("cut off", KEY.kid[:-1]), ("__proto__", "__proto__"), ("constructor", "constructor"),
+            ("a path", "../../../dev/null"), ("SQL", "x' UNION SELECT 1 --"), ("a wildcard", "*"),
+            ("0", "0")]:
         book.case(f"kid is {name}", "No other key is tried, even if the only one would fit.",
                   license=license_(header={"kid": kid}), expect=unread("unknown_key"))
     book.case("kid absent, by a root", "The same with a bundle.", trust=BY_ROOT, keys=bundle(),

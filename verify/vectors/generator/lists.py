@@ -1,8 +1,8 @@
 """Status lists: which count, what they revoke, and how old they may be."""
 
-import gzip
 import zlib
 
+from . import deflate
 from .base import (BY_ROOT, CUSTOMER, DAY, EXP, ISSUED, KEY, KEY2, LIST_URI, MALLORY, NOW, ROOT,
                    Book, active, bits, bundle, license_, listed, memory, packed, refused,
                    status_list, step)
@@ -130,10 +130,17 @@ def counts():
     return book
 
 
+# What zlib 1.3 makes of `DYNAMIC_BITS` at its best level: one block with a code of its own.
+DYNAMIC_BITS = [42, *(i * i % 1021 for i in range(60))]
+DYNAMIC = ("78da2d8cb10d80400c03efad083d5da86958850d18290583f38ee8923bdba78632c4b18904158312917e"
+           "809b892eecb20c967fadc26c51a70a76ab6e3c4de92d9be13b5b7567fec9ead10f971905f3")
+
+
 def inflating():
     book = Book("status-inflate")
     data = bits([42])
-    stream = zlib.compress(data, 9)
+    stream = deflate.compress(data)
+    blocks = deflate.pack(deflate.fixed(data))
 
     def bad(name, why, raw):
         book.case(name, why, license=NAMED, status=status_list(lst=encode(raw)),
@@ -143,25 +150,30 @@ def inflating():
         book.case(name, why, license=license_(listed(index)), status=status_list(lst=encode(raw)),
                   expect=expect or refused("revoked"))
 
-    for level in (0, 1, 6, 9):
-        good(f"level {level}", "Any level of compression is zlib.", zlib.compress(data, level))
-    compressor = zlib.compressobj(9, zlib.DEFLATED, 9)
-    good("a window of 512 bytes", "Any window is zlib.",
-         compressor.compress(data) + compressor.flush())
-    compressor = zlib.compressobj(9, zlib.DEFLATED, 15, 9, zlib.Z_FIXED)
-    good("fixed codes", "Any block is zlib.", compressor.compress(data) + compressor.flush())
-    compressor = zlib.compressobj()
-    chunks = b"".join(compressor.compress(data[i:i + 9]) + compressor.flush(zlib.Z_FULL_FLUSH)
-                      for i in range(0, len(data), 9))
-    good("many blocks", "Any number of blocks is zlib.", chunks + compressor.flush())
+    good("a block in the fixed code", "Any block is zlib.", stream)
+    good("a block that is not compressed", "Any block is zlib.",
+         deflate.stream(deflate.stored(data), data))
+    good("a block with a code of its own", "Any block is zlib.", bytes.fromhex(DYNAMIC))
+    chunks = [data[i:i + 9] for i in range(0, len(data), 9)]
+    last = len(chunks) - 1
+    good("many blocks", "Any number of blocks is zlib.", deflate.stream(deflate.pack("".join(
+        deflate.fixed(chunk, i == last) for i, chunk in enumerate(chunks))), data))
+    good("blocks of two kinds", "Any number of blocks is zlib.", deflate.stream(
+        deflate.stored(data[:50], False) + deflate.pack(deflate.fixed(data[50:])), data))
+    good("empty blocks", "Any number of blocks is zlib.", deflate.stream(
+        deflate.stored(b"", False) * 3 + blocks, data))
+    good("a window of 512 bytes", "Any window up to 32 KiB is zlib.",
+         deflate.stream(blocks, data, b"\x18\x19"))
+    bad("a window of 64 KiB", "A window has at most 32 KiB.",
+        deflate.stream(blocks, data, b"\x88\x1c"))
     full = bytes(2**17)
-    good("exactly 2^20 bits", "It is the largest list.", zlib.compress(full, 9), active())
+    good("exactly 2^20 bits", "It is the largest list.", deflate.compress(full), active())
     bad("one byte more than 2^20 bits", "A list has at most 2^20 bits.",
-        zlib.compress(bits([42], 2**20) + b"\0", 9))
-    bad("a bomb of 16 MiB", "A verifier stops inflating at the first byte beyond.",
-        zlib.compress(bits([42], 2**27), 9))
+        deflate.compress(bits([42], 2**20) + b"\0"))
+    bad("a bomb of 2 MiB", "A verifier stops inflating at the first byte beyond.",
+        deflate.compress(bits([42], 2**24)))
     bad("raw deflate", "zlib has a header.", stream[2:-4])
-    bad("gzip", "It is not zlib.", gzip.compress(data, mtime=0))
+    bad("gzip", "It is not zlib.", deflate.gzip(data))
     bad("not compressed", "It is not zlib.", data)
     bad("no bytes", "It is not zlib.", b"")
     bad("only the header", "It is not complete.", stream[:2])
@@ -176,8 +188,10 @@ def inflating():
         bytes([stream[0], stream[1] ^ 1]) + stream[2:])
     bad("another method", "The method is deflate.", b"\x77\x85" + stream[2:])
     bad("a reserved block type", "It is not deflate.", b"\x78\xda\x07" + stream[-4:])
-    dictionary = zlib.compressobj(9, zdict=data[:32])
-    bad("a preset dictionary", "There is none.", dictionary.compress(data) + dictionary.flush())
+    bad("a preset dictionary", "There is none.",
+        deflate.stream(zlib.adler32(data[:32]).to_bytes(4, "big") + blocks, data, b"\x78\x20"))
+    bad("a repetition of nothing", "There is no byte before the first.", deflate.stream(
+        deflate.pack("110" + deflate.repeat(10) * 13 + "0000000"), bytes(130)))
     for name, lst in [("padding", packed(data) + "="), ("a blank", packed(data) + " "),
                       ("a line break", packed(data)[:5] + "\n" + packed(data)[5:]),
                       ("the standard alphabet", packed(data)[:-1] + "+"), ("empty", "")]:

@@ -174,4 +174,3 @@ def parts():
     bad("a bad claims part before a wrong type", "All parts are decoded before typ is read.",
         f"{wrong_type}.{CLAIMS}=.{SIGNATURE}")
     return book
-

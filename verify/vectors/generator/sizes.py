@@ -66,6 +66,6 @@ def books():
               expect=unread("unknown_key"))
     named = license_(listed())
     book.case("a list of 256 KiB + 1", "It counts as not given.", license=named,
-              status=padded(lambda text, header: status_list([42], x=text,
-                                                                  header=header), 256 * KIB + 1))
+              status=padded(lambda text, header: status_list(
+                  [42], x=text, header=header), 256 * KIB + 1))
     return [book]
