@@ -16,7 +16,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODULES = ["examples", "reading", "jsontext", "header", "keys", "signatures", "claims", "numbers",
-           "time", "ends", "bundles", "lists", "memories", "clocks", "files", "confusion", "sizes"]
+           "time", "ends", "bundles", "lists", "memories", "clocks", "files", "order", "confusion",
+           "sizes"]
 
 
 def books():
