@@ -87,10 +87,41 @@ class Mutator:
         return self.random.choice(self.random.choice(self.bases))
 
     def one(self):
-        """Returns an altered case."""
+        """Returns an altered case, or one with valid documents whose times are random."""
+        if self.chance(0.25):
+            return self.fresh()
         case = dict(self.vector())
         for _ in range(self.random.choice([1, 1, 1, 2, 2, 3])):
             self.alter(case)
+        return case
+
+    def fresh(self):
+        """Returns a case in which every document verifies, and everything else is random."""
+        choice, time = self.random.choice, lambda: self.time({"now": base.NOW})
+        key = choice([base.KEY, base.KEY, base.KEY2])
+        expires = choice([None, time(), base.EXPIRES])
+        changes = {
+            "iat": choice([base.ISSUED, base.ISSUED, time()]), "nbf": choice([0, base.ISSUED]),
+            "exp": choice([base.EXP, time()]), "license_expires": expires,
+            "grace_until": None if expires is None else choice([None, expires + 86_400, time()]),
+            "sub": choice(["cust_1", "cust_1", "cust_2"]), "seq": self.random.randint(0, 9)}
+        optional = {
+            "updates_until": time(), "warn_days": choice([0, 1, 30, 400, 2**53 - 1]),
+            "on_end": {"mode": choice(["stop", "limited", "warn"]), "features": ["open"]},
+            "status": {"status_list": {"idx": choice([3, 42, 900, 5000]), "uri": base.LIST_URI}},
+            "cnf": {"jkt": base.DEVICE}}
+        changes.update((name, value) for name, value in optional.items() if self.chance(0.4))
+        case = {"trust": base.JWKS, "audience": base.AUDIENCE,
+                "license": base.license_(changes, key=key), "now": time()}
+        if self.chance(0.6) or key is base.KEY2:
+            case["trust"] = base.BY_ROOT
+            self.parameters(case, ["keys"])
+        self.parameters(case, [name for name in ("status", "memory", "max_status_age", "build",
+                                                 "device") if self.chance(0.5)])
+        if self.chance(0.3):
+            case["license"] = dumps({"license": case["license"], **{
+                name: case.pop(name) for name in ("keys", "status") if name in case}})
+            self.parameters(case, [name for name in ("keys", "status") if self.chance(0.3)])
         return case
 
     def alter(self, case):
@@ -113,37 +144,47 @@ class Mutator:
             self.parameter(case)
 
     def parameter(self, case):
-        """Alters a parameter of the app."""
-        choice = self.random.choice
-        name = choice(["max_status_age", "build", "device", "issuer", "audience", "trust",
-                       "memory", "status", "keys"])
-        if name == "trust":
-            case[name] = self.trust(self.vector()["trust"])
-        elif name == "audience":
-            case[name] = choice([base.AUDIENCE, base.AUDIENCE, "other", "ACME-APP"])
-        elif self.chance(0.2):
+        """Alters or removes a parameter of the app."""
+        name = self.random.choice(["max_status_age", "build", "device", "issuer", "audience",
+                                   "trust", "memory", "status", "keys"])
+        if name not in ("trust", "audience") and self.chance(0.2):
             case.pop(name, None)
-        elif name == "max_status_age":
-            case[name] = choice([0, 1, 3600, 86_400, 86_401, 10**9, 2**53 - 1])
-        elif name == "build":
-            case[name] = self.time(case)
-        elif name == "device":
-            case[name] = choice([base.DEVICE, base.OTHER_DEVICE, "", "x"])
-        elif name == "issuer":
-            case[name] = choice([base.ISSUER, base.ISSUER, "https://b.example"])
-        elif name == "memory":
-            iat = self.time(case)
-            case[name] = dumps(base.memory(
-                time=self.time(case), signed=self.time(case), keys_seq=choice([0, 2, 3, 4]),
-                lists={base.LIST_URI: {"iat": iat, "revoked": choice([[], [42], [3, 42, 5000]])}}))
-        elif name == "status":
-            case[name] = base.status_list(choice([[], [42], [3]]), iat=self.time(case))
         else:
-            case[name] = base.bundle(
-                base.bundle_key(base.KEY, nbf=self.time(case), exp=choice([None,
-                                self.time(case)])), base.KEY2, seq=choice([1, 3, 9]),
-                exp=choice([None, self.time(case)]), iat=self.time(case),
-                revoked=choice([[], [], [base.KEY.kid], [base.KEY2.kid]]))
+            self.parameters(case, [name])
+
+    def parameters(self, case, names):
+        """Gives new values to parameters of the app."""
+        for name in names:
+            case[name] = self.parameter_value(case, name)
+
+    def parameter_value(self, case, name):
+        """Returns a value for a parameter of the app."""
+        choice = self.random.choice
+        if name == "trust":
+            return self.trust(self.vector()["trust"])
+        if name == "audience":
+            return choice([base.AUDIENCE, base.AUDIENCE, "other", "ACME-APP"])
+        if name == "max_status_age":
+            return choice([0, 1, 3600, 86_400, 86_401, 10**9, 2**53 - 1])
+        if name == "build":
+            return self.time(case)
+        if name == "device":
+            return choice([base.DEVICE, base.DEVICE, base.OTHER_DEVICE, "", "x"])
+        if name == "issuer":
+            return choice([base.ISSUER, base.ISSUER, "https://b.example"])
+        if name == "memory":
+            iat = self.time(case)
+            return dumps(base.memory(
+                time=self.time(case), signed=choice([0, self.time(case)]),
+                keys_seq=choice([0, 2, 3, 4]), seq={"cust_1": self.random.randint(0, 9)},
+                lists={base.LIST_URI: {"iat": iat, "revoked": choice([[], [42], [3, 42, 5000]])}}))
+        if name == "status":
+            return base.status_list(choice([[], [42], [3]]), iat=self.time(case))
+        return base.bundle(
+            base.bundle_key(base.KEY, nbf=choice([0, self.time(case)]),
+                            exp=choice([None, self.time(case)])),
+            base.KEY2, seq=choice([1, 3, 9]), exp=choice([None, self.time(case)]),
+            iat=self.time(case), revoked=choice([[], [], [], [base.KEY.kid], [base.KEY2.kid]]))
 
     def trust(self, trust):
         """Returns another trust, with a key altered now and then."""

@@ -2,6 +2,7 @@
 
 from .base import (BY_ROOT, CUSTOMER, DAY, EXP, ISSUED, NOW, Book, active, bundle, license_, listed,
                    memory, over, refused, status_list, step)
+from .jose import dumps
 
 HOUR = 3600
 FAR = NOW + 25_000 * DAY  # in the year 2095
@@ -78,6 +79,18 @@ def rolled_back():
     at("set back, and a bundle that has not ended then", "It is valid then.",
        rolled(NOW + 9 * DAY - HOUR), {**signed, "time": NOW + 9 * DAY}, trust=BY_ROOT,
        keys=bundle(exp=NOW + 10 * DAY))
+    old = bundle(seq=2)
+    at("set back, and of two bundles the newer has ended then",
+       "The older one does not take its place: memory has the newer seq.", rolled(),
+       {**signed, "time": NOW + 9 * DAY}, trust=BY_ROOT, keys=bundle(exp=NOW + DAY),
+       license=dumps({"license": license_(), "keys": old}))
+    at("set back, and of two bundles the older has ended then", "The newer one counts.",
+       rolled(NOW + 9 * DAY - HOUR), {**signed, "time": NOW + 9 * DAY}, trust=BY_ROOT,
+       keys=bundle(), license=dumps({"license": license_(), "keys": bundle(seq=2, exp=NOW + 1)}))
+    at("of two bundles the newer ends before the token",
+       "The older one does not take its place: memory has the newer seq.",
+       active(changes_at=NOW + DAY), signed, trust=BY_ROOT, keys=bundle(exp=NOW + DAY),
+       license=dumps({"license": license_(), "keys": old}))
     at("set back before the beginning", "not_yet_valid comes first.",
        refused("not_yet_valid", changes_at=ISSUED - 60), {**signed, "time": NOW},
        now=ISSUED - 61)
