@@ -101,7 +101,7 @@ class Mutator:
         key = choice([base.KEY, base.KEY, base.KEY2])
         expires = choice([None, time(), base.EXPIRES])
         changes = {
-            "iat": choice([base.ISSUED, base.ISSUED, time()]), "nbf": choice([0, base.ISSUED]),
+            "iat": choice([base.ISSUED] * 4 + [time()]), "nbf": choice([0, base.ISSUED]),
             "exp": choice([base.EXP, time()]), "license_expires": expires,
             "grace_until": None if expires is None else choice([None, expires + 86_400, time()]),
             "sub": choice(["cust_1", "cust_1", "cust_2"]), "seq": self.random.randint(0, 9)}
@@ -176,15 +176,15 @@ class Mutator:
             iat = self.time(case)
             return dumps(base.memory(
                 time=self.time(case), signed=choice([0, self.time(case)]),
-                keys_seq=choice([0, 2, 3, 4]), seq={"cust_1": self.random.randint(0, 9)},
+                keys_seq=choice([0, 0, 3, 4]), seq={"cust_1": self.random.randint(0, 9)},
                 lists={base.LIST_URI: {"iat": iat, "revoked": choice([[], [42], [3, 42, 5000]])}}))
         if name == "status":
             return base.status_list(choice([[], [42], [3]]), iat=self.time(case))
         return base.bundle(
-            base.bundle_key(base.KEY, nbf=choice([0, self.time(case)]),
-                            exp=choice([None, self.time(case)])),
-            base.KEY2, seq=choice([1, 3, 9]), exp=choice([None, self.time(case)]),
-            iat=self.time(case), revoked=choice([[], [], [], [base.KEY.kid], [base.KEY2.kid]]))
+            base.bundle_key(base.KEY, nbf=choice([0, 0, 0, self.time(case)]),
+                            exp=choice([None, None, None, self.time(case)])),
+            base.KEY2, seq=choice([1, 3, 9]), exp=choice([None, None, None, self.time(case)]),
+            iat=self.time(case), revoked=choice([[], [], [], [], [base.KEY.kid], [base.KEY2.kid]]))
 
     def trust(self, trust):
         """Returns another trust, with a key altered now and then."""
