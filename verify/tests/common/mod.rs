@@ -1,4 +1,8 @@
-//! Licenses that are built by hand, so that each test can change one part.
+//! Licenses, bundles and lists that are built by hand, so that each test can change one part.
+
+#![allow(dead_code, reason = "each test binary uses some of these")]
+
+pub mod zlib;
 
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +51,52 @@ pub fn claims() -> Value {
         "features": ["export", "sso"], "limits": { "seats": 5 },
         "license_expires": NOW + 20 * DAY, "grace_until": NOW + 27 * DAY, "seq": 3, "ver": 1,
     })
+}
+
+/// Returns a key set with the key number 2 as its root.
+pub fn root() -> KeySet {
+    KeySet::from_root(&jwk(2).to_string(), "acme-app").unwrap()
+}
+
+/// Returns the claims of a bundle that the root issues now, for a year, with the key number 1.
+pub fn bundle_claims() -> Value {
+    let times = json!({ "nbf": NOW - DAY, "exp": null });
+    json!({
+        "iss": "https://licenses.acme.example", "iat": NOW, "exp": NOW + 365 * DAY, "seq": 3,
+        "keys": [with(jwk(1), &times)], "revoked": [],
+    })
+}
+
+/// Returns a bundle with these claims, signed by the root.
+pub fn bundle(claims: &Value) -> String {
+    let header = json!({ "alg": "EdDSA", "typ": "license-keys+jwt", "kid": "key-2" });
+    sign_text(&header.to_string(), &claims.to_string(), &key(2))
+}
+
+pub const LIST: &str = "https://licenses.acme.example/.well-known/license-status/1";
+
+/// Returns the claim `status` of a license.
+pub fn listed(idx: u64) -> Value {
+    json!({ "status_list": { "idx": idx, "uri": LIST } })
+}
+
+/// Returns the claims of a list of 64 licenses, of which these are revoked.
+pub fn list_claims(revoked: &[usize]) -> Value {
+    let mut bits = [0_u8; 8];
+    for idx in revoked {
+        bits[idx / 8] |= 1 << (idx % 8);
+    }
+    let lst = URL_SAFE_NO_PAD.encode(zlib::stored(&bits));
+    json!({
+        "sub": LIST, "iat": NOW, "exp": NOW + 7 * DAY, "ttl": 43_200,
+        "status_list": { "bits": 1, "lst": lst },
+    })
+}
+
+/// Returns a list with these claims, signed with the key number 1.
+pub fn list(claims: &Value) -> String {
+    let header = json!({ "alg": "EdDSA", "typ": "statuslist+jwt", "kid": "key-1" });
+    sign_text(&header.to_string(), &claims.to_string(), &key(1))
 }
 
 /// Returns the value with some members replaced. A member whose new value is `"absent"` is removed.
