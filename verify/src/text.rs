@@ -69,7 +69,8 @@ fn clean(text: &str) -> Cow<'_, str> {
         let Some(inner) = unquoted(text) else { break };
         text = inner.trim_matches(is_blank);
     }
-    if text.contains(is_break) { Cow::Owned(joined(text)) } else { Cow::Borrowed(text) }
+    let has_break = text.as_bytes().contains(&b'\n') || text.as_bytes().contains(&b'\r');
+    if has_break { Cow::Owned(joined(text)) } else { Cow::Borrowed(text) }
 }
 
 /// Returns what is between two quotes. Any two make a pair, because languages pair them

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer, SigningKey};
 use licentia_verify::KeySet;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 pub const NOW: i64 = 1_795_186_800;
@@ -121,4 +122,23 @@ pub fn sign_text(header: &str, claims: &str, key: &SigningKey) -> String {
 /// Returns a token with this header and these claims, signed with the key number 1.
 pub fn sign(header: &Value, claims: &Value) -> String {
     sign_text(&header.to_string(), &claims.to_string(), &key(1))
+}
+
+/// Returns any JSON, as text.
+pub fn json_text() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 20, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::hash_map("[a-z]{1,5}", inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    });
+    value.prop_map(|value| value.to_string())
 }
