@@ -149,8 +149,7 @@ impl KeySet {
         let (claims, key) = authenticate(&documents.license?, keys)?;
         let bundle_exp = bundle.as_ref().and_then(|bundle| bundle.exp);
         let facts = Facts { request, now, clock, keys, lists: &documents.lists, bundle_exp };
-        let standing =
-            self.is_ours(&claims, key).and_then(|()| self.standing(&claims, &facts, memory));
+        let standing = self.is_ours(&claims, key).and_then(|()| standing(&claims, &facts, memory));
         match standing {
             Ok(standing) => Ok(License::new(claims, standing)),
             Err(rejection) => Err(Violation { rejection, claims: Some(Box::new(claims)) }),
@@ -171,38 +170,6 @@ impl KeySet {
         Ok(())
     }
 
-    /// Applies the rules that depend on time, memory, list, device and build to a license of ours.
-    fn standing(
-        &self,
-        claims: &Claims,
-        facts: &Facts<'_>,
-        memory: &mut Memory,
-    ) -> Result<Standing, Rejection> {
-        let Facts { request, now, .. } = *facts;
-        let right_at = memory.learn_license(claims, now, &facts.clock);
-        let reference = claims.status.as_ref().map(|status| &status.status_list);
-        let list = reference.and_then(|reference| {
-            let least_iat = memory.list_iat(&reference.uri);
-            let list = StatusList::newest(facts.lists, facts.keys, reference, least_iat)?;
-            memory.learn_list(&list, reference);
-            Some(list)
-        });
-
-        let valid_from = claims.nbf.max(claims.iat) - CLOCK_LEEWAY_SECONDS;
-        if now < valid_from {
-            return Err(Rejection::NotYetValid { valid_from: time(valid_from) });
-        }
-        if let Some(right_at) = right_at {
-            let then = Request { now: time(right_at), ..*request };
-            let is_valid_then = self.license(&then).is_ok();
-            let right_at = is_valid_then.then_some(then.now);
-            return Err(Rejection::ClockRolledBack { right_at });
-        }
-        let stale_at = not_revoked(reference, list.as_ref(), memory, request, now)?;
-        covers(claims, request)?;
-        Standing::at(claims, now, [stale_at, facts.bundle_exp])
-    }
-
     /// Returns the license if it is valid.
     pub(crate) fn license(&self, request: &Request<'_>) -> Result<License, Rejection> {
         let mut memory = Memory::from_text(request.memory);
@@ -214,6 +181,41 @@ impl KeySet {
 fn authenticate<'k>(token: &str, keys: &'k Keys) -> Result<(Claims, &'k TrustedKey), Rejection> {
     let (text, key) = jws::open(token, &LICENSE, |kid| keys.find(kid))?;
     Ok((Claims::read(&jws::members(&text)?)?, key))
+}
+
+/// Applies the rules that depend on time, memory, list, device and build to a license of ours.
+fn standing(
+    claims: &Claims,
+    facts: &Facts<'_>,
+    memory: &mut Memory,
+) -> Result<Standing, Rejection> {
+    let Facts { request, now, .. } = *facts;
+    let right_at = memory.learn_license(claims, now, &facts.clock);
+    let reference = claims.status.as_ref().map(|status| &status.status_list);
+    let list = reference.and_then(|reference| {
+        let least_iat = memory.list_iat(&reference.uri);
+        let list = StatusList::newest(facts.lists, facts.keys, reference, least_iat)?;
+        memory.learn_list(&list, reference);
+        Some(list)
+    });
+
+    let valid_from = claims.nbf.max(claims.iat) - CLOCK_LEEWAY_SECONDS;
+    if now < valid_from {
+        return Err(Rejection::NotYetValid { valid_from: time(valid_from) });
+    }
+    let standing_at = |now| {
+        let stale_at = not_revoked(reference, list.as_ref(), memory, request, now)?;
+        covers(claims, request)?;
+        Standing::at(claims, now, [stale_at, facts.bundle_exp])
+    };
+    if let Some(right_at) = right_at {
+        // With the bundle that counts now: the memory refuses an older one from now on.
+        let has_keys_then = facts.bundle_exp.is_none_or(|exp| right_at < exp);
+        let is_valid_then = has_keys_then && standing_at(right_at).is_ok();
+        let right_at = is_valid_then.then(|| time(right_at));
+        return Err(Rejection::ClockRolledBack { right_at });
+    }
+    standing_at(now)
 }
 
 /// Checks that the license is not known to be revoked, and that the list is new enough. Returns

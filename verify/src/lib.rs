@@ -148,7 +148,7 @@ pub fn inspect(license: &str) -> Result<Unverified, Rejection> {
 /// Returns the seconds since 1970: 0 for an earlier time, at which no license is valid.
 fn epoch_seconds(time: SystemTime) -> i64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_secs()).map_or(MAX_TIME, |seconds| seconds.min(MAX_TIME))
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Returns the time of seconds since 1970.
