@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -85,7 +85,8 @@ def bundle(
     by: SigningKey = ROOT,
 ) -> str:
     """Returns a key bundle; by default with `KEY`, valid since a year ago."""
-    entries = [KEY.jwk(nbf=NOW - 365 * DAY, exp=None)] if keys is None else list(keys)
+    default: List[object] = [KEY.jwk(nbf=NOW - 365 * DAY, exp=None)]
+    entries = default if keys is None else list(keys)
     members = {"iss": "https://licenses.acme.example", "iat": iat, "exp": exp, "seq": seq}
     return by.sign("license-keys+jwt", {**members, "keys": entries, "revoked": list(revoked)})
 

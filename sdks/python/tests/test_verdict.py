@@ -199,8 +199,15 @@ class Time(unittest.TestCase):
         self.assertEqual(code(promised, over, device="d", build=over), "update_not_covered")
 
     def test_a_warning_comes_days_before_the_change(self) -> None:
-        for warn_days, now, warn in ((3, -3 * DAY - 1, False), (3, -3 * DAY, True), (..., -1, False)):
-            verdict = pinned().verify(license(warn_days=warn_days), now=NOW + 14 * DAY + now).verdict
+        change = NOW + 14 * DAY
+        for warn_days, now, warn in (
+            (3, change - 3 * DAY - 1, False),
+            (3, change - 3 * DAY, True),
+            (2**53 - 1, NOW, True),
+            (0, change - 1, False),
+            (..., change - 1, False),
+        ):
+            verdict = pinned().verify(license(warn_days=warn_days), now=now).verdict
             self.assertEqual((verdict.state, verdict.warn), ("active", warn))
 
     def test_changes_at_knows_the_ends_of_the_bundle_and_of_the_status_list(self) -> None:

@@ -258,7 +258,8 @@ class Client:
         headers = {"Accept": "*/*", "User-Agent": "licentia-python"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        request = Request(url, headers=headers, method=method, data=b"" if method == "POST" else None)
+        data = b"" if method == "POST" else None
+        request = Request(url, headers=headers, method=method, data=data)
         try:
             try:
                 response = self._opener.open(request, timeout=self._timeout)
@@ -339,7 +340,8 @@ def _is_secure(url: str) -> bool:
         is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     except ValueError:
         return False
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_local))
+    is_http = parts.scheme == "https" or (parts.scheme == "http" and is_local)
+    return is_http and bool(parts.hostname)
 
 
 def _call(on_change: Callable[[Verdict], None], verdict: Verdict) -> None:

@@ -129,9 +129,11 @@ class Verifier:
     ) -> Checked:
         """Returns the verdict about a license at `now`, and the memory to store.
 
-        `license` is a license token or the text of a `license.json`; `None` is `malformed`. `keys` is a key bundle and
-        `status` a status list; if `license` has one too, the newer one counts. `memory` is what
-        the last verdict returned. `now` is in epoch seconds; by default the device's clock.
+        `license` is a license token or the text of a `license.json`; `None` is ``malformed``.
+        `keys` is a key bundle and `status` a status list; if `license` has one too, the newer one
+        counts. `memory` is what the last verdict returned. `now` is in epoch seconds; by default
+        the device's clock.
+
         Never raises for anything in these texts.
         """
         examination = self.examine(license, keys=keys, status=status, memory=memory, now=now)
