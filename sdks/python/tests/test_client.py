@@ -68,6 +68,9 @@ class Refreshing(ClientTest):
         self.assertEqual(self.server.received[0].authorization, f"Bearer {self.token}")
         self.assertEqual([r.authorization for r in self.server.received[1:]], [None])
         self.assertEqual(self.new_client().verify(), result.verdict)
+        self.server.responses[STATUS] = Response(500)
+        self.client.refresh()
+        self.assertEqual(self.stored()["status"], status, "the list of the last refresh is kept")
 
     def test_each_response_has_an_outcome(self) -> None:
         before = self.stored()

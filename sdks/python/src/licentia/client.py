@@ -144,9 +144,12 @@ class Client:
             if license is None:
                 self._store(current)
                 return current.verdict
-            # The stored bundle may be newer than the one that comes with the license.
-            bundle = current.bundle.text if current.bundle else None
-            offered = self._examine(license, keys=bundle, status=status)
+            # The stored bundle and list may be newer than those that come with the license.
+            if current.bundle:
+                keys = current.bundle.text
+            if status is None and current.status_list:
+                status = current.status_list.text
+            offered = self._examine(license, keys=keys, status=status)
             is_ours = offered.claims is not None
             if offered.verdict.valid or (is_ours and not current.verdict.valid):
                 self._store(offered)
