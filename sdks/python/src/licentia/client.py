@@ -121,7 +121,11 @@ class Client:
         self._thread: Optional[threading.Thread] = None
 
     def verify(self) -> Verdict:
-        """Returns the verdict about the stored license, without the network."""
+        """Returns the verdict about the stored license, without the network.
+
+        It reads the license and stores the memory: call it at the start and from `changes_at` on,
+        and keep the verdict in between.
+        """
         with self._lock:
             return self._examine(self._stored()).verdict
 
