@@ -41,7 +41,7 @@ export async function parseTrust(trust: Trust): Promise<ParsedTrust> {
 }
 
 function asMembers(json: string | object): Members {
-  const text = typeof json === "string" ? json : JSON.stringify(json);
+  const text = typeof json === "string" ? json : JSON.stringify(json ?? null);
   const members = isLongerThan(text, BUNDLE.maxBytes) ? null : parseObject(text);
   if (members === null) throw new TypeError("the trusted keys are not a JSON object");
   return members;
