@@ -17,7 +17,8 @@ export function readFile(given: string | null | undefined): LicenseFile {
   const nothing = { license: new Rejection("malformed"), keys: null, status: null };
   if (typeof given !== "string") return nothing;
   const text = clean(given);
-  if (!text.startsWith("{")) return { ...nothing, license: text };
+  // Not cleaned here: a token loses at most two pairs of quotes.
+  if (!text.startsWith("{")) return { ...nothing, license: given };
   if (isLongerThan(text, MAX_BYTES)) return { ...nothing, license: new Rejection("too_large") };
   const members = parseObject(text);
   const member = (name: string) => {
