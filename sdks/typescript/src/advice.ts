@@ -92,7 +92,7 @@ const ADVICE: Readonly<Record<Code, Text>> = {
   },
   update_not_covered: {
     action: "change_version",
-    message: "Your license does not cover this version. Please use an older one, or buy the updates.",
+    message: "Your license covers older versions. Please use one of them, or buy the updates.",
   },
   revoked: {
     action: "ask_vendor",

@@ -81,6 +81,7 @@ function findDifference(expected: Record<string, unknown>, result: Result): stri
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, member: unknown) => {
     if (typeof member !== "object" || member === null || Array.isArray(member)) return member;
-    return Object.fromEntries(Object.entries(member).sort(([one], [other]) => (one < other ? -1 : 1)));
+    const byName = Object.entries(member).sort(([one], [other]) => (one < other ? -1 : 1));
+    return Object.fromEntries(byName);
   }) ?? "nothing";
 }

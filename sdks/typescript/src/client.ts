@@ -49,7 +49,7 @@ export interface BackgroundOptions {
   every?: number;
 }
 
-const TIMEOUT_MILLISECONDS = 30_000;
+const TIMEOUT_MILLISECONDS = 15_000;
 /** The largest response to a refresh: a license and a bundle, and some members more. */
 const MAX_RESPONSE_BYTES = 256 * 1024;
 const DAY = 86_400;
@@ -73,7 +73,7 @@ interface ServerAnswer {
 
 export class LicenseClient {
   readonly #options: ClientOptions;
-  /** Ends when the operations before are done: two at once would lose what one has stored. */
+  /** Ends when the former changes of the store are done: two at once would lose one of them. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: ClientOptions) {
@@ -81,45 +81,32 @@ export class LicenseClient {
   }
 
   /** Returns the verdict about the stored license, offline. */
-  verdict(): Promise<Verdict> {
-    return this.#exclusively(async () => {
-      const evidence = await this.#load();
-      const answer = await this.#verify(evidence);
-      await this.#remember(evidence, answer);
-      return answer.verdict;
-    });
+  async verdict(): Promise<Verdict> {
+    return (await this.#store({})).verdict;
   }
 
   /**
    * Returns the verdict about a license that the user has entered: a token, or a `license.json`.
    * Stores it if it is valid, or genuine and there is no valid one.
    */
-  install(license: string): Promise<Verdict> {
-    return this.#exclusively(async () => {
-      const stored = await this.#load();
-      const answer = await this.#fetchMissing({ ...this.#besides(stored), license });
-      await this.#adopt(stored, answer);
-      return answer.verdict;
-    });
+  async install(license: string): Promise<Verdict> {
+    const stored = await this.#load();
+    return (await this.#store(await this.#complete({ ...besides(stored), license }))).verdict;
   }
 
   /** Asks the server for the newest license, bundle and status list, and stores them. */
-  refresh(): Promise<RefreshResult> {
-    return this.#exclusively(async () => {
-      const stored = await this.#load();
-      const { outcome, license, retryAfter = null } = await this.#askServer(stored);
-      if (license !== undefined) {
-        const answer = await this.#fetchMissing({ ...this.#besides(stored), license });
-        if (await this.#adopt(stored, answer)) {
-          return { outcome, verdict: answer.verdict, retryAfter };
-        }
-      }
-      const isReachable = outcome !== "offline" && outcome !== "no_license";
-      const answer = await (isReachable ? this.#fetchMissing(stored) : this.#verify(stored));
-      await this.#adopt(stored, answer);
-      const rejected = license === undefined ? outcome : "rejected";
-      return { outcome: rejected, verdict: answer.verdict, retryAfter };
-    });
+  async refresh(): Promise<RefreshResult> {
+    const stored = await this.#load();
+    const { outcome, license, retryAfter = null } = await this.#askServer(stored);
+    if (license !== undefined) {
+      const complete = await this.#complete({ ...besides(stored), license });
+      const { verdict, isStored } = await this.#store(complete);
+      if (isStored) return { outcome, verdict, retryAfter };
+    }
+    const isReachable = outcome !== "offline" && outcome !== "no_license";
+    const { keys, status } = isReachable ? await this.#complete(stored) : stored;
+    const { verdict } = await this.#store({ keys, status });
+    return { outcome: license === undefined ? outcome : "rejected", verdict, retryAfter };
   }
 
   /**
@@ -163,53 +150,62 @@ export class LicenseClient {
     return { license, memory };
   }
 
-  /** Returns the stored bundle, list and memory, for a verdict about another license. */
-  #besides({ license, memory }: Evidence): Omit<Evidence, "license"> {
-    const { keys, status } = readFile(license);
-    return { keys, status, memory };
-  }
-
   #verify(evidence: Evidence): Promise<Answer> {
     return this.#options.verifier.verdict({ ...evidence, now: this.#now() });
   }
 
-  /** Returns the verdict with the newest status list, and with the bundle if the key is unknown. */
-  async #fetchMissing(evidence: Evidence): Promise<Answer> {
+  /** Fetches the newest status list, and the bundle if the key is unknown. */
+  async #complete(given: Evidence): Promise<Evidence> {
+    let evidence = given;
     let answer = await this.#verify(evidence);
     if (answer.verdict.code === "unknown_key") {
       const url = `${this.#server}/.well-known/license-keys`;
       const bundle = await this.#request(url, BUNDLE.maxBytes);
-      if (bundle?.status === 200) answer = await this.#verify({ ...evidence, keys: bundle.text });
+      if (bundle?.status !== 200) return evidence;
+      evidence = { ...evidence, keys: bundle.text };
+      answer = await this.#verify(evidence);
     }
-    if (answer.statusUri === null) return answer;
+    if (answer.statusUri === null) return evidence;
     const list = await this.#request(answer.statusUri, LIST.maxBytes);
-    if (list?.status !== 200) return answer;
-    return this.#verify({ ...evidence, license: answer.licenseFile, status: list.text });
+    // The file has the former list, too. The verifier takes the later one.
+    return list?.status === 200
+      ? { ...evidence, license: answer.licenseFile, status: list.text }
+      : evidence;
   }
 
-  /** Stores the license if it is not worse than the stored one. Returns whether it is stored. */
-  async #adopt(stored: Evidence, answer: Answer): Promise<boolean> {
-    const { verdict, licenseFile } = answer;
-    await this.#remember(stored, answer);
-    const isGenuine = verdict.license_id !== null;
-    const isBetter = verdict.valid || isGenuine && !(await this.#verify(stored)).verdict.valid;
-    const isSame = readFile(stored.license).license === readFile(licenseFile).license;
-    if (licenseFile === null || !(isBetter || isSame)) return false;
-    if (licenseFile !== stored.license) await this.#options.store.write("license.json", licenseFile);
-    return true;
-  }
-
-  async #remember(stored: Evidence, { memory }: Answer): Promise<void> {
-    if (memory !== stored.memory) await this.#options.store.write("memory.json", memory);
+  /**
+   * Verifies a license, or the stored one with another bundle and list. Stores the memory, and the
+   * license if it is valid, or genuine and there is no valid one.
+   */
+  #store(given: Partial<Evidence>): Promise<{ verdict: Verdict; isStored: boolean }> {
+    const operation = async () => {
+      const stored = await this.#load();
+      const license = given.license ?? stored.license;
+      const { verdict, licenseFile, memory } =
+        await this.#verify({ ...given, license, memory: stored.memory });
+      const isGenuine = licenseFile !== null && verdict.license_id !== null;
+      const isStored = isGenuine && (given.license === undefined || verdict.valid
+        || !(await this.#verify(stored)).verdict.valid);
+      const { store } = this.#options;
+      if (memory !== stored.memory) await store.write("memory.json", memory);
+      if (isStored && licenseFile !== stored.license) {
+        await store.write("license.json", licenseFile);
+      }
+      return { verdict, isStored };
+    };
+    const result = this.#last.then(operation);
+    this.#last = result.catch(() => undefined);
+    return result;
   }
 
   async #askServer({ license }: Evidence): Promise<ServerAnswer> {
-    const token = readFile(license).license;
-    if (typeof token !== "string") return { outcome: "no_license" };
+    const stored = readFile(license).license;
+    const token = typeof stored === "string" ? clean(stored) : "";
+    if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return { outcome: "no_license" };
     const url = `${this.#server}/api/licenses/refresh`;
     const response = await this.#request(url, MAX_RESPONSE_BYTES, {
       method: "POST",
-      headers: { authorization: `Bearer ${clean(token)}`, accept: "application/json" },
+      headers: { authorization: `Bearer ${token}`, accept: "application/json" },
     });
     return response === null ? { outcome: "offline" } : readAnswer(response);
   }
@@ -236,12 +232,12 @@ export class LicenseClient {
   #now(): number {
     return this.#options.now?.() ?? Math.floor(Date.now() / 1000);
   }
+}
 
-  #exclusively<Value>(operation: () => Promise<Value>): Promise<Value> {
-    const result = this.#last.then(operation);
-    this.#last = result.catch(() => undefined);
-    return result;
-  }
+/** Returns the bundle, list and memory of what is stored, for a verdict about another license. */
+function besides({ license, memory }: Evidence): Omit<Evidence, "license"> {
+  const { keys, status } = readFile(license);
+  return { keys, status, memory };
 }
 
 function readAnswer({ status, text, retryAfter }: Response): ServerAnswer {

@@ -134,7 +134,8 @@ class Parser {
   #number(): number | typeof OTHER_NUMBER {
     const text = this.#match(NUMBER)?.[0];
     if (text === undefined) throw this.#error();
-    return /^[0-9]+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : OTHER_NUMBER;
+    const isWhole = /^[0-9]+$/.test(text) && Number.isSafeInteger(Number(text));
+    return isWhole ? Number(text) : OTHER_NUMBER;
   }
 
   #literal<Value>(name: string, value: Value): Value {

@@ -1,4 +1,4 @@
-/** The rules for a license that was signed by a trusted key for this app. Pure functions of time. */
+/** The rules for a license that a trusted key signed for this app. Pure functions of time. */
 
 import type { Claims, Limits } from "./claims.js";
 import type { Code } from "./jws.js";
@@ -39,7 +39,9 @@ export function judge(facts: Facts, now: number): Outcome {
   }
   if (now >= end(claims)) return over(claims, "license_expired");
   if (now >= claims.exp) return over(claims, "token_expired");
-  if (now >= (claims.licenseExpires ?? Infinity)) return { state: "grace", code: "license_expired" };
+  if (now >= (claims.licenseExpires ?? Infinity)) {
+    return { state: "grace", code: "license_expired" };
+  }
   return { state: "active", code: null };
 }
 
@@ -62,7 +64,7 @@ function end(claims: Claims): number {
   return Math.max(claims.licenseExpires ?? Infinity, claims.graceUntil ?? 0);
 }
 
-/** Returns the first time after `now` at which an active license or one in grace has less effect. */
+/** Returns the first time after `now` at which an active license, or one in grace, changes. */
 export function nextEnd(claims: Claims, others: (number | null)[], now: number): number | null {
   const ends = [claims.licenseExpires, end(claims), claims.exp, ...others];
   const first = Math.min(...ends.map((time) => (time !== null && time > now ? time : Infinity)));

@@ -1,8 +1,10 @@
-/** Reads signed documents: JWS in compact form (RFC 7515), as licenses, bundles and lists have it. */
+/** Reads signed documents: licenses, bundles and lists are JWS in compact form (RFC 7515). */
 
 import { verify } from "./ed25519.js";
 import { type Members, parseObject } from "./json.js";
-import { type Bytes, clean, decodeBase64url, decodeUtf8, encodeUtf8, isLongerThan } from "./text.js";
+import {
+  type Bytes, clean, decodeBase64url, decodeUtf8, encodeUtf8, isLongerThan,
+} from "./text.js";
 
 /** The reasons why a license is not, or not fully, in effect. */
 export type Code =

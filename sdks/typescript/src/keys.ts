@@ -98,7 +98,8 @@ async function publicKey(jwk: Members): Promise<{ x: string; verifier: CryptoKey
 /** Returns the RFC 7638 thumbprint of an Ed25519 key. */
 async function thumbprint(x: string): Promise<string> {
   const members = `{"crv":"Ed25519","kty":"OKP","x":"${x}"}`;
-  return encodeBase64url(new Uint8Array(await crypto.subtle.digest("SHA-256", encodeUtf8(members))));
+  const hash = await crypto.subtle.digest("SHA-256", encodeUtf8(members));
+  return encodeBase64url(new Uint8Array(hash));
 }
 
 /** Returns the bundle; null if it is not signed by the root, or over. */

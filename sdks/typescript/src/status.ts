@@ -1,4 +1,4 @@
-/** Status lists (draft-ietf-oauth-status-list): one bit for each license, set when it is revoked. */
+/** Status lists (draft-ietf-oauth-status-list): the bit of each license is set to revoke it. */
 
 import { asNumber, asObject, asText, asTime, ifPresent } from "./claims.js";
 import { type KeySet, isInTime, openWith } from "./keys.js";

@@ -61,7 +61,8 @@ test("each vector has the same verdict in Chromium", { timeout: 600_000 }, async
 test("the README's code for browsers stores a license", async () => {
   const [root, key] = [newKey(), newKey()];
   const now = Math.floor(Date.now() / 1000);
-  const token = license(key, { iat: now, nbf: now, exp: now + 9_999, license_expires: now + 9_999 });
+  const end = now + 9_999;
+  const token = license(key, { iat: now, nbf: now, exp: end, license_expires: end });
   serve("/root.jwk", "application/json", JSON.stringify(root.jwk));
   serve("/license.json", "application/json",
     JSON.stringify({ license: token, keys: bundle(root, [key]) }));

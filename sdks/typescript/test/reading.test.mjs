@@ -51,7 +51,8 @@ test("JSON that another parser could read differently is refused", () => {
     '{"a":1 2}', '{"a":"b', "{//\n}", '{"a":{"b":1,"b":1}}', "\u00A0{}",
   ];
   for (const text of refused) assert.equal(parseObject(text), null, text);
-  const accepted = ' {"a" : [ ] , "b":"\\ud83d\\ude00\\n\\/\\u00e9", "__proto__":{"x":null},"c":true}\r\n';
+  const accepted = ' {"a" : [ ] , "b":"\\ud83d\\ude00\\n\\/\\u00e9",'
+    + ' "__proto__":{"x":null},"c":true}\r\n';
   assert.deepEqual([...parseObject(accepted)], [
     ["a", []], ["b", "😀\n/é"], ["__proto__", new Map([["x", null]])], ["c", true],
   ]);

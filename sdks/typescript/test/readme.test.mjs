@@ -28,7 +28,8 @@ before(async () => {
   await run("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: sources });
   await writeFile(join(folder, "package.json"), '{"type":"module"}');
   const [archive] = (await readdir(folder)).filter((name) => name.endsWith(".tgz"));
-  await run("npm", ["install", "--offline", "--no-audit", "--no-fund", `./${archive}`], { cwd: folder });
+  const install = ["install", "--offline", "--no-audit", "--no-fund", `./${archive}`];
+  await run("npm", install, { cwd: folder });
 
   const [root, key] = [newKey(), newKey()];
   const now = Math.floor(Date.now() / 1000);
@@ -49,7 +50,7 @@ async function runBlock(name, code) {
   return stdout;
 }
 
-test("the package contains the compiled modules and the licences, and depends on nothing", async () => {
+test("the package has the compiled modules and the licenses, and no dependencies", async () => {
   const installed = join(folder, "node_modules", "licentia");
   assert.deepEqual((await readdir(installed)).sort(), [
     "LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist", "package.json",
@@ -62,7 +63,8 @@ test("the package contains the compiled modules and the licences, and depends on
 test("the code for Node verifies, stores and refreshes a license", async () => {
   const output = await runBlock("app.mjs", inNode);
   assert.equal(output, "Export for 5 seats.\nrenewed: the license is active.\n");
-  assert.deepEqual((await readdir(join(folder, "acme-data"))).sort(), ["license.json", "memory.json"]);
+  const stored = await readdir(join(folder, "acme-data"));
+  assert.deepEqual(stored.sort(), ["license.json", "memory.json"]);
   assert.equal(await runBlock("app.mjs", inNode), output);
 });
 
@@ -89,11 +91,13 @@ test("the command runs vectors, and prints verdicts and errors as JSON lines", a
   const command = join(folder, "node_modules", ".bin", "licentia");
   await mkdir(vectors);
   const key = newKey();
-  const shared = { trust: { jwks: { keys: [key.jwk] } }, audience: "acme-app", license: license(key) };
+  const trust = { jwks: { keys: [key.jwk] } };
+  const shared = { trust, audience: "acme-app", license: license(key) };
   const step = (now, code) => ({ now, expect: { code } });
+  const steps = [step(3e9, "license_expired"), step(2e9, "clock_rolled_back")];
   const cases = [
     { name: "one", ...shared, now: 0, expect: { code: "not_yet_valid", limits: {} } },
-    { name: "two", ...shared, steps: [step(3e9, "license_expired"), step(2e9, "clock_rolled_back")] },
+    { name: "two", ...shared, steps },
   ];
   await writeFile(join(vectors, "a.json"), JSON.stringify(cases));
   assert.equal((await run(command, ["vectors", vectors])).stdout, "2 cases passed\n");
@@ -104,7 +108,8 @@ test("the command runs vectors, and prints verdicts and errors as JSON lines", a
   assert.equal(failed.stderr,
     'b.json: two: step 2: code: expected "revoked", got "clock_rolled_back"\n');
 
-  const lines = ["7", "", "{", JSON.stringify({ ...cases[0], name: "\u2028" }), JSON.stringify(cases[1])];
+  const named = { ...cases[0], name: "\u2028" };
+  const lines = ["7", "", "{", JSON.stringify(named), JSON.stringify(cases[1])];
   const running = run(command, ["verdict"]);
   running.child.stdin.end(lines.join("\n"));
   const answers = (await running).stdout.trim().split("\n").map((line) => JSON.parse(line));

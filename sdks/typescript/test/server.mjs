@@ -5,12 +5,12 @@ import { createServer } from "node:http";
 
 export async function startServer() {
   const requests = [];
-  /** The responses by path: `{status, body, headers}`, or a function that returns one. */
+  /** The responses by path: `{status, body, headers}`. */
   const responses = new Map();
   const server = createServer((request, response) => {
     requests.push(request);
     const set = responses.get(request.url) ?? problem(404, "not_found");
-    const { status = 200, body = "", headers = {} } = typeof set === "function" ? set(request) : set;
+    const { status = 200, body = "", headers = {} } = set;
     response.writeHead(status, headers);
     response.end(typeof body === "string" ? body : JSON.stringify(body));
   });

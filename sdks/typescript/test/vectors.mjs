@@ -12,7 +12,8 @@ export async function loadCases() {
   const files = (await readdir(folder)).filter((name) => name.endsWith(".json")).sort();
   const cases = await Promise.all(files.map(async (file) => {
     const content = JSON.parse(await readFile(join(folder, file), "utf8"));
-    return (content.cases ?? content).map((given) => ({ ...given, name: `${file}: ${given.name}` }));
+    const cases = content.cases ?? content;
+    return cases.map((given) => ({ ...given, name: `${file}: ${given.name}` }));
   }));
   return cases.flat();
 }

@@ -26,7 +26,7 @@ test("a license is active, and everything in it is in the verdict", async () => 
   });
 });
 
-test("a successor key is trusted once its bundle is there, and a revoked key never again", async () => {
+test("a successor key is trusted with its bundle, and a revoked key never again", async () => {
   const [token, both] = [license(key), bundle(root, [key, other])];
   assert.equal(await codeOf(rooted(), { license: token }), "unknown_key");
   assert.equal(await codeOf(rooted(), { license: token, keys: both }), null);
@@ -48,8 +48,9 @@ test("a list on a USB stick revokes, and the device remembers it", async () => {
   const older = list(key, [], { iat: NOW - 1 });
   assert.equal(
     await codeOf(pinned(), { license: token, status: older, memory: first.memory }), "revoked");
-  const newer = list(key, [8, 10], { iat: NOW + 1 });
-  assert.equal(await codeOf(pinned(), { license: token, status: newer, memory: first.memory }), null);
+  const restored = list(key, [8, 10], { iat: NOW + 1 });
+  assert.equal(
+    await codeOf(pinned(), { license: token, status: restored, memory: first.memory }), null);
 });
 
 test("a list that is damaged, foreign or too large counts as not given", async () => {
@@ -101,7 +102,8 @@ test("a sweep of the clock has one verdict after another, as changes_at says", a
   const seen = [];
   for (let now = NOW - DAY; now !== null;) {
     const { verdict } = await pinned().verdict({ license: token, now });
-    seen.push([(now - NOW) / DAY, verdict.state, verdict.code, verdict.features.join(), verdict.warn]);
+    const { state, code, features, warn } = verdict;
+    seen.push([(now - NOW) / DAY, state, code, features.join(), warn]);
     now = verdict.changes_at;
   }
   assert.deepEqual(seen, [
@@ -115,11 +117,12 @@ test("a sweep of the clock has one verdict after another, as changes_at says", a
 });
 
 test("nothing in a license, bundle, list or memory throws", async () => {
-  const texts = [undefined, null, "", "{", "...", "{}", 7, {}, "\ud800", "a.b.c", "x".repeat(10 ** 6)];
+  const long = "x".repeat(10 ** 6);
+  const texts = [undefined, null, "", "{", "...", "{}", 7, {}, "\ud800", "a.b.c", long];
   for (const text of texts) {
     for (const name of ["license", "keys", "status", "memory"]) {
-      const evidence = { license: license(key, { status }), keys: bundle(root, [key]), [name]: text };
-      const { verdict, memory } = await rooted().verdict({ ...evidence, now: NOW });
+      const evidence = { license: license(key, { status }), keys: bundle(root, [key]), now: NOW };
+      const { verdict, memory } = await rooted().verdict({ ...evidence, [name]: text });
       assert.equal(typeof verdict.valid, "boolean");
       assert.equal(JSON.parse(memory).v, 1);
       assert.notEqual(advise(verdict).message, "");
