@@ -104,7 +104,8 @@ export class LicenseClient {
       if (isStored) return { outcome, verdict, retryAfter };
     }
     const isReachable = outcome !== "offline" && outcome !== "no_license";
-    const { keys, status } = isReachable ? await this.#complete(stored) : stored;
+    // A forged license is never renewed: only the bundle tells that its key was stolen.
+    const { keys, status } = isReachable ? await this.#complete(stored, true) : stored;
     const { verdict } = await this.#store({ keys, status });
     return { outcome: license === undefined ? outcome : "rejected", verdict, retryAfter };
   }
@@ -154,20 +155,21 @@ export class LicenseClient {
     return this.#options.verifier.verdict({ ...evidence, now: this.#now() });
   }
 
-  /** Fetches the newest status list, and the bundle if the key is unknown. */
-  async #complete(given: Evidence): Promise<Evidence> {
+  /** Fetches the newest status list, and the bundle if it is needed or the key is unknown. */
+  async #complete(given: Evidence, needsBundle = false): Promise<Evidence> {
     let evidence = given;
     let answer = await this.#verify(evidence);
-    if (answer.verdict.code === "unknown_key") {
+    // The file of an answer has the former bundle and list. The verifier takes the later ones.
+    if (needsBundle || answer.verdict.code === "unknown_key") {
       const url = `${this.#server}/.well-known/license-keys`;
       const bundle = await this.#request(url, BUNDLE.maxBytes);
-      if (bundle?.status !== 200) return evidence;
-      evidence = { ...evidence, keys: bundle.text };
-      answer = await this.#verify(evidence);
+      if (bundle?.status === 200) {
+        evidence = { ...evidence, license: answer.licenseFile, keys: bundle.text };
+        answer = await this.#verify(evidence);
+      }
     }
     if (answer.statusUri === null) return evidence;
     const list = await this.#request(answer.statusUri, LIST.maxBytes);
-    // The file has the former list, too. The verifier takes the later one.
     return list?.status === 200
       ? { ...evidence, license: answer.licenseFile, status: list.text }
       : evidence;
@@ -183,9 +185,11 @@ export class LicenseClient {
       const license = given.license ?? stored.license;
       const { verdict, licenseFile, memory } =
         await this.#verify({ ...given, license, memory: stored.memory });
-      const isGenuine = licenseFile !== null && verdict.license_id !== null;
-      const isStored = isGenuine && (given.license === undefined || verdict.valid
-        || !(await this.#verify(stored)).verdict.valid);
+      const isGenuine = verdict.license_id !== null;
+      const isWorthIt = given.license === undefined
+        ? isGenuine || verdict.code === "key_revoked"
+        : verdict.valid || isGenuine && !(await this.#verify(stored)).verdict.valid;
+      const isStored = isWorthIt && licenseFile !== null;
       const { store } = this.#options;
       if (memory !== stored.memory) await store.write("memory.json", memory);
       if (isStored && licenseFile !== stored.license) {

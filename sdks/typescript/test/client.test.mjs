@@ -93,6 +93,16 @@ test("the bundle is fetched for a key that is unknown", async () => {
   assert.equal((await newClient().verdict()).state, "active");
 });
 
+test("a forged license ends with the bundle that revokes its stolen key", async () => {
+  await install();
+  server.responses.set(REFRESH, problem(401, "invalid_license"));
+  const body = bundle(root, [successor], { seq: 2, revoked: [key.jwk.kid] });
+  server.responses.set(BUNDLE, { body });
+  assert.equal((await client.refresh()).verdict.code, "key_revoked");
+  assert.equal((await newClient().verdict()).code, "key_revoked");
+  assert.equal((await client.install(license(successor))).state, "active");
+});
+
 test("the status list is fetched, and what it revokes stays revoked offline", async () => {
   const sub = `${server.url}${LIST}`;
   await client.install(JSON.stringify({ license: license(key, { status }), keys: bundled(key) }));
@@ -161,7 +171,7 @@ test("the background refreshes at once, and when the server asks to", async (con
   const stop = client.start({ onResult });
   await result;
   context.mock.timers.tick(599_000);
-  assert.equal(server.requests.length, 1);
+  assert.equal(server.requests.filter(({ url }) => url === REFRESH).length, 1);
   server.responses.set(REFRESH, { body: { token: license(key, { seq: 2 }) } });
   result = next();
   context.mock.timers.tick(61_000);
