@@ -55,7 +55,7 @@ function over(claims: Claims, code: Code): Outcome {
 }
 
 /** Returns the time from which on the license is accepted. */
-export function beginning(claims: Claims): number {
+function beginning(claims: Claims): number {
   return Math.max(claims.nbf, claims.iat) - LEEWAY;
 }
 
@@ -64,9 +64,23 @@ function end(claims: Claims): number {
   return Math.max(claims.licenseExpires ?? Infinity, claims.graceUntil ?? 0);
 }
 
-/** Returns the first time after `now` at which an active license, or one in grace, changes. */
-export function nextEnd(claims: Claims, others: (number | null)[], now: number): number | null {
-  const ends = [claims.licenseExpires, end(claims), claims.exp, ...others];
+/**
+ * Returns when the outcome changes next if nothing new is fetched.
+ *
+ * @param clockFloor the earliest time at which the clock does not count as rolled back
+ * @param bundleEnd the end of the bundle, after which the license's key is unknown
+ */
+export function nextChange(
+  facts: Facts, { state, code }: Outcome, clockFloor: number, bundleEnd: number | null, now: number,
+): number | null {
+  const { claims, staleFrom } = facts;
+  if (code === "not_yet_valid") return beginning(claims);
+  if (code === "clock_rolled_back") {
+    const then = judge({ ...facts, isClockRolledBack: false }, clockFloor);
+    return then.state !== null && clockFloor < (bundleEnd ?? Infinity) ? clockFloor : null;
+  }
+  if (state !== "active" && state !== "grace") return null;
+  const ends = [claims.licenseExpires, end(claims), claims.exp, bundleEnd, staleFrom];
   const first = Math.min(...ends.map((time) => (time !== null && time > now ? time : Infinity)));
   return Number.isFinite(first) ? first : null;
 }

@@ -2,9 +2,7 @@
 
 import { type Claims, type Limits, readClaims } from "./claims.js";
 import { readFile, writeFile } from "./file.js";
-import {
-  type Outcome, type State, beginning, inEffect, judge, needsWarning, nextEnd,
-} from "./judge.js";
+import { type Outcome, type State, inEffect, judge, needsWarning, nextChange } from "./judge.js";
 import { type Code, Jws, LICENSE, Rejection } from "./jws.js";
 import {
   type Bundle, type Key, type KeySet, type ParsedTrust, type Trust, isInTime, openBundle, openWith,
@@ -120,21 +118,16 @@ export class Verifier {
       if (list !== null && claims.status !== null) memory.rememberList(list, claims.status);
 
       const staleFrom = this.#staleFrom(claims, list);
-      outcome = judge({
+      const facts = {
         claims,
         isClockRolledBack: before.isClockRolledBack(claims, now),
         isRevoked: claims.status !== null && memory.isRevoked(claims.status),
         staleFrom,
         device: this.#options.device || null,
         build: this.#options.build ?? null,
-      }, now);
-      if (outcome.code === "clock_rolled_back") {
-        changesAt = await this.#validFrom(before.clockFloor, evidence);
-      } else if (outcome.code === "not_yet_valid") {
-        changesAt = beginning(claims);
-      } else if (outcome.state === "active" || outcome.state === "grace") {
-        changesAt = nextEnd(claims, [bundle?.exp ?? null, staleFrom], now);
-      }
+      };
+      outcome = judge(facts, now);
+      changesAt = nextChange(facts, outcome, before.clockFloor, bundle?.exp ?? null, now);
     } catch (error) {
       if (!(error instanceof Rejection)) throw error;
       outcome = { state: null, code: error.code };
@@ -164,12 +157,6 @@ export class Verifier {
     const { maxStatusAge } = this.#options;
     if (maxStatusAge === undefined || claims.status === null) return null;
     return list === null ? 0 : list.iat + maxStatusAge + 1;
-  }
-
-  /** Returns the time if the license is valid then; otherwise null. */
-  async #validFrom(time: number, evidence: Evidence): Promise<number | null> {
-    const { verdict } = await this.verdict({ ...evidence, now: time });
-    return verdict.valid ? time : null;
   }
 }
 
