@@ -193,8 +193,8 @@ func parseRoot(text []byte) (*root, error) {
 	return &root{kid, public}, nil
 }
 
-// Thumbprint returns the RFC 7638 thumbprint of an Ed25519 public key: the kid of a signing key, and
-// the device of a license that is bound to a device.
+// Thumbprint returns the RFC 7638 thumbprint of an Ed25519 public key: the kid of a signing key,
+// and the device of a license that is bound to a device.
 func Thumbprint(public []byte) string {
 	canonical := `{"crv":"Ed25519","kty":"OKP","x":"` + toBase64URL(public) + `"}`
 	digest := sha256.Sum256([]byte(canonical))

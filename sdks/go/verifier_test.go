@@ -137,7 +137,8 @@ func TestRunLinesGoesOnAfterALineThatIsNoCase(t *testing.T) {
 		"name": "a", "trust": object{"root": rootKey.jwk(nil)}, "audience": "acme-app",
 		"license": licenseBy(firstKey, nil), "keys": bundleWith(nil), "now": testNow,
 	})
-	lines := strings.Join([]string{"x", "{}", string(good), `{"now":1,"trust":{},"audience":""}`}, "\n")
+	misuse := `{"now":1,"trust":{},"audience":""}`
+	lines := strings.Join([]string{"x", "{}", string(good), misuse}, "\n")
 	var output strings.Builder
 	if err := RunLines(strings.NewReader(lines), &output); err != nil {
 		t.Fatal(err)
