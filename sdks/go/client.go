@@ -69,7 +69,9 @@ func NewClient(verifier *Verifier, server, folder string) (*Client, error) {
 	}, nil
 }
 
-// Verify returns the verdict about the stored license, without the network.
+// Verify returns the verdict about the stored license, without the network. It reads the license
+// and stores the memory: call it at the start and from ChangesAt on, and keep the verdict in
+// between.
 func (c *Client) Verify() Verdict {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
