@@ -62,13 +62,13 @@ public record Advice(Level level, Action action, String message) {
             case UNSUPPORTED_VERSION -> new Advice(level, Action.CHANGE_VERSION,
                     "This license needs a newer version of the app. Please update it.");
             case UPDATE_NOT_COVERED -> new Advice(level, Action.CHANGE_VERSION,
-                    "Your license covers older versions. Please use one of them, or buy the updates.");
+                    "Your license covers older versions. Please use one, or buy the updates.");
             case REVOKED -> new Advice(level, Action.ASK_VENDOR,
                     "This license was revoked. Please ask us.");
             case STALE_STATUS -> new Advice(level, Action.REFRESH,
                     "The license must be checked online. Please go online once.");
             case WRONG_DEVICE -> new Advice(level, Action.ASK_VENDOR,
-                    "This license belongs to another device. Please ask us for one for this device.");
+                    "This license belongs to another device. Please ask us to move it.");
             case LICENSE_EXPIRED -> new Advice(level, Action.BUY,
                     "Your license has ended. Please renew it.");
             case TOKEN_EXPIRED -> new Advice(level, Action.REFRESH,

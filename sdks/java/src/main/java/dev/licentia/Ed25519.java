@@ -78,7 +78,8 @@ final class Ed25519 {
      */
     private static boolean hasSmallOrder(BigInteger y) {
         BigInteger square = y.multiply(y).mod(P);
-        BigInteger eight = D.multiply(square).multiply(square).add(TWO.multiply(square)).subtract(ONE);
+        BigInteger eight =
+                D.multiply(square).multiply(square).add(TWO.multiply(square)).subtract(ONE);
         return square.multiply(square.subtract(ONE)).multiply(eight).mod(P).signum() == 0;
     }
 

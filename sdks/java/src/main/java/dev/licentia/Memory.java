@@ -42,7 +42,9 @@ final class Memory {
             for (var entry : Values.object(members.get("lists")).entrySet()) {
                 Map<String, Object> list = Values.object(entry.getValue());
                 Set<Long> revoked = new TreeSet<>();
-                for (Object idx : Values.array(list.get("revoked"))) revoked.add(Values.number(idx));
+                for (Object idx : Values.array(list.get("revoked"))) {
+                    revoked.add(Values.number(idx));
+                }
                 long iat = Values.time(list.get("iat"));
                 memory.lists.put(entry.getKey(), new RememberedList(iat, revoked));
             }

@@ -53,7 +53,9 @@ public final class Trust {
             }
             var publicKey = Key.read(jwk);
             Object kid = jwk.get("kid");
-            if (publicKey != null && isKid(kid)) keys.add(new Key((String) kid, publicKey, 0, null));
+            if (publicKey != null && isKid(kid)) {
+                keys.add(new Key((String) kid, publicKey, 0, null));
+            }
         }
         KeySet set = new KeySet(keys, List.of());
         if (keys.isEmpty()) throw new IllegalArgumentException("the JWKS has no usable key");

@@ -6,7 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Reads parsed JSON as typed values. Each method throws {@code invalid_claims} for another type. */
+/** Reads parsed JSON as typed values. Another type is an {@code invalid_claims}. */
 final class Values {
     /** 9999-12-31T23:59:59Z */
     private static final long MAX_TIME = 253_402_300_799L;

@@ -67,7 +67,8 @@ public final class Verifier {
 
         Bundle bundle = bestBundle(both(evidence.keys(), file.keys()), before, now);
         if (bundle != null) memory.rememberBundle(bundle);
-        KeySet keys = trust.keys != null ? trust.keys : bundle != null ? bundle.keys() : KeySet.EMPTY;
+        KeySet bundled = bundle == null ? KeySet.EMPTY : bundle.keys();
+        KeySet keys = trust.keys == null ? bundled : trust.keys;
 
         Claims claims = null;
         StatusList list = null;
@@ -96,7 +97,8 @@ public final class Verifier {
             } else if (outcome.code() == Code.NOT_YET_VALID) {
                 changesAt = Judge.beginning(claims);
             } else if (outcome.state() == State.ACTIVE || outcome.state() == State.GRACE) {
-                changesAt = Judge.nextEnd(claims, bundle == null ? null : bundle.exp(), staleFrom, now);
+                Long bundleEnd = bundle == null ? null : bundle.exp();
+                changesAt = Judge.nextEnd(claims, bundleEnd, staleFrom, now);
             }
         } catch (Rejection rejection) {
             outcome = Judge.Outcome.invalid(rejection.code);
@@ -105,8 +107,8 @@ public final class Verifier {
                 file.license(),
                 bundle != null ? bundle.text() : firstOf(file.keys(), evidence.keys()),
                 list != null ? list.text() : firstOf(file.status(), evidence.status()));
-        return new Answer(
-                Verdict.of(claims, outcome, changesAt, now), memory.toText(), licenseFile, statusUri);
+        Verdict verdict = Verdict.of(claims, outcome, changesAt, now);
+        return new Answer(verdict, memory.toText(), licenseFile, statusUri);
     }
 
     /** Throws if the license was signed out of the key's time, or is for another app. */

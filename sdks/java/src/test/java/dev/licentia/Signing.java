@@ -34,7 +34,8 @@ final class Signing {
     }
 
     Map<String, Object> jwk() {
-        return object("kty", "OKP", "crv", "Ed25519", "alg", "EdDSA", "use", "sig", "kid", kid, "x", x);
+        return object(
+                "kty", "OKP", "crv", "Ed25519", "alg", "EdDSA", "use", "sig", "kid", kid, "x", x);
     }
 
     String root() {
