@@ -52,7 +52,7 @@ public final class LicenseClient {
      * license.json}. Stores it if it is valid, or genuine and there is no valid one.
      */
     public Verdict install(String license) throws IOException {
-        return store(complete(besides(load()).withLicense(license))).verdict;
+        return store(complete(besides(load()).withLicense(license), false)).verdict;
     }
 
     /** Asks the server for the newest license, bundle and status list, and stores them. */
@@ -60,14 +60,16 @@ public final class LicenseClient {
         Evidence stored = load();
         ServerAnswer answer = askServer(stored.license());
         if (answer.license != null) {
-            Stored result = store(complete(besides(stored).withLicense(answer.license)));
+            Evidence renewed = besides(stored).withLicense(answer.license);
+            Stored result = store(complete(renewed, false));
             if (result.isStored) {
                 return new RefreshResult(answer.outcome, result.verdict, answer.retryAfter);
             }
         }
         boolean isReachable =
                 answer.outcome != Outcome.OFFLINE && answer.outcome != Outcome.NO_LICENSE;
-        Evidence complete = isReachable ? complete(stored) : stored;
+        // A forged license is never renewed: only the bundle tells that its key was stolen.
+        Evidence complete = isReachable ? complete(stored, true) : stored;
         Verdict verdict = store(complete.withLicense(null)).verdict;
         Outcome outcome = answer.license == null ? answer.outcome : Outcome.REJECTED;
         return new RefreshResult(outcome, verdict, answer.retryAfter);
@@ -167,20 +169,21 @@ public final class LicenseClient {
         return verifier.verify(evidence.at(now()));
     }
 
-    /** Fetches the newest status list, and the bundle if the key is unknown. */
-    private Evidence complete(Evidence given) {
+    /** Fetches the newest status list, and the bundle if it is needed or the key is unknown. */
+    private Evidence complete(Evidence given, boolean needsBundle) {
         Evidence evidence = given;
         Answer answer = verify(evidence);
-        if (answer.verdict().code() == Code.UNKNOWN_KEY) {
+        // The file of an answer has the former bundle and list. The verifier takes the later ones.
+        if (needsBundle || answer.verdict().code() == Code.UNKNOWN_KEY) {
             String url = server + "/.well-known/license-keys";
             Http.Response bundle = http.get(url, Jws.Kind.BUNDLE.maxBytes);
-            if (bundle == null || bundle.status() != 200) return evidence;
-            evidence = evidence.withKeys(bundle.text());
-            answer = verify(evidence);
+            if (bundle != null && bundle.status() == 200) {
+                evidence = evidence.withLicense(answer.licenseFile()).withKeys(bundle.text());
+                answer = verify(evidence);
+            }
         }
         if (answer.statusUri() == null) return evidence;
         Http.Response list = http.get(answer.statusUri(), Jws.Kind.LIST.maxBytes);
-        // The file has the former list, too. The verifier takes the later one.
         return list == null || list.status() != 200
                 ? evidence
                 : evidence.withLicense(answer.licenseFile()).withStatus(list.text());
@@ -199,8 +202,10 @@ public final class LicenseClient {
         Answer answer = verify(given.withLicense(license).withMemory(stored.memory()));
         Verdict verdict = answer.verdict();
         boolean isGenuine = verdict.licenseId() != null;
-        boolean isStored = isGenuine && (given.license() == null || verdict.valid()
-                || !verify(stored).verdict().valid());
+        boolean isWorthIt = given.license() == null
+                ? isGenuine || verdict.code() == Code.KEY_REVOKED
+                : verdict.valid() || isGenuine && !verify(stored).verdict().valid();
+        boolean isStored = isWorthIt && answer.licenseFile() != null;
         if (!answer.memory().equals(stored.memory())) {
             store.write(Store.Name.MEMORY, answer.memory());
         }

@@ -83,9 +83,18 @@ final class Signing {
             jwk.putAll(object("nbf", NOW - 100 * DAY, "exp", null));
             jwks.add(jwk);
         }
+        return bundle(jwks, keys.length, List.of());
+    }
+
+    /** Returns a bundle without keys that revokes one. */
+    String revocation(String kid) {
+        return bundle(List.of(), 9, List.of(kid));
+    }
+
+    private String bundle(List<Object> keys, long seq, List<String> revoked) {
         return sign("license-keys+jwt", object(
                 "iss", "https://licenses.acme.example", "iat", NOW - DAY, "exp", null,
-                "seq", (long) keys.length, "keys", jwks, "revoked", List.of()));
+                "seq", seq, "keys", keys, "revoked", revoked));
     }
 
     /** Returns a list of 1,024 licenses in which one is revoked. */

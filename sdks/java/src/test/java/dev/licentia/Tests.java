@@ -340,6 +340,10 @@ public final class Tests {
             app.server.reply(LIST, 200, KEY.list(uri, 9));
             equal(Code.REVOKED, client.refresh().verdict().code());
             equal(Code.REVOKED, app.client().verdict().code());
+            // A forged license is not renewed, so the bundle tells that its key was stolen.
+            app.server.reply("/.well-known/license-keys", 200, ROOT.revocation(KEY.kid));
+            equal(Code.KEY_REVOKED, client.refresh().verdict().code());
+            equal(Code.KEY_REVOKED, app.client().verdict().code());
         }
     }
 
