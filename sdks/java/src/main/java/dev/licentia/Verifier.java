@@ -88,18 +88,12 @@ public final class Verifier {
                 if (list != null) memory.rememberList(list, reference);
             }
             Long staleFrom = staleFrom(reference, list);
-            outcome = Judge.judge(new Judge.Facts(
-                    claims, before.isClockRolledBack(claims, now),
-                    reference != null && memory.isRevoked(reference), staleFrom,
-                    device, build), now);
-            if (outcome.code() == Code.CLOCK_ROLLED_BACK) {
-                changesAt = validFrom(before.clockFloor(), evidence);
-            } else if (outcome.code() == Code.NOT_YET_VALID) {
-                changesAt = Judge.beginning(claims);
-            } else if (outcome.state() == State.ACTIVE || outcome.state() == State.GRACE) {
-                Long bundleEnd = bundle == null ? null : bundle.exp();
-                changesAt = Judge.nextEnd(claims, bundleEnd, staleFrom, now);
-            }
+            boolean isRevoked = reference != null && memory.isRevoked(reference);
+            Judge judge = new Judge(claims, isRevoked, staleFrom, device, build);
+            boolean isRolledBack = before.isClockRolledBack(claims, now);
+            outcome = judge.outcomeAt(now, isRolledBack);
+            Long bundleEnd = bundle == null ? null : bundle.exp();
+            changesAt = judge.nextChange(outcome, before.clockFloor(), bundleEnd, now);
         } catch (Rejection rejection) {
             outcome = Judge.Outcome.invalid(rejection.code);
         }
@@ -124,11 +118,6 @@ public final class Verifier {
     private Long staleFrom(Claims.Status reference, StatusList list) {
         if (maxStatusAge == null || reference == null) return null;
         return list == null ? 0 : list.iat() + maxStatusAge + 1;
-    }
-
-    /** Returns the time if the license is valid then; otherwise null. */
-    private Long validFrom(long time, Evidence evidence) {
-        return verify(evidence.at(time)).verdict().valid() ? time : null;
     }
 
     /** Returns the usable bundle with the highest {@code seq}; the first of several. */
