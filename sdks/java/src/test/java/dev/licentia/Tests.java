@@ -57,6 +57,7 @@ public final class Tests {
         tests.put("the bundle and the status list are fetched", Tests::fetched);
         tests.put("a file that is no license is not touched", Tests::noLicense);
         tests.put("the background refreshes until it is closed", Tests::background);
+        tests.put("an app survives 40 days offline, a rotated key, and wrong clocks", Tests::story);
         tests.put("the README's code runs", () -> readme(readme));
         int failed = 0;
         for (Map.Entry<String, Test> test : tests.entrySet()) {
@@ -243,6 +244,30 @@ public final class Tests {
             return new LicenseClient(verifier, server.url() + "/", new FileStore(folder), clock);
         }
 
+        /** Returns a license that is signed now. */
+        String issue(Signing by, Object... changed) {
+            List<Object> claims = new ArrayList<>(Arrays.asList(
+                    "iat", now - 60, "nbf", now - 60, "exp", now + 14 * DAY,
+                    "license_expires", now + 30 * DAY, "warn_days", 3L,
+                    "on_end", object("mode", "limited", "features", List.of("viewer"))));
+            claims.addAll(Arrays.asList(changed));
+            return by.license(claims.toArray());
+        }
+
+        void renew(String token, String keys) throws Exception {
+            server.reply(REFRESH, 200, Json.write(object("token", token, "keys", keys)));
+            equal(Outcome.RENEWED, client().refresh().outcome());
+            expect(State.ACTIVE, null, Advice.Level.OK);
+        }
+
+        /** Checks the verdict of the next start of the app, offline. */
+        void expect(State state, Code code, Advice.Level level) throws Exception {
+            Verdict verdict = client().verdict();
+            equal(state, verdict.state());
+            equal(code, verdict.code());
+            equal(level, Advice.of(verdict).level());
+        }
+
         LicenseClient installed() throws Exception {
             LicenseClient client = client();
             String file = LicenseFile.write(KEY.license(), ROOT.bundle(KEY), null);
@@ -373,6 +398,49 @@ public final class Tests {
             equal(Outcome.RENEWED, results.poll(60, TimeUnit.SECONDS));
             equal(Outcome.RENEWED, results.poll(60, TimeUnit.SECONDS));
             background.close();
+        }
+    }
+
+    /** The life of an app in the field: from the trial to a revocation on a USB stick. */
+    private static void story() throws Exception {
+        try (App app = new App()) {
+            String firstKeys = ROOT.bundle(KEY);
+            String trial = app.issue(KEY, "trial", true, "license_expires", NOW + 14 * DAY);
+            app.client().install(LicenseFile.write(trial, firstKeys, null));
+            app.expect(State.ACTIVE, null, Advice.Level.OK);
+            app.now += 12 * DAY;
+            app.expect(State.ACTIVE, null, Advice.Level.REMINDER);
+            app.now += 2 * DAY;
+            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, Advice.Level.REDUCED);
+
+            // The customer buys. The app notices at the next refresh.
+            app.renew(app.issue(KEY, "seq", 2L), firstKeys);
+            // 40 days offline, on a journey. Meanwhile, the vendor has replaced the key.
+            app.now += 40 * DAY;
+            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, Advice.Level.REDUCED);
+            String uri = "https://licenses.acme.example/status/1";
+            String keys = ROOT.bundle(KEY, SUCCESSOR);
+            app.renew(app.issue(SUCCESSOR, "seq", 3L, "status", status(uri)), keys);
+
+            // A clock that is set back stops the app until it is right again.
+            app.now += 10 * DAY;
+            app.expect(State.ACTIVE, null, Advice.Level.OK);
+            app.now -= 9 * DAY;
+            app.expect(null, Code.CLOCK_ROLLED_BACK, Advice.Level.STOP);
+            app.now += 9 * DAY;
+            app.expect(State.ACTIVE, null, Advice.Level.OK);
+            // A clock that was ahead by mistake, and is right again, is healed by a refresh.
+            app.now += 300 * DAY;
+            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, Advice.Level.REDUCED);
+            app.now -= 300 * DAY;
+            app.expect(null, Code.CLOCK_ROLLED_BACK, Advice.Level.STOP);
+            String healing = app.issue(SUCCESSOR, "seq", 4L, "status", status(uri));
+            app.renew(healing, keys);
+
+            // The vendor revokes the license. A colleague carries the list on a USB stick.
+            String stick = LicenseFile.write(healing, keys, SUCCESSOR.list(uri, 9));
+            equal(Code.REVOKED, app.client().install(stick).code());
+            app.expect(null, Code.REVOKED, Advice.Level.STOP);
         }
     }
 
