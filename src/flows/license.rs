@@ -192,8 +192,8 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
 /// Replaces the licenses of an account whose owner has just proven to own it, in the transaction of
 /// the caller: whoever signed up with the address has their tokens, and could fetch what the owner
 /// buys. The current one is issued again and mailed, because apps cannot fetch it with a revoked
-/// one, and all others are revoked. No reason is stored, which counts as leaked, and does not stop a
-/// sync from issuing the next license.
+/// one, and all others are revoked. No reason is stored, which counts as leaked, and does not stop
+/// a sync from issuing the next license.
 pub(super) async fn replace_all(
     app: &App,
     tx: &mut Tx,

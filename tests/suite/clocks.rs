@@ -23,7 +23,7 @@ const AHEAD: [i64; 2] = [3600, 365 * 86_400];
 fn offline(app: &TestApp, token: &str) -> Result<(), &'static str> {
     let now = app.app.now().to_system_time();
     let verified = licentia_verify::verify(token, &app.app.trusted, now);
-    verified.map(drop).map_err(|rejection| rejection.code())
+    verified.map(drop).map_err(|rejection| rejection.code().as_str())
 }
 
 async fn refresh(app: &TestApp, token: &str) -> Answer {

@@ -1,9 +1,11 @@
-//! The contents of a license: the JOSE header and the claims. The server signs these types, and the
-//! verifier parses them. Verification is in [`crate::verify`].
+//! The contents of a license: the JOSE header and the claims. The server signs these types. The
+//! verifier reads them strictly, in [`read`].
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+mod read;
 
 /// The `typ` of every license (RFC 8725, section 3.11: explicit typing). It prevents that another
 /// signed document is used as a license.
@@ -88,13 +90,72 @@ pub struct Claims {
     /// builds are covered.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub updates_until: Option<i64>,
+    /// What remains when the license is over or its token has run out. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub on_end: Option<OnEnd>,
+    /// How many days before the next change for the worse the app should warn.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub warn_days: Option<u64>,
+    /// The status list that says whether the license is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub status: Option<StatusClaim>,
+    /// The device that the license is bound to (RFC 7800).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub cnf: Option<Confirmation>,
     /// The sequence number among the customer's licenses. A newer license has a higher one.
     pub seq: u64,
     /// The version of this set of claims: [`CLAIMS_VERSION`].
     pub ver: u32,
 }
 
+/// What remains when a license is over, or its token has run out without a refresh. The vendor
+/// cannot withdraw it from a license in the field. A revocation, another device and a build that is
+/// not covered end the license all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "lowercase")]
+pub enum OnEnd {
+    /// Nothing.
+    #[default]
+    Stop,
+    /// Only these features and limits.
+    Limited {
+        /// The features, instead of the license's.
+        #[serde(default)]
+        features: Vec<String>,
+        /// The limits, instead of the license's.
+        #[serde(default)]
+        limits: BTreeMap<String, u64>,
+    },
+    /// Everything. The app shows a reminder.
+    Warn,
+}
+
+/// The claim `status` (draft-ietf-oauth-status-list-21).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusClaim {
+    /// The place of the license in a list.
+    pub status_list: StatusReference,
+}
+
+/// The place of a license in a status list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReference {
+    /// The index of the license's bit.
+    pub idx: u64,
+    /// The list's address: its `sub`.
+    pub uri: String,
+}
+
+/// The claim `cnf` (RFC 7800): the key of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// The RFC 7638 thumbprint of the device's key.
+    pub jkt: String,
+}
+
 /// Reads a member that may be absent, but not `null`.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    i64::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

@@ -1,16 +1,17 @@
-//! The key set of an app: the trusted public keys (a JWKS, RFC 7517) and the product.
+//! The keys that an app trusts: a JWKS (RFC 7517), or a root key whose bundles list the keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::Algorithm;
-use crate::strict_json;
+use crate::bundle::Root;
+use crate::json::{self, Json, Members};
+use crate::{Algorithm, Rejection};
 
 /// The longest accepted JWKS, in bytes: a few hundred keys, far more than a vendor publishes.
 pub const MAX_JWKS_BYTES: usize = 64 * 1024;
@@ -45,9 +46,18 @@ pub struct Jwk {
 /// ```
 #[derive(Clone, Debug)]
 pub struct KeySet {
-    keys: BTreeMap<String, VerifyingKey>,
-    audience: String,
-    issuer: Option<String>,
+    pub(crate) trust: Trust,
+    pub(crate) audience: String,
+    pub(crate) issuer: Option<String>,
+}
+
+/// The origin of the keys.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// The app has the keys.
+    Jwks(Keys),
+    /// The app has the root, and gets the keys in bundles.
+    Root(Root),
 }
 
 impl KeySet {
@@ -58,27 +68,49 @@ impl KeySet {
     ///
     /// # Errors
     /// When the text is not a JWKS, is longer than [`MAX_JWKS_BYTES`], contains a private key or
-    /// the same `kid` twice, or contains no usable Ed25519 key.
+    /// the same `kid` twice, or contains no usable Ed25519 key; or when the audience is empty.
     pub fn from_jwks(jwks: &str, audience: &str) -> Result<Self, KeySetError> {
-        if jwks.len() > MAX_JWKS_BYTES {
-            return Err(KeySetError(format!("it is longer than {MAX_JWKS_BYTES} bytes")));
-        }
-        let mut document =
-            strict_json::object(jwks.as_bytes()).map_err(|error| KeySetError(error.to_string()))?;
-        let Some(Value::Array(entries)) = document.remove("keys") else {
+        let document = document(jwks)?;
+        let Some(Json::Array(entries)) = document.get("keys") else {
             return Err(KeySetError("it has no array \"keys\"".into()));
         };
-        let mut keys = BTreeMap::new();
-        for entry in entries {
-            let Some((kid, key)) = ed25519_key(entry)? else { continue };
-            if keys.insert(kid.clone(), key).is_some() {
+        let mut keys = Keys::default();
+        for entry in entries.iter().filter_map(Json::as_object) {
+            let (Some(key), Some(kid)) = (ed25519_key(entry)?, kid(entry)) else { continue };
+            if !keys.insert(kid.to_owned(), TrustedKey { key, times: None }) {
                 return Err(KeySetError(format!("the kid {kid:?} is used twice")));
             }
         }
-        if keys.is_empty() {
+        if keys.by_kid.is_empty() {
             return Err(KeySetError("it has no usable Ed25519 key".into()));
         }
-        Ok(Self { keys, audience: audience.to_owned(), issuer: None })
+        Self::new(Trust::Jwks(keys), audience)
+    }
+
+    /// Returns the key set of a root key (a JWK). The keys themselves come in bundles that the root
+    /// signed: [`crate::Request::keys`]. Without a bundle, every key is unknown.
+    ///
+    /// # Errors
+    /// When the text is not a usable Ed25519 key, or is a private one; or when the audience is
+    /// empty.
+    pub fn from_root(root: &str, audience: &str) -> Result<Self, KeySetError> {
+        let document = document(root)?;
+        let key = ed25519_key(&document)?;
+        let key = key.ok_or_else(|| KeySetError("it is not a usable Ed25519 key".into()))?;
+        let kid = match document.get("kid") {
+            None => thumbprint(&key),
+            Some(_) => kid(&document)
+                .map(str::to_owned)
+                .ok_or_else(|| KeySetError("its \"kid\" is not a string, or is empty".into()))?,
+        };
+        Self::new(Trust::Root(Root { kid, key: TrustedKey { key, times: None } }), audience)
+    }
+
+    fn new(trust: Trust, audience: &str) -> Result<Self, KeySetError> {
+        if audience.is_empty() {
+            return Err(KeySetError("the audience is empty; it is your product's id".into()));
+        }
+        Ok(Self { trust, audience: audience.to_owned(), issuer: None })
     }
 
     /// Returns the key set with a required `iss`. Use it when the set has the keys of several
@@ -87,40 +119,105 @@ impl KeySet {
     pub fn issued_by(self, issuer: &str) -> Self {
         Self { issuer: Some(issuer.to_owned()), ..self }
     }
+}
 
-    pub(crate) fn key(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.keys.get(kid)
+/// Keys by their `kid`, and the `kid`s that were revoked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keys {
+    by_kid: BTreeMap<String, TrustedKey>,
+    pub(crate) revoked: BTreeSet<String>,
+}
+
+impl Keys {
+    /// Adds a key. Returns false if its `kid` is used already.
+    pub(crate) fn insert(&mut self, kid: String, key: TrustedKey) -> bool {
+        self.by_kid.insert(kid, key).is_none()
     }
 
-    pub(crate) fn audience(&self) -> &str {
-        &self.audience
-    }
-
-    pub(crate) fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
+    /// Returns the key with this `kid`.
+    ///
+    /// # Errors
+    /// [`Rejection::KeyRevoked`] or [`Rejection::UnknownKey`].
+    pub(crate) fn find(&self, kid: &str) -> Result<&TrustedKey, Rejection> {
+        if self.revoked.contains(kid) {
+            return Err(Rejection::KeyRevoked { kid: kid.to_owned() });
+        }
+        self.by_kid.get(kid).ok_or_else(|| Rejection::UnknownKey { kid: kid.to_owned() })
     }
 }
 
-/// Returns the Ed25519 key in one entry of a JWKS; `None` for a key of another type or use, or an
-/// unusable one (RFC 7517, section 5). A private key is an error, because it must not be published.
-fn ed25519_key(entry: Value) -> Result<Option<(String, VerifyingKey)>, KeySetError> {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str);
-    if text("kty") != Some("OKP") || text("crv") != Some("Ed25519") {
+/// A key, and the time during which it signs. A key of a JWKS has none: it may sign at any time. So
+/// may the root.
+#[derive(Clone, Debug)]
+pub(crate) struct TrustedKey {
+    pub(crate) key: VerifyingKey,
+    pub(crate) times: Option<Times>,
+}
+
+/// The time during which a key signs.
+#[derive(Clone, Debug)]
+pub(crate) struct Times {
+    pub(crate) nbf: i64,
+    pub(crate) exp: Option<i64>,
+}
+
+impl TrustedKey {
+    /// Returns whether the key was in use at this time of issue. The signer dates everything
+    /// [`BACKDATED_SECONDS`] back.
+    pub(crate) fn signs_at(&self, iat: i64) -> bool {
+        self.times.as_ref().is_none_or(|times| {
+            iat + BACKDATED_SECONDS >= times.nbf && times.exp.is_none_or(|exp| iat < exp)
+        })
+    }
+}
+
+/// How far the signer sets `iat` and `nbf` back, for devices whose clocks are behind.
+const BACKDATED_SECONDS: i64 = 60;
+
+fn document(text: &str) -> Result<Members<'_>, KeySetError> {
+    if text.len() > MAX_JWKS_BYTES {
+        return Err(KeySetError(format!("it is longer than {MAX_JWKS_BYTES} bytes")));
+    }
+    json::object(text.as_bytes()).map_err(|problem| KeySetError(problem.into()))
+}
+
+/// Returns the Ed25519 key of a JWK; `None` for a key of another type or use, or an unusable one
+/// (RFC 7517, section 5). A private key is an error, because it must not be published.
+pub(crate) fn ed25519_key(jwk: &Members<'_>) -> Result<Option<VerifyingKey>, KeySetError> {
+    if jwk.string("kty") != Some("OKP") || jwk.string("crv") != Some("Ed25519") {
         return Ok(None);
     }
-    if entry.get("d").is_some() {
-        return Err(KeySetError("it has a private key (\"d\"); publish only the JWKS".into()));
+    if jwk.has("d") {
+        return Err(KeySetError(
+            "it has a private key (\"d\"); publish only the public key".into(),
+        ));
     }
-    if entry.get("use").is_some() && text("use") != Some("sig") {
+    let is_for_signatures = !jwk.has("use") || jwk.string("use") == Some("sig");
+    let algorithm = jwk.string("alg").and_then(Algorithm::from_name);
+    if !is_for_signatures || (jwk.has("alg") && algorithm.is_none()) {
         return Ok(None);
     }
-    let Ok(jwk) = serde_json::from_value::<Jwk>(entry) else { return Ok(None) };
-    let bytes = URL_SAFE_NO_PAD.decode(&jwk.x).ok().and_then(|bytes| bytes.try_into().ok());
+    let bytes = jwk.string("x").and_then(|x| URL_SAFE_NO_PAD.decode(x).ok());
+    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     let key = bytes.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-    Ok(key.filter(|key| !key.is_weak()).map(|key| (jwk.kid, key)))
+    // A weak key verifies signatures that nobody made. Another encoding of a point is not a key
+    // (RFC 8032, section 5.1.3), although the library decodes it.
+    Ok(key.filter(|key| !key.is_weak() && key.to_edwards().compress().as_bytes() == key.as_bytes()))
 }
 
-/// The reason why a text is not a usable JWKS.
+/// Returns the `kid` of a JWK.
+pub(crate) fn kid<'a>(jwk: &'a Members<'_>) -> Option<&'a str> {
+    jwk.string("kid").filter(|kid| !kid.is_empty())
+}
+
+/// Returns the RFC 7638 thumbprint of a key.
+fn thumbprint(key: &VerifyingKey) -> String {
+    let x = URL_SAFE_NO_PAD.encode(key.as_bytes());
+    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    URL_SAFE_NO_PAD.encode(Sha256::digest(members))
+}
+
+/// The reason why a text is not a usable JWKS or root key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetError(String);
 

@@ -2,7 +2,8 @@
 //! does not fetch or refresh licenses.
 //!
 //! An app contains the vendor's public keys, stores the license token from the server, and verifies
-//! it at each start. For example:
+//! it at each start. [`KeySet::verdict`] takes everything that an app may know ([`Request`]): key
+//! bundle, status list, memory, build and device. [`verify`] takes a license alone:
 //!
 //! ```no_run
 //! use licentia_verify::{KeySet, Rejection, verify};
@@ -11,7 +12,7 @@
 //! let jwks = std::fs::read_to_string("jwks.json")?; // or include_str!("jwks.json")
 //! let keys = KeySet::from_jwks(&jwks, "acme-app")?;
 //! let token = std::fs::read_to_string("license.jwt")?;
-//! match verify(token.trim(), &keys, SystemTime::now()) {
+//! match verify(&token, &keys, SystemTime::now()) {
 //!     Ok(license) if license.allows("export") => {
 //!         println!("{} plan, {:?} seats", license.plan(), license.limit("seats"));
 //!     }
@@ -22,8 +23,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rules follow RFC 7519 and RFC 8725: only Ed25519, only the key that `kid` names, only `typ:
-//! license+jwt`. Every claim is required, and base64url and JSON are parsed strictly.
+//! The rules are those of `docs/license-format.md`, in the same order in every language. They
+//! follow RFC 7519 and RFC 8725: only Ed25519, only the key that `kid` names, only `typ:
+//! license+jwt`. base64url and JSON are parsed strictly.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -33,27 +35,45 @@
 #[doc = include_str!("../../README.md")]
 struct Readmes;
 
+mod bundle;
+mod check;
 mod claims;
+mod json;
+mod jws;
 mod keys;
 mod license;
+mod memory;
 mod rejection;
-mod strict_json;
+mod status_list;
+mod text;
+mod verdict;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::Signature;
 use serde_json::{Map, Value};
 
-pub use claims::{Algorithm, CLAIMS_VERSION, Claims, Header, LICENSE_TYPE};
+pub use bundle::BUNDLE_TYPE;
+pub use check::{Checked, Request};
+pub use claims::{
+    Algorithm, CLAIMS_VERSION, Claims, Confirmation, Header, LICENSE_TYPE, OnEnd, StatusClaim,
+    StatusReference,
+};
 pub use keys::{Jwk, KeySet, KeySetError, MAX_JWKS_BYTES};
-pub use license::{License, Status};
+pub use license::{License, State};
 pub use rejection::Rejection;
+pub use status_list::STATUS_LIST_TYPE;
+pub use text::license_token;
+pub use verdict::{Code, Verdict};
 
 /// The longest accepted license token, in bytes. It fits into a header of common HTTP servers (8
 /// KiB).
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// The longest accepted key bundle, in bytes.
+pub const MAX_BUNDLE_BYTES: usize = 64 * 1024;
+
+/// The longest accepted status list, in bytes.
+pub const MAX_LIST_BYTES: usize = 256 * 1024;
 
 /// How long before its `nbf` a license is accepted, in seconds, for devices whose clocks are
 /// behind. Expiry has no leeway.
@@ -62,18 +82,17 @@ pub const CLOCK_LEEWAY_SECONDS: i64 = 60;
 /// The latest time in a claim: 9999-12-31T23:59:59Z, the latest of RFC 3339.
 const MAX_TIME: i64 = 253_402_300_799;
 
-/// Returns the license of a license token, if it is valid at `now`.
+/// Returns the license in a text, if it is valid at `now`.
 ///
 /// # Errors
 /// A [`Rejection`] with the first rule that is violated.
-pub fn verify(token: &str, keys: &KeySet, now: SystemTime) -> Result<License, Rejection> {
-    let claims = authenticate(token, keys)?;
-    License::judge(claims, keys, epoch_seconds(now), None)
+pub fn verify(license: &str, keys: &KeySet, now: SystemTime) -> Result<License, Rejection> {
+    keys.license(&Request::new(license, now))
 }
 
-/// Returns the license of a license token, if it is valid at `now` and covers the build of the app
-/// that was made at `build`. An app that is sold once, with a year of updates, calls this with a
-/// time that its build script wrote.
+/// Returns the license in a text, if it is valid at `now` and covers the build of the app that was
+/// made at `build`. An app that is sold once, with a year of updates, calls this with a time that
+/// its build script wrote.
 ///
 /// ```no_run
 /// # use licentia_verify::{KeySet, Rejection, verify_build};
@@ -93,13 +112,12 @@ pub fn verify(token: &str, keys: &KeySet, now: SystemTime) -> Result<License, Re
 /// # Errors
 /// As [`verify`], and [`Rejection::UpdateNotCovered`].
 pub fn verify_build(
-    token: &str,
+    license: &str,
     keys: &KeySet,
     now: SystemTime,
     build: SystemTime,
 ) -> Result<License, Rejection> {
-    let claims = authenticate(token, keys)?;
-    License::judge(claims, keys, epoch_seconds(now), Some(epoch_seconds(build)))
+    keys.license(&Request { build: Some(build), ..Request::new(license, now) })
 }
 
 /// The contents of a license, **unverified**. They may be shown, but must not be trusted.
@@ -115,88 +133,26 @@ pub struct Unverified {
 ///
 /// # Errors
 /// [`Rejection::TooLarge`] or [`Rejection::Malformed`] when the text is not a license.
-pub fn inspect(token: &str) -> Result<Unverified, Rejection> {
-    let parts = Parts::split(token)?;
-    Ok(Unverified { header: parts.header()?, claims: parts.claims()? })
+pub fn inspect(license: &str) -> Result<Unverified, Rejection> {
+    let token = license_token(license)?;
+    let parts = jws::Parts::read(&token, MAX_TOKEN_BYTES)?;
+    parts.header()?;
+    jws::members(&parts.claims)?;
+    let shown = |text: &[u8]| {
+        serde_json::from_slice(text)
+            .map_err(|_| Rejection::Malformed("it has a number that cannot be shown"))
+    };
+    Ok(Unverified { header: shown(&parts.header)?, claims: shown(&parts.claims)? })
 }
 
-/// Returns the claims of a license with a valid signature. Their values are not checked yet.
-fn authenticate(token: &str, keys: &KeySet) -> Result<Claims, Rejection> {
-    let parts = Parts::split(token)?;
-    let header = parts.header()?;
-    if header.contains_key("crit") {
-        return Err(Rejection::CriticalHeader);
-    }
-    let text = |name: &str| header.get(name).and_then(Value::as_str);
-    if !text("typ").is_some_and(|typ| typ.eq_ignore_ascii_case(LICENSE_TYPE)) {
-        return Err(Rejection::WrongType);
-    }
-    if text("alg").and_then(Algorithm::from_name).is_none() {
-        return Err(Rejection::UnsupportedAlgorithm);
-    }
-    let kid = text("kid").ok_or(Rejection::Malformed("its header names no key (\"kid\")"))?;
-    let key = keys.key(kid).ok_or_else(|| Rejection::UnknownKey { kid: kid.to_owned() })?;
-
-    let signature = decode(parts.signature)?;
-    let signature = Signature::from_slice(&signature).map_err(|_| Rejection::BadSignature)?;
-    key.verify_strict(parts.signed.as_bytes(), &signature).map_err(|_| Rejection::BadSignature)?;
-
-    let claims = parts.claims()?;
-    // The version is checked first, because a newer version may have other claims.
-    match claims.get("ver").map(Value::as_u64) {
-        Some(Some(version)) if version == u64::from(CLAIMS_VERSION) => {}
-        Some(Some(found)) if found > u64::from(CLAIMS_VERSION) => {
-            return Err(Rejection::UnsupportedVersion { found });
-        }
-        _ => return Err(Rejection::InvalidClaims("the claim \"ver\" is not a version".into())),
-    }
-    let claims = serde_json::from_value(Value::Object(claims));
-    claims.map_err(|error| Rejection::InvalidClaims(error.to_string()))
-}
-
-/// The three parts of a JWS in compact form (RFC 7515, section 7.1), still encoded.
-struct Parts<'a> {
-    signed: &'a str,
-    header: &'a str,
-    claims: &'a str,
-    signature: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn split(token: &'a str) -> Result<Self, Rejection> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Rejection::TooLarge);
-        }
-        let malformed = Rejection::Malformed("it does not have three parts");
-        let (signed, signature) = token.rsplit_once('.').ok_or(malformed.clone())?;
-        let (header, claims) = signed.split_once('.').ok_or(malformed.clone())?;
-        if claims.contains('.') {
-            return Err(malformed);
-        }
-        Ok(Self { signed, header, claims, signature })
-    }
-
-    fn header(&self) -> Result<Map<String, Value>, Rejection> {
-        object(self.header, "its header is not a JSON object without repeated members")
-    }
-
-    fn claims(&self) -> Result<Map<String, Value>, Rejection> {
-        object(self.claims, "its claims are not a JSON object without repeated members")
-    }
-}
-
-fn object(part: &str, problem: &'static str) -> Result<Map<String, Value>, Rejection> {
-    strict_json::object(&decode(part)?).map_err(|_| Rejection::Malformed(problem))
-}
-
-fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| Rejection::Malformed("a part of it is not strict base64url"))
-}
-
-/// Returns the seconds since 1970; 0 for an earlier time, at which no license is valid.
+/// Returns the seconds since 1970: 0 for an earlier time, at which no license is valid.
 fn epoch_seconds(time: SystemTime) -> i64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_secs()).unwrap_or(MAX_TIME)
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Returns the time of seconds since 1970.
+fn time(epoch_seconds: i64) -> SystemTime {
+    let seconds = u64::try_from(epoch_seconds.min(MAX_TIME)).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

@@ -1,73 +1,129 @@
-//! A verified license, and the rules for its claims at a given time. The signature is verified in
-//! [`crate::verify`].
+//! A license that is valid now, and the rules about its end. The other rules are in
+//! [`crate::check`].
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
-use crate::{CLOCK_LEEWAY_SECONDS, Claims, KeySet, MAX_TIME, Rejection};
+use serde::{Deserialize, Serialize};
 
-/// A license that is valid now. Only [`crate::verify`] returns one.
+use crate::{Claims, Code, OnEnd, Rejection, time};
+
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+/// A license that is valid now. Only a verification returns one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct License {
     claims: Claims,
-    status: Status,
+    standing: Standing,
 }
 
-/// The status of a valid license.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+/// How a valid license stands at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    state: State,
+    code: Option<Code>,
+    changes_at: Option<i64>,
+    warn: bool,
+}
+
+/// The state of a valid license.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
     /// Within the paid period or the trial.
     Active,
     /// Within the grace period after it. The app works, and should tell the user.
     Grace,
+    /// Over, but everything keeps working ([`OnEnd::Warn`]). The app should remind the user.
+    Overdue,
+    /// Over. Some features remain ([`OnEnd::Limited`]).
+    Limited,
+}
+
+impl State {
+    /// Returns the name, for example `active`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Grace => "grace",
+            Self::Overdue => "overdue",
+            Self::Limited => "limited",
+        }
+    }
+}
+
+impl Standing {
+    /// Returns how a license stands, if it has not ended at `now` or leaves something to the user.
+    /// `other_changes` are the times of changes that the claims do not know.
+    pub(crate) fn at(
+        claims: &Claims,
+        now: i64,
+        other_changes: [Option<i64>; 2],
+    ) -> Result<Self, Rejection> {
+        let paid_until = claims.license_expires;
+        let over_at = paid_until.max(claims.grace_until);
+        let has_passed = |end: &i64| now >= *end;
+        let ended = if let Some(at) = over_at.filter(has_passed) {
+            Some(Rejection::LicenseExpired { at: time(at) })
+        } else if now >= claims.exp {
+            Some(Rejection::TokenExpired { at: time(claims.exp) })
+        } else {
+            None
+        };
+        let (state, code, changes) = match (ended, &claims.on_end) {
+            (Some(rejection), None | Some(OnEnd::Stop)) => return Err(rejection),
+            (Some(rejection), Some(OnEnd::Warn)) => (State::Overdue, Some(rejection.code()), None),
+            (Some(rejection), Some(OnEnd::Limited { .. })) => {
+                (State::Limited, Some(rejection.code()), None)
+            }
+            (None, _) if paid_until.is_some_and(|end| has_passed(&end)) => {
+                (State::Grace, Some(Code::LicenseExpired), Some([over_at, Some(claims.exp)]))
+            }
+            (None, _) => (State::Active, None, Some([paid_until, Some(claims.exp)])),
+        };
+        let changes = changes.map(|own| own.into_iter().chain(other_changes));
+        let changes_at = changes.and_then(|times| times.flatten().min());
+        let warns_before = claims.warn_days.and_then(|days| i64::try_from(days).ok());
+        let warns_before = warns_before.unwrap_or(0).saturating_mul(DAY_SECONDS);
+        let is_close = changes_at.is_some_and(|at| now >= at.saturating_sub(warns_before));
+        Ok(Self { state, code, changes_at, warn: state != State::Active || is_close })
+    }
 }
 
 impl License {
-    /// Returns the license with these claims, if they are valid at `now` and cover the build that
-    /// was made at `build`.
-    pub(crate) fn judge(
-        claims: Claims,
-        keys: &KeySet,
-        now: i64,
-        build: Option<i64>,
-    ) -> Result<Self, Rejection> {
-        well_formed(&claims)?;
-        if claims.aud != keys.audience() {
-            return Err(Rejection::WrongAudience { found: claims.aud });
-        }
-        if keys.issuer().is_some_and(|issuer| issuer != claims.iss) {
-            return Err(Rejection::WrongIssuer { found: claims.iss });
-        }
-        let valid_from = claims.nbf.max(claims.iat).saturating_sub(CLOCK_LEEWAY_SECONDS);
-        if now < valid_from {
-            return Err(Rejection::NotYetValid { valid_from: time(valid_from) });
-        }
-        if let (Some(until), Some(build)) = (claims.updates_until, build)
-            && build > until
-        {
-            return Err(Rejection::UpdateNotCovered { until: time(until) });
-        }
-        let paid_until = claims.license_expires.unwrap_or(i64::MAX);
-        let works_until = claims.grace_until.unwrap_or(paid_until).max(paid_until);
-        if now >= works_until {
-            return Err(Rejection::LicenseExpired { at: time(works_until) });
-        }
-        if now >= claims.exp {
-            return Err(Rejection::TokenExpired { at: time(claims.exp) });
-        }
-        let status = if now < paid_until { Status::Active } else { Status::Grace };
-        Ok(Self { claims, status })
+    pub(crate) fn new(claims: Claims, standing: Standing) -> Self {
+        Self { claims, standing }
     }
 
-    /// Returns whether the plan grants a feature, for example `"sso"`.
+    /// Returns whether the license grants a feature now, for example `"sso"`.
     #[must_use]
     pub fn allows(&self, feature: &str) -> bool {
-        self.claims.features.iter().any(|granted| granted == feature)
+        self.features().iter().any(|granted| granted == feature)
     }
 
-    /// Returns the plan's limit with this name, for example `"seats"`; `None` if the plan has none.
+    /// Returns the limit with this name now, for example `"seats"`; `None` if there is none.
     #[must_use]
     pub fn limit(&self, name: &str) -> Option<u64> {
-        self.claims.limits.get(name).copied()
+        self.limits().get(name).copied()
+    }
+
+    /// Returns the features that are in effect now.
+    #[must_use]
+    pub fn features(&self) -> &[String] {
+        match (&self.claims.on_end, self.standing.state) {
+            (Some(OnEnd::Limited { features, .. }), State::Limited) => features,
+            _ => &self.claims.features,
+        }
+    }
+
+    /// Returns the limits that are in effect now.
+    #[must_use]
+    pub fn limits(&self) -> &BTreeMap<String, u64> {
+        match (&self.claims.on_end, self.standing.state) {
+            (Some(OnEnd::Limited { limits, .. }), State::Limited) => limits,
+            _ => &self.claims.limits,
+        }
     }
 
     /// Returns the plan's id.
@@ -88,10 +144,23 @@ impl License {
         self.claims.updates_until.map(time)
     }
 
-    /// Returns whether the license is active or in its grace period.
+    /// Returns the state.
     #[must_use]
-    pub fn status(&self) -> Status {
-        self.status
+    pub fn state(&self) -> State {
+        self.standing.state
+    }
+
+    /// Returns the reason why the license is not active; `None` if it is.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.standing.code
+    }
+
+    /// Returns whether the app should warn the user: the license is not active, or changes soon
+    /// ([`Claims::warn_days`]).
+    #[must_use]
+    pub fn needs_warning(&self) -> bool {
+        self.standing.warn
     }
 
     /// Returns all claims.
@@ -100,36 +169,11 @@ impl License {
         &self.claims
     }
 
-    /// Returns when the result of a verification changes next: at the end of the paid period or of
-    /// the grace period, or when the license token expires, whichever is first.
+    /// Returns when the result of a verification changes next if nothing is fetched, for example at
+    /// the end of the paid period or when the license token expires; `None` once the license is
+    /// over.
     #[must_use]
-    pub fn changes_at(&self) -> SystemTime {
-        let end = match self.status {
-            Status::Active => self.claims.license_expires,
-            Status::Grace => self.claims.grace_until,
-        };
-        time(end.map_or(self.claims.exp, |end| end.min(self.claims.exp)))
+    pub fn changes_at(&self) -> Option<SystemTime> {
+        self.standing.changes_at.map(time)
     }
-}
-
-/// Checks the rules that do not depend on the time or the key set.
-fn well_formed(claims: &Claims) -> Result<(), Rejection> {
-    let empty = [("iss", &claims.iss), ("sub", &claims.sub), ("jti", &claims.jti)]
-        .into_iter()
-        .find(|(_, value)| value.is_empty());
-    if let Some((name, _)) = empty {
-        return Err(Rejection::InvalidClaims(format!("the claim {name:?} is empty")));
-    }
-    let times = [Some(claims.iat), Some(claims.nbf), Some(claims.exp)];
-    let times =
-        times.into_iter().chain([claims.license_expires, claims.grace_until, claims.updates_until]);
-    if times.flatten().any(|time| !(0..=MAX_TIME).contains(&time)) {
-        return Err(Rejection::InvalidClaims("a time is before 1970 or after 9999".into()));
-    }
-    Ok(())
-}
-
-fn time(epoch_seconds: i64) -> SystemTime {
-    let seconds = u64::try_from(epoch_seconds.min(MAX_TIME)).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use crate::Code;
+
 /// The reason why a license is not valid: the first rule that is violated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,7 +19,12 @@ pub enum Rejection {
     WrongType,
     /// The header requires an extension (`crit`). This crate supports none.
     CriticalHeader,
-    /// The signing key is not in the key set. A newer key set may have it.
+    /// The vendor revoked the signing key, because it is no longer secret.
+    KeyRevoked {
+        /// The key that the license names.
+        kid: String,
+    },
+    /// The signing key is not in the key set. A newer key set or bundle may have it.
     UnknownKey {
         /// The key that the license names.
         kid: String,
@@ -31,6 +38,8 @@ pub enum Rejection {
         /// The version that the license has.
         found: u64,
     },
+    /// The signing key was not in use when the license was issued.
+    KeyNotValid,
     /// The license is from another issuer.
     WrongIssuer {
         /// The issuer that the license names.
@@ -46,6 +55,17 @@ pub enum Rejection {
         /// The time from which it is accepted.
         valid_from: SystemTime,
     },
+    /// The device's clock was set back: it is more than an hour behind what is remembered.
+    ClockRolledBack {
+        /// When the clock has caught up; `None` if the license is not valid then either.
+        right_at: Option<SystemTime>,
+    },
+    /// The license was revoked.
+    Revoked,
+    /// The app requires a newer status list than the one that was given.
+    StaleStatus,
+    /// The license is for another device, or the app did not say which device this is.
+    WrongDevice,
     /// The license does not cover this build of the app: it was made too late. An older build
     /// works.
     UpdateNotCovered {
@@ -67,31 +87,39 @@ pub enum Rejection {
 impl Rejection {
     /// Returns the stable code, for programs, for example `token_expired`.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::TooLarge => "too_large",
-            Self::Malformed(_) => "malformed",
-            Self::UnsupportedAlgorithm => "unsupported_algorithm",
-            Self::WrongType => "wrong_type",
-            Self::CriticalHeader => "critical_header",
-            Self::UnknownKey { .. } => "unknown_key",
-            Self::BadSignature => "bad_signature",
-            Self::InvalidClaims(_) => "invalid_claims",
-            Self::UnsupportedVersion { .. } => "unsupported_version",
-            Self::WrongIssuer { .. } => "wrong_issuer",
-            Self::WrongAudience { .. } => "wrong_audience",
-            Self::NotYetValid { .. } => "not_yet_valid",
-            Self::UpdateNotCovered { .. } => "update_not_covered",
-            Self::TokenExpired { .. } => "token_expired",
-            Self::LicenseExpired { .. } => "license_expired",
+            Self::TooLarge => Code::TooLarge,
+            Self::Malformed(_) => Code::Malformed,
+            Self::UnsupportedAlgorithm => Code::UnsupportedAlgorithm,
+            Self::WrongType => Code::WrongType,
+            Self::CriticalHeader => Code::CriticalHeader,
+            Self::KeyRevoked { .. } => Code::KeyRevoked,
+            Self::UnknownKey { .. } => Code::UnknownKey,
+            Self::BadSignature => Code::BadSignature,
+            Self::InvalidClaims(_) => Code::InvalidClaims,
+            Self::UnsupportedVersion { .. } => Code::UnsupportedVersion,
+            Self::KeyNotValid => Code::KeyNotValid,
+            Self::WrongIssuer { .. } => Code::WrongIssuer,
+            Self::WrongAudience { .. } => Code::WrongAudience,
+            Self::NotYetValid { .. } => Code::NotYetValid,
+            Self::ClockRolledBack { .. } => Code::ClockRolledBack,
+            Self::Revoked => Code::Revoked,
+            Self::StaleStatus => Code::StaleStatus,
+            Self::WrongDevice => Code::WrongDevice,
+            Self::UpdateNotCovered { .. } => Code::UpdateNotCovered,
+            Self::TokenExpired { .. } => Code::TokenExpired,
+            Self::LicenseExpired { .. } => Code::LicenseExpired,
         }
     }
 
-    /// Returns when the result changes without a new token or key set; only `NotYetValid` does.
+    /// Returns when the license becomes valid if nothing new is fetched. Only a clock that is
+    /// behind makes it so.
     #[must_use]
     pub fn changes_at(&self) -> Option<SystemTime> {
         match self {
             Self::NotYetValid { valid_from } => Some(*valid_from),
+            Self::ClockRolledBack { right_at } => *right_at,
             _ => None,
         }
     }
@@ -115,6 +143,10 @@ impl fmt::Display for Rejection {
             Self::CriticalHeader => {
                 formatter.write_str("the license requires an unknown extension (\"crit\")")
             }
+            Self::KeyRevoked { kid } => write!(
+                formatter,
+                "the license is signed with the key {kid:?}, which was revoked; refresh the license"
+            ),
             Self::UnknownKey { kid } => write!(
                 formatter,
                 "the license is signed with the key {kid:?}, which is not in the key set; \
@@ -129,6 +161,8 @@ impl fmt::Display for Rejection {
                 formatter,
                 "the license has version {found}, which this app does not support; update the app"
             ),
+            Self::KeyNotValid => formatter
+                .write_str("the license is signed with a key that was not in use at that time"),
             Self::WrongIssuer { found } => {
                 write!(formatter, "the license was issued by another server, {found:?}")
             }
@@ -138,6 +172,14 @@ impl fmt::Display for Rejection {
             Self::NotYetValid { .. } => {
                 formatter.write_str("the license is not valid yet; check the clock of this device")
             }
+            Self::ClockRolledBack { .. } => {
+                formatter.write_str("the clock of this device was set back; set it right")
+            }
+            Self::Revoked => formatter.write_str("the license was revoked"),
+            Self::StaleStatus => formatter.write_str(
+                "nothing recent says whether the license was revoked; get the newest status list",
+            ),
+            Self::WrongDevice => formatter.write_str("the license is for another device"),
             Self::UpdateNotCovered { .. } => formatter.write_str(
                 "the license does not cover this version of the app; use an older one, or buy the \
                  updates",

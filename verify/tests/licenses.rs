@@ -5,7 +5,7 @@
 mod common;
 
 use common::{DAY, NOW, at, claims, header, keys, sign, with};
-use licentia_verify::{Rejection, Status, verify, verify_build};
+use licentia_verify::{Code, Rejection, State, verify, verify_build};
 use serde_json::json;
 
 #[test]
@@ -24,10 +24,10 @@ fn a_license_is_active_then_in_grace_then_over_to_the_second() {
     let (bought, grace) = (NOW + 20 * DAY, NOW + 27 * DAY);
 
     let license = verify_at(bought - 1).unwrap();
-    assert_eq!((license.status(), license.changes_at()), (Status::Active, at(bought)));
+    assert_eq!((license.state(), license.changes_at()), (State::Active, Some(at(bought))));
     let license = verify_at(bought).unwrap();
-    assert_eq!((license.status(), license.changes_at()), (Status::Grace, at(grace)));
-    assert_eq!(verify_at(grace - 1).unwrap().status(), Status::Grace);
+    assert_eq!((license.state(), license.changes_at()), (State::Grace, Some(at(grace))));
+    assert_eq!(verify_at(grace - 1).unwrap().state(), State::Grace);
     assert_eq!(verify_at(grace), Err(Rejection::LicenseExpired { at: at(grace) }));
     assert_eq!(verify_at(NOW + 400 * DAY), Err(Rejection::LicenseExpired { at: at(grace) }));
 }
@@ -38,11 +38,11 @@ fn a_token_that_expires_before_the_license_needs_a_refresh() {
     let token = sign(&header(), &with(claims(), &year));
     let exp = NOW + 30 * DAY;
     let license = verify(&token, &keys(), at(exp - 1)).unwrap();
-    assert_eq!(license.changes_at(), at(exp));
+    assert_eq!(license.changes_at(), Some(at(exp)));
     let refused = verify(&token, &keys(), at(exp));
     assert_eq!(refused, Err(Rejection::TokenExpired { at: at(exp) }));
     let refused = verify(&token, &keys(), at(NOW + 366 * DAY)).unwrap_err();
-    assert_eq!(refused.code(), "license_expired");
+    assert_eq!(refused.code(), Code::LicenseExpired);
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn a_license_without_an_end_works_until_its_token_expires() {
     let forever = json!({ "license_expires": null, "grace_until": null });
     let token = sign(&header(), &with(claims(), &forever));
     let license = verify(&token, &keys(), at(NOW + 29 * DAY)).unwrap();
-    assert_eq!((license.status(), license.changes_at()), (Status::Active, at(NOW + 30 * DAY)));
-    assert_eq!(verify(&token, &keys(), at(NOW + 30 * DAY)).unwrap_err().code(), "token_expired");
+    assert_eq!((license.state(), license.changes_at()), (State::Active, Some(at(NOW + 30 * DAY))));
+    assert_eq!(verify(&token, &keys(), at(NOW + 30 * DAY)).unwrap_err().code(), Code::TokenExpired);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_license_covers_the_builds_until_a_time_to_the_second() {
     assert!(verify(&token, &keys(), later).is_ok());
     // A build that is not covered is told so even if the license has ended.
     let over = verify_build(&token, &keys(), at(NOW + 90 * DAY), at(until + 1)).unwrap_err();
-    assert_eq!(over.code(), "update_not_covered");
+    assert_eq!(over.code(), Code::UpdateNotCovered);
     let all = sign(&header(), &claims());
     assert!(verify_build(&all, &keys(), at(NOW), at(NOW + 9000 * DAY)).is_ok());
 }
@@ -82,7 +82,7 @@ fn a_clock_may_be_a_minute_behind_and_no_more() {
     let refused = verify(&token, &keys(), at(NOW - 61)).unwrap_err();
     assert_eq!(refused, Rejection::NotYetValid { valid_from: at(NOW - 60) });
     assert_eq!(refused.changes_at(), Some(at(NOW - 60)));
-    assert_eq!(verify(&token, &keys(), at(0)).unwrap_err().code(), "not_yet_valid");
+    assert_eq!(verify(&token, &keys(), at(0)).unwrap_err().code(), Code::NotYetValid);
 }
 
 #[test]
@@ -105,5 +105,5 @@ fn the_issuer_is_checked_if_it_is_set() {
     let ours = keys().issued_by("https://licenses.acme.example");
     assert!(verify(&token, &ours, at(NOW)).is_ok());
     let other = keys().issued_by("https://licenses.acme.example/");
-    assert_eq!(verify(&token, &other, at(NOW)).unwrap_err().code(), "wrong_issuer");
+    assert_eq!(verify(&token, &other, at(NOW)).unwrap_err().code(), Code::WrongIssuer);
 }

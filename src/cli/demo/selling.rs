@@ -117,7 +117,8 @@ pub async fn more_seats(stage: &Stage, keys: &KeySet, dan: &Customer<'_>) -> Ste
 
 fn verdict(stage: &Stage, keys: &KeySet, token: &str, build: Timestamp) -> &'static str {
     let (now, build) = (stage.now().to_system_time(), build.to_system_time());
-    verify_build(token, keys, now, build).map_or_else(|rejection| rejection.code(), |_| "valid")
+    verify_build(token, keys, now, build)
+        .map_or_else(|rejection| rejection.code().as_str(), |_| "valid")
 }
 
 fn updates_until(license: &License) -> Proven<Timestamp> {

@@ -154,7 +154,7 @@ pub fn verifies(stage: &Stage, keys: &KeySet, token: &str, plan: &str) -> Proven
 /// Checks that the license is refused offline at this time, for this reason.
 pub fn refused(keys: &KeySet, token: &str, at: Timestamp, reason: &str) -> Proven<()> {
     let verified = verify_offline(keys, token, at);
-    let found = verified.map_or_else(|rejection| rejection.code(), |_| "valid");
+    let found = verified.map_or_else(|rejection| rejection.code().as_str(), |_| "valid");
     equal(&format!("the license at {at}"), reason, found)
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta};
 use clap::{Args, Subcommand};
-use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
+use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Unverified};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -217,14 +217,10 @@ fn verify(
     };
     match verified {
         Ok(license) => {
-            let status = match license.status() {
-                Status::Active => "active",
-                Status::Grace => "grace",
-            };
             let result = json!({
                 "valid": true,
-                "status": status,
-                "changes_at": changes(license.changes_at()),
+                "status": license.state(),
+                "changes_at": license.changes_at().map(changes),
                 "claims": license.claims(),
             });
             (result, ExitCode::SUCCESS)

@@ -191,6 +191,10 @@ pub fn claims(
         license_expires: entitlement.term.expires.map(Timestamp::epoch_seconds),
         grace_until: entitlement.term.grace_until.map(Timestamp::epoch_seconds),
         updates_until: entitlement.updates_until.map(Timestamp::epoch_seconds),
+        on_end: None,
+        warn_days: None,
+        status: None,
+        cnf: None,
         seq: holder.seq,
         ver: CLAIMS_VERSION,
     }

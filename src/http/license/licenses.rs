@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use licentia_verify::{Claims, Status};
+use licentia_verify::{Claims, State};
 use poem::web::Data;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
@@ -276,14 +276,14 @@ impl From<Verdict> for VerdictView {
                 return Self {
                     valid: true,
                     superseded: Some(superseded),
-                    grace: Some(license.status() == Status::Grace),
-                    changes_at: Some(time(license.changes_at())),
+                    grace: Some(license.state() == State::Grace),
+                    changes_at: license.changes_at().map(time),
                     license: Some(license.claims().into()),
                     ..Self::default()
                 };
             }
             Verdict::Rejected(rejection) => {
-                (rejection.code(), rejection.to_string(), rejection.changes_at())
+                (rejection.code().as_str(), rejection.to_string(), rejection.changes_at())
             }
             Verdict::Revoked => ("revoked", "the license was revoked".into(), None),
             Verdict::Unknown => {

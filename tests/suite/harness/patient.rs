@@ -50,8 +50,8 @@ pub struct Patient {
 }
 
 impl Patient {
-    /// Starts a service with a fail point, with a trial and these plans instead of the built-in ones, and with
-    /// these monthly prices at Stripe: id, product and amount.
+    /// Starts a service with a fail point, with a trial and these plans instead of the built-in
+    /// ones, and with these monthly prices at Stripe: id, product and amount.
     pub async fn admit(
         point: &'static str,
         fail_point: Option<&str>,

@@ -1,4 +1,8 @@
-//! Licenses that are built by hand, so that each test can change one part.
+//! Licenses, bundles and lists that are built by hand, so that each test can change one part.
+
+#![allow(dead_code, reason = "each test binary uses some of these")]
+
+pub mod zlib;
 
 use std::time::{Duration, SystemTime};
 
@@ -6,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer, SigningKey};
 use licentia_verify::KeySet;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 pub const NOW: i64 = 1_795_186_800;
@@ -49,6 +54,52 @@ pub fn claims() -> Value {
     })
 }
 
+/// Returns a key set with the key number 2 as its root.
+pub fn root() -> KeySet {
+    KeySet::from_root(&jwk(2).to_string(), "acme-app").unwrap()
+}
+
+/// Returns the claims of a bundle that the root issues now, for a year, with the key number 1.
+pub fn bundle_claims() -> Value {
+    let times = json!({ "nbf": NOW - DAY, "exp": null });
+    json!({
+        "iss": "https://licenses.acme.example", "iat": NOW, "exp": NOW + 365 * DAY, "seq": 3,
+        "keys": [with(jwk(1), &times)], "revoked": [],
+    })
+}
+
+/// Returns a bundle with these claims, signed by the root.
+pub fn bundle(claims: &Value) -> String {
+    let header = json!({ "alg": "EdDSA", "typ": "license-keys+jwt", "kid": "key-2" });
+    sign_text(&header.to_string(), &claims.to_string(), &key(2))
+}
+
+pub const LIST: &str = "https://licenses.acme.example/.well-known/license-status/1";
+
+/// Returns the claim `status` of a license.
+pub fn listed(idx: u64) -> Value {
+    json!({ "status_list": { "idx": idx, "uri": LIST } })
+}
+
+/// Returns the claims of a list of 64 licenses, of which these are revoked.
+pub fn list_claims(revoked: &[usize]) -> Value {
+    let mut bits = [0_u8; 8];
+    for idx in revoked {
+        bits[idx / 8] |= 1 << (idx % 8);
+    }
+    let lst = URL_SAFE_NO_PAD.encode(zlib::stored(&bits));
+    json!({
+        "sub": LIST, "iat": NOW, "exp": NOW + 7 * DAY, "ttl": 43_200,
+        "status_list": { "bits": 1, "lst": lst },
+    })
+}
+
+/// Returns a list with these claims, signed with the key number 1.
+pub fn list(claims: &Value) -> String {
+    let header = json!({ "alg": "EdDSA", "typ": "statuslist+jwt", "kid": "key-1" });
+    sign_text(&header.to_string(), &claims.to_string(), &key(1))
+}
+
 /// Returns the value with some members replaced. A member whose new value is `"absent"` is removed.
 pub fn with(mut value: Value, change: &Value) -> Value {
     for (name, new) in change.as_object().unwrap() {
@@ -71,4 +122,23 @@ pub fn sign_text(header: &str, claims: &str, key: &SigningKey) -> String {
 /// Returns a token with this header and these claims, signed with the key number 1.
 pub fn sign(header: &Value, claims: &Value) -> String {
     sign_text(&header.to_string(), &claims.to_string(), &key(1))
+}
+
+/// Returns any JSON, as text.
+pub fn json_text() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 20, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::hash_map("[a-z]{1,5}", inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    });
+    value.prop_map(|value| value.to_string())
 }

@@ -1,0 +1,298 @@
+package licentia
+
+import (
+	"context"
+	"fmt"
+	"math/rand"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Outcome is the result of a refresh.
+type Outcome string
+
+const (
+	// Renewed: a fresh license is stored.
+	Renewed Outcome = "renewed"
+	// Ended: nothing is paid for any more. After a new purchase, the next refresh succeeds.
+	Ended Outcome = "ended"
+	// Revoked: this license, or its key, was revoked. The user logs in, or contacts the vendor.
+	Revoked Outcome = "revoked"
+	// Unknown: there is no license, or the server cannot refresh it. The user logs in to get one.
+	Unknown Outcome = "unknown"
+	// Busy: the server asks to try again after Refresh.RetryAfter.
+	Busy Outcome = "busy"
+	// Offline: the server could not be reached.
+	Offline Outcome = "offline"
+	// Failed: the server refused the request, or its license does not verify; see Refresh.Code.
+	Failed Outcome = "failed"
+)
+
+// Refresh says what a refresh did, and has the verdict about the license that is stored now.
+type Refresh struct {
+	Outcome Outcome
+	Verdict Verdict
+	// Code is the code of the server's problem, or of the verdict about the license it sent.
+	Code string
+	// RetryAfter is zero if the server named no time.
+	RetryAfter time.Duration
+}
+
+// Client keeps a license in a folder: license.json, and the memory of the device in memory.json.
+// It may be used by several goroutines.
+//
+// Only signed documents decide. What the server says about a license leads to fetching the key
+// bundle or the status list that proves it; an answer alone neither extends nor ends a license.
+type Client struct {
+	verifier *Verifier
+	server   string
+	folder   string
+	mutex    sync.Mutex
+	now      func() time.Time
+}
+
+// NewClient returns a client. The server is its https address, without /api.
+func NewClient(verifier *Verifier, server, folder string) (*Client, error) {
+	if !isSecure(server) {
+		return nil, fmt.Errorf("licentia: %q is not an https address", server)
+	}
+	return &Client{
+		verifier: verifier,
+		server:   strings.TrimSuffix(server, "/"),
+		folder:   folder,
+		now:      time.Now,
+	}, nil
+}
+
+// Verify returns the verdict about the stored license, without the network. It reads the license
+// and stores the memory: call it at the start and from ChangesAt on, and keep the verdict in
+// between.
+func (c *Client) Verify() Verdict {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.examine(Input{License: c.stored()}).verdict
+}
+
+// Install stores what the user pasted, opened or carried here, and returns the verdict about it.
+// Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
+// not work never replaces one that does. The error is that of the folder.
+func (c *Client) Install(input Input) (Verdict, error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	stored := c.stored()
+	current := c.examine(Input{License: stored, Keys: input.Keys, Status: input.Status})
+	if input.License == "" {
+		return current.verdict, c.store(current)
+	}
+	// The stored bundle and list may be newer than those that come with the license.
+	if current.bundle != nil {
+		input.Keys = current.bundle.text
+	}
+	if input.Status == "" && current.list != nil {
+		input.Status = current.list.text
+	}
+	offered := c.examine(input)
+	isOurs := offered.claims != nil
+	switch {
+	case offered.verdict.Valid, isOurs && !current.verdict.Valid:
+		return offered.verdict, c.store(offered)
+	case stored != "":
+		return offered.verdict, c.store(current)
+	default:
+		return offered.verdict, nil
+	}
+}
+
+var tokenPattern = regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+$`)
+
+// Refresh exchanges the license for the newest one. The error is that of the folder: an outcome
+// says everything else.
+func (c *Client) Refresh(ctx context.Context) (Refresh, error) {
+	token := readLicenseText(c.stored()).license
+	if !tokenPattern.MatchString(token) {
+		return Refresh{Outcome: Unknown, Verdict: c.Verify()}, nil
+	}
+	response := c.request(ctx, "POST", c.server+"/api/licenses/refresh", token)
+	if response.status == 200 {
+		return c.renewed(ctx, response)
+	}
+	result := Refresh{Code: response.text("code"), RetryAfter: response.retryAfter}
+	result.Outcome = outcome(response.status, result.Code)
+	var err error
+	if result.Outcome == Revoked || result.Outcome == Unknown {
+		err = c.fetchProof(ctx)
+	}
+	result.Verdict = c.Verify()
+	return result, err
+}
+
+// Run refreshes now, then every day, or sooner after a failure, until the context ends. It calls
+// onChange with the first verdict, and with each one that differs. Start it in a goroutine.
+func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
+	last, due, failures := "", time.Time{}, 0
+	for ctx.Err() == nil {
+		verdict := c.Verify()
+		if text := fmt.Sprint(verdict); text != last {
+			last = text
+			onChange(verdict)
+		}
+		if !time.Now().Before(due) {
+			var wait time.Duration
+			wait, failures = c.tryRefresh(ctx, failures)
+			due = time.Now().Add(wait)
+			continue // the refresh may have changed the verdict
+		}
+		wait := time.Until(due)
+		if wait > time.Hour {
+			wait = time.Hour
+		}
+		if change := verdict.ChangesAt.Sub(c.now()); !verdict.ChangesAt.IsZero() && change < wait {
+			wait = change
+		}
+		if wait < time.Second {
+			wait = time.Second
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// tryRefresh returns how long to wait until the next refresh, and the number of failures in a row.
+func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, int) {
+	const every = 24 * time.Hour
+	result, err := c.Refresh(ctx)
+	switch {
+	case err != nil:
+		return time.Hour, 0
+	case result.Outcome != Busy && result.Outcome != Offline:
+		return spread(every), 0
+	case result.RetryAfter > 0:
+		return spread(result.RetryAfter), failures + 1
+	}
+	backoff := failures
+	if backoff > 6 {
+		backoff = 6
+	}
+	return spread(time.Minute << backoff), failures + 1
+}
+
+// spread adds up to a fifth, so that apps do not come back all at once.
+func spread(wait time.Duration) time.Duration {
+	return wait + time.Duration(rand.Float64()*float64(wait)/5)
+}
+
+func (c *Client) renewed(ctx context.Context, response response) (Refresh, error) {
+	token := response.text("token")
+	if token == "" { // somebody else answered, such as the login page of a network
+		return Refresh{Outcome: Offline, Verdict: c.Verify()}, nil
+	}
+	verdict, err := c.Install(Input{License: token, Keys: response.text("keys")})
+	if err != nil || !verdict.Valid {
+		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
+	}
+	err = c.fetchStatus(ctx)
+	return Refresh{Outcome: Renewed, Verdict: c.Verify()}, err
+}
+
+// fetchProof fetches the signed documents that say why a license is not refreshed.
+func (c *Client) fetchProof(ctx context.Context) error {
+	keys := c.request(ctx, "GET", c.server+"/.well-known/license-keys", "")
+	if keys.status == 200 {
+		if _, err := c.Install(Input{Keys: string(keys.body)}); err != nil {
+			return err
+		}
+	}
+	return c.fetchStatus(ctx)
+}
+
+// fetchStatus fetches the status list that the license names.
+func (c *Client) fetchStatus(ctx context.Context) error {
+	c.mutex.Lock()
+	claims := c.examine(Input{License: c.stored()}).claims
+	c.mutex.Unlock()
+	if claims == nil || claims.status == nil || !isSecure(claims.status.uri) {
+		return nil
+	}
+	response := c.request(ctx, "GET", claims.status.uri, "")
+	if response.status != 200 {
+		return nil
+	}
+	_, err := c.Install(Input{Status: string(response.body)})
+	return err
+}
+
+// examine returns an examination, and stores the new memory. Memory that cannot be stored is lost,
+// which is no error.
+func (c *Client) examine(input Input) examination {
+	input.Memory, input.Now = c.read("memory.json"), c.now()
+	examination := c.verifier.examine(input)
+	if examination.memory != input.Memory {
+		_ = c.write("memory.json", []byte(examination.memory))
+	}
+	return examination
+}
+
+func (c *Client) stored() string {
+	return c.read("license.json")
+}
+
+func (c *Client) store(e examination) error {
+	return c.write("license.json", e.licenseFile())
+}
+
+// read returns the content of a file; nothing if it cannot be read or is far too large.
+func (c *Client) read(name string) string {
+	path := filepath.Join(c.folder, name)
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 2*maxLicenseFileBytes {
+		return ""
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(content)
+}
+
+// write replaces a file. After a crash it has either the old or the new content.
+func (c *Client) write(name string, content []byte) (err error) {
+	if err := os.MkdirAll(c.folder, 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(c.folder, "."+name+"-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	if _, err = file.Write(content); err == nil {
+		err = file.Sync()
+	}
+	if closeError := file.Close(); err == nil {
+		err = closeError
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), filepath.Join(c.folder, name))
+}
+
+func isSecure(address string) bool {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Hostname() == "" {
+		return false
+	}
+	host := parsed.Hostname()
+	isLocal := host == "localhost" || host == "127.0.0.1" || host == "::1"
+	return parsed.Scheme == "https" || (parsed.Scheme == "http" && isLocal)
+}

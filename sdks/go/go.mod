@@ -1,0 +1,3 @@
+module licentia.example/go
+
+go 1.19

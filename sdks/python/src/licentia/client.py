@@ -1,0 +1,382 @@
+"""Stores a license in a folder, and refreshes it from the vendor's server.
+
+Only signed documents decide. What the server says about a license leads to fetching the key bundle
+or the status list that proves it; an answer alone neither extends nor ends a license.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import re
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from http.client import HTTPException
+from pathlib import Path
+from typing import Callable, Dict, Optional, Tuple, Union
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from .reading import MAX_LICENSE_FILE_BYTES, Text
+from .verdict import Verdict
+from .verifier import Examination, LicenseText, Verifier
+
+LOG = logging.getLogger("licentia")
+
+DAY_SECONDS = 86_400
+MINUTE_SECONDS = 60
+HOUR_SECONDS = 3600
+MAX_RESPONSE_BYTES = 1024 * 1024
+_TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+\Z", re.ASCII)
+
+
+class Outcome(str, Enum):
+    """The result of a refresh."""
+
+    RENEWED = "renewed"
+    """A fresh license is stored."""
+
+    ENDED = "ended"
+    """Nothing is paid for any more. A new purchase makes the next refresh succeed."""
+
+    REVOKED = "revoked"
+    """This license was revoked. The user logs in, or contacts the vendor."""
+
+    UNKNOWN = "unknown"
+    """The server cannot refresh this license, or there is none. The user logs in to get one."""
+
+    BUSY = "busy"
+    """The server asks to try again after `Refresh.retry_after` seconds."""
+
+    OFFLINE = "offline"
+    """The server could not be reached."""
+
+    FAILED = "failed"
+    """The server refused the request, or its license does not verify: `Refresh.code` says why."""
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """What a refresh did, and the verdict about the license that is stored now."""
+
+    outcome: Outcome
+    verdict: Verdict
+    code: Optional[str] = None
+    retry_after: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class _Response:
+    """The response of the server; status 0 if there was none."""
+
+    status: int
+    body: bytes = b""
+    retry_after: Optional[int] = None
+
+    def members(self) -> Dict[str, object]:
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    def text(self, name: str) -> Optional[str]:
+        value = self.members().get(name)
+        return value if isinstance(value, str) else None
+
+
+class Client:
+    """A license in a folder: `license.json`, and the memory of the device in `memory.json`.
+
+    `server` is the address of the vendor's server, without `/api`. The methods may be called from
+    several threads. They wait for the network only in `refresh`.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        server: str,
+        folder: Union[str, Path],
+        *,
+        timeout: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not _is_secure(server):
+            raise ValueError(f"{server!r} is not an https address; a license is a credential")
+        self._verifier = verifier
+        self._server = server.rstrip("/")
+        self._folder = Path(folder)
+        self._timeout = timeout
+        self._clock = clock
+        self._opener = build_opener(_NoRedirects)
+        self._lock = threading.RLock()
+        self._stopped = threading.Event()
+        self._thread: Optional[threading.Thread] = None
+
+    def verify(self) -> Verdict:
+        """Returns the verdict about the stored license, without the network.
+
+        It reads the license and stores the memory: call it at the start and from `changes_at` on,
+        and keep the verdict in between.
+        """
+        with self._lock:
+            return self._examine(self._stored()).verdict
+
+    def install(
+        self,
+        license: Optional[Text] = None,
+        *,
+        keys: Optional[Text] = None,
+        status: Optional[Text] = None,
+    ) -> Verdict:
+        """Stores what the user pasted, opened or carried here: a license or a `license.json`, a
+        key bundle, a status list. Returns the verdict about it.
+
+        A license that does not work never replaces one that does. Raises `OSError` if the folder
+        cannot be written.
+        """
+        with self._lock:
+            stored = self._stored()
+            current = self._examine(stored, keys=keys, status=status)
+            if license is None:
+                self._store(current)
+                return current.verdict
+            # The stored bundle and list may be newer than those that come with the license.
+            if current.bundle:
+                keys = current.bundle.text
+            if status is None and current.status_list:
+                status = current.status_list.text
+            offered = self._examine(license, keys=keys, status=status)
+            is_ours = offered.claims is not None
+            if offered.verdict.valid or (is_ours and not current.verdict.valid):
+                self._store(offered)
+            elif stored is not None:
+                self._store(current)
+            return offered.verdict
+
+    def refresh(self) -> Refresh:
+        """Exchanges the license for the newest one. Waits for the network, `timeout` at most for
+        each step. Raises `OSError` if the folder cannot be written.
+        """
+        token = LicenseText.read(self._stored()).license
+        if not _TOKEN.match(token):
+            return Refresh(Outcome.UNKNOWN, self.verify())
+        response = self._request("POST", f"{self._server}/api/licenses/refresh", token)
+        if response.status == 200:
+            return self._renewed(response)
+        code = response.text("code")
+        outcome = _outcome(response.status, code)
+        if outcome in (Outcome.REVOKED, Outcome.UNKNOWN):
+            self._fetch_proof()
+        return Refresh(outcome, self.verify(), code, response.retry_after)
+
+    def start(
+        self, on_change: Callable[[Verdict], None], *, every: float = DAY_SECONDS
+    ) -> None:
+        """Refreshes in a background thread: now, then every day, or sooner after a failure.
+
+        `on_change` is called in that thread with the first verdict and each one that differs.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the client has been started already")
+        self._stopped.clear()
+        arguments = (on_change, every)
+        self._thread = threading.Thread(
+            target=self._run, args=arguments, name="licentia", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the background thread. Waits for a refresh that is under way."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self, on_change: Callable[[Verdict], None], every: float) -> None:
+        last: Optional[Verdict] = None
+        due, failures = 0.0, 0
+        while not self._stopped.is_set():
+            verdict = self.verify()
+            if verdict != last:
+                last = verdict
+                _call(on_change, verdict)
+            if time.monotonic() >= due:
+                outcome, wait = self._try_refresh(every, failures)
+                is_failure = outcome in (Outcome.BUSY, Outcome.OFFLINE)
+                failures = failures + 1 if is_failure else 0
+                due = time.monotonic() + wait
+                continue  # the refresh may have changed the verdict
+            wait = min(due - time.monotonic(), HOUR_SECONDS)
+            if verdict.changes_at is not None:
+                wait = min(wait, verdict.changes_at - self._clock())
+            self._stopped.wait(max(wait, 1.0))
+
+    def _try_refresh(self, every: float, failures: int) -> Tuple[Outcome, float]:
+        """Returns the outcome of a refresh, and the seconds until the next one."""
+        try:
+            result = self.refresh()
+        except OSError:
+            LOG.exception("The refreshed license could not be stored")
+            return Outcome.FAILED, HOUR_SECONDS
+        LOG.info("Refresh of the license: %s (%s)", result.outcome.value, result.code)
+        wait = every
+        if result.outcome in (Outcome.BUSY, Outcome.OFFLINE):
+            backoff = MINUTE_SECONDS * 2 ** min(failures, 6)
+            wait = result.retry_after if result.retry_after is not None else backoff
+        # Spread the requests, so that apps do not come back all at once.
+        return result.outcome, wait * random.uniform(1.0, 1.2)
+
+    def _renewed(self, response: _Response) -> Refresh:
+        token, keys = response.text("token"), response.text("keys")
+        if token is None:  # somebody else answered, such as the login page of a network
+            return Refresh(Outcome.OFFLINE, self.verify())
+        verdict = self.install(token, keys=keys)
+        if not verdict.valid:
+            return Refresh(Outcome.FAILED, self.verify(), verdict.code)
+        self._fetch_status()
+        return Refresh(Outcome.RENEWED, self.verify())
+
+    def _fetch_proof(self) -> None:
+        """Fetches the signed documents that say why a license is not refreshed."""
+        keys = self._request("GET", f"{self._server}/.well-known/license-keys")
+        if keys.status == 200:
+            self.install(keys=keys.body)
+        self._fetch_status()
+
+    def _fetch_status(self) -> None:
+        """Fetches the status list that the license names."""
+        with self._lock:
+            claims = self._examine(self._stored()).claims
+        if claims is None or claims.status is None or not _is_secure(claims.status.uri):
+            return
+        response = self._request("GET", claims.status.uri)
+        if response.status == 200:
+            self.install(status=response.body)
+
+    def _request(self, method: str, url: str, token: Optional[str] = None) -> _Response:
+        headers = {"Accept": "*/*", "User-Agent": "licentia-python"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        data = b"" if method == "POST" else None
+        request = Request(url, headers=headers, method=method, data=data)
+        try:
+            try:
+                response = self._opener.open(request, timeout=self._timeout)
+            except HTTPError as error:
+                response = error
+            with response:
+                body = response.read(MAX_RESPONSE_BYTES)
+                retry_after = _seconds(response.headers.get("Retry-After"), self._clock())
+                return _Response(response.status or 0, body, retry_after)
+        except (OSError, HTTPException, ValueError) as error:
+            LOG.info("%s cannot be reached: %s", urlsplit(url).hostname, error)
+            return _Response(0)
+
+    def _examine(
+        self,
+        license: Optional[Text],
+        *,
+        keys: Optional[Text] = None,
+        status: Optional[Text] = None,
+    ) -> Examination:
+        """Returns an examination, and stores the new memory."""
+        path = self._folder / "memory.json"
+        before = _read(path)
+        examination = self._verifier.examine(
+            license, keys=keys, status=status, memory=before, now=int(self._clock())
+        )
+        after = examination.memory.text().encode()
+        if after != before:
+            try:
+                _write(path, after)
+            except OSError:
+                LOG.warning("The memory of the license could not be stored", exc_info=True)
+        return examination
+
+    def _stored(self) -> Optional[bytes]:
+        return _read(self._folder / "license.json")
+
+    def _store(self, examination: Examination) -> None:
+        _write(self._folder / "license.json", examination.license_file().encode())
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Follows no redirect: the license would be sent to another server."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _outcome(status: int, code: Optional[str]) -> Outcome:
+    if status == 0:
+        return Outcome.OFFLINE
+    if code in ("revoked", "key_revoked"):
+        return Outcome.REVOKED
+    if code == "license_expired":
+        return Outcome.ENDED
+    if status in (408, 409, 429) or status >= 500:
+        return Outcome.BUSY
+    return Outcome.UNKNOWN if status in (401, 403) else Outcome.FAILED
+
+
+def _seconds(retry_after: Optional[str], now: float) -> Optional[int]:
+    """Returns the seconds of a `Retry-After`: a number or a date, between a second and a day."""
+    if retry_after is None:
+        return None
+    try:
+        if retry_after.isascii() and retry_after.isdigit():
+            seconds = int(retry_after[:9])
+        else:
+            seconds = int(parsedate_to_datetime(retry_after).timestamp() - now)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 1), DAY_SECONDS)
+
+
+def _is_secure(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return False
+    is_http = parts.scheme == "https" or (parts.scheme == "http" and is_local)
+    return is_http and bool(parts.hostname)
+
+
+def _call(on_change: Callable[[Verdict], None], verdict: Verdict) -> None:
+    try:
+        on_change(verdict)
+    except Exception:  # a fault of the app must not end the refreshes
+        LOG.exception("The app's callback failed")
+
+
+def _read(path: Path) -> Optional[bytes]:
+    """Returns the content of a file; `None` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_LICENSE_FILE_BYTES + 64 * 1024)
+    except OSError:
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replaces a file. After a crash it has either the old or the new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

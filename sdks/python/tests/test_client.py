@@ -1,0 +1,282 @@
+"""The client: storing, refreshing, and what it does with each response of the server."""
+
+import json
+import os
+import queue
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any, Optional
+from unittest import mock
+
+from licentia import Client, Outcome, Verdict, Verifier
+
+from .fake_server import KEYS, REFRESH, STATUS, FakeServer, Response, problem
+from .support import (
+    DAY,
+    KEY,
+    NEXT_KEY,
+    NOW,
+    PRODUCT,
+    ROOT,
+    bundle,
+    license,
+    status_list,
+)
+
+
+class ClientTest(unittest.TestCase):
+    """A client with a valid license of yesterday, and its server."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name) / "acme"
+        self.server = FakeServer().__enter__()
+        self.addCleanup(self.server.__exit__)
+        self.now = NOW
+        self.client = self.new_client()
+        self.list_uri = self.server.url + STATUS
+        self.token = self.license(iat=NOW - DAY)
+        self.assertTrue(self.client.install(self.token, keys=bundle()).valid)
+
+    def new_client(self, **options: Any) -> Client:
+        verifier = Verifier(PRODUCT, root=ROOT.jwk(), **options)
+        return Client(verifier, self.server.url + "/", self.folder, clock=lambda: self.now)
+
+    def license(self, **changes: Any) -> str:
+        status = {"status_list": {"idx": 7, "uri": self.list_uri}}
+        return license(**{"status": status, **changes})
+
+    def stored(self) -> Any:
+        return json.loads((self.folder / "license.json").read_text())
+
+    def renew(self, token: str, **members: Any) -> None:
+        self.server.responses[REFRESH] = Response(200, {"token": token, **members})
+
+
+class Refreshing(ClientTest):
+    def test_a_refresh_stores_the_newest_license_bundle_and_list(self) -> None:
+        token = self.license(plan="enterprise", seq=2)
+        keys, status = bundle(seq=2), status_list(uri=self.list_uri)
+        self.renew(token, keys=keys)
+        self.server.responses[STATUS] = Response(200, status)
+        result = self.client.refresh()
+        self.assertEqual((result.outcome, result.code), (Outcome.RENEWED, None))
+        self.assertEqual(result.verdict.plan, "enterprise")
+        self.assertEqual(self.stored(), {"license": token, "keys": keys, "status": status})
+        self.assertEqual(self.server.received[0].authorization, f"Bearer {self.token}")
+        self.assertEqual([r.authorization for r in self.server.received[1:]], [None])
+        self.assertEqual(self.new_client().verify(), result.verdict)
+        self.server.responses[STATUS] = Response(500)
+        self.client.refresh()
+        self.assertEqual(self.stored()["status"], status, "the list of the last refresh is kept")
+
+    def test_each_response_has_an_outcome(self) -> None:
+        before = self.stored()
+        for response, outcome, retry_after in (
+            (problem(403, "license_expired"), Outcome.ENDED, None),
+            (problem(403, "revoked"), Outcome.REVOKED, None),
+            (problem(403, "key_revoked"), Outcome.REVOKED, None),
+            (problem(401, "invalid_license"), Outcome.UNKNOWN, None),
+            (problem(401, "unauthenticated"), Outcome.UNKNOWN, None),
+            (problem(403, "token_expired"), Outcome.UNKNOWN, None),
+            (problem(429, "too_many_requests", Retry_After="17"), Outcome.BUSY, 17),
+            (problem(503, "busy", Retry_After="0"), Outcome.BUSY, 1),
+            (problem(503, "busy", Retry_After="9" * 5000), Outcome.BUSY, DAY),
+            (problem(503, "busy", Retry_After="soon"), Outcome.BUSY, None),
+            (
+                problem(503, "busy", Retry_After="Fri, 15 Jan 2027 08:01:00 GMT"),
+                Outcome.BUSY,
+                60,
+            ),
+            (Response(502, "<html>"), Outcome.BUSY, None),
+            (problem(400, "invalid_request"), Outcome.FAILED, None),
+            (Response(404, "<html>"), Outcome.FAILED, None),
+            (Response(200, "<html>Please log in to this network"), Outcome.OFFLINE, None),
+            (Response(200, {"token": 7}), Outcome.OFFLINE, None),
+            (Response(200, "[" * 100_000), Outcome.OFFLINE, None),
+        ):
+            self.server.responses[REFRESH] = response
+            result = self.client.refresh()
+            self.assertEqual((result.outcome, result.retry_after), (outcome, retry_after), response)
+            self.assertTrue(result.verdict.valid, "an answer alone never ends a license")
+            self.assertEqual(self.stored(), before)
+
+    def test_a_server_that_is_away_is_offline(self) -> None:
+        with FakeServer() as gone:
+            client = Client(Verifier(PRODUCT, root=ROOT.jwk()), gone.url, self.folder)
+        with mock.patch.object(client, "_clock", lambda: NOW):
+            self.assertEqual(client.refresh().outcome, Outcome.OFFLINE)
+
+    def test_a_revoked_license_is_revoked_by_the_signed_list(self) -> None:
+        self.server.responses[REFRESH] = problem(403, "revoked")
+        self.server.responses[STATUS] = Response(200, status_list([7], uri=self.list_uri))
+        result = self.client.refresh()
+        self.assertEqual((result.outcome, result.verdict.code), (Outcome.REVOKED, "revoked"))
+        self.assertEqual(self.new_client().verify().code, "revoked")
+        (self.folder / "memory.json").unlink()
+        self.assertEqual(self.new_client().verify().code, "revoked", "the list is stored too")
+
+    def test_a_revoked_key_is_revoked_by_the_signed_bundle(self) -> None:
+        self.server.responses[REFRESH] = problem(403, "key_revoked")
+        self.server.responses[KEYS] = Response(200, bundle([], seq=2, revoked=[KEY.kid]))
+        self.assertEqual(self.client.refresh().verdict.code, "key_revoked")
+
+    def test_a_rotated_key_arrives_with_the_refresh(self) -> None:
+        entries = [KEY.jwk(nbf=0, exp=NOW), NEXT_KEY.jwk(nbf=0, exp=None)]
+        status = {"status_list": {"idx": 7, "uri": self.list_uri}}
+        self.renew(license(NEXT_KEY, status=status), keys=bundle(entries, seq=2))
+        self.assertEqual(self.client.refresh().outcome, Outcome.RENEWED)
+        self.renew(license(NEXT_KEY, status=status), keys=bundle(seq=1))
+        self.assertEqual(self.client.refresh().outcome, Outcome.RENEWED, "an old bundle is ignored")
+
+    def test_a_license_that_does_not_verify_never_replaces_one_that_does(self) -> None:
+        before = self.stored()
+        for token, code in (
+            ("x", "malformed"),
+            (license(NEXT_KEY), "unknown_key"),
+            (license(aud="other"), "wrong_audience"),
+            (license(exp=NOW), "token_expired"),
+        ):
+            self.renew(token)
+            result = self.client.refresh()
+            self.assertEqual((result.outcome, result.code), (Outcome.FAILED, code))
+            self.assertEqual(self.stored(), before)
+            self.assertTrue(result.verdict.valid)
+
+    def test_without_a_license_nothing_is_sent(self) -> None:
+        (self.folder / "license.json").write_text("no license\r\nX: y")
+        self.assertEqual(self.client.refresh().outcome, Outcome.UNKNOWN)
+        (self.folder / "license.json").unlink()
+        result = self.client.refresh()
+        self.assertEqual((result.outcome, result.verdict.code), (Outcome.UNKNOWN, "malformed"))
+        self.assertEqual(self.server.received, [])
+
+    def test_the_license_is_never_sent_elsewhere(self) -> None:
+        with FakeServer() as other:
+            for status in (301, 302, 307, 308):
+                location = (("Location", other.url + REFRESH),)
+                self.server.responses[REFRESH] = Response(status, "", location)
+                self.assertEqual(self.client.refresh().outcome, Outcome.FAILED)
+            self.assertEqual(other.received, [])
+        for server in ("http://licenses.acme.example", "ftp://x", "licenses.acme.example", ""):
+            with self.assertRaises(ValueError):
+                Client(Verifier(PRODUCT, root=ROOT.jwk()), server, self.folder)
+
+    def test_40_days_offline_end_the_token_and_one_refresh_brings_it_back(self) -> None:
+        self.now = NOW + 40 * DAY
+        self.assertEqual(self.client.verify().code, "license_expired")
+        self.renew(
+            self.license(
+                iat=self.now - 60,
+                nbf=self.now,
+                exp=self.now + DAY,
+                license_expires=None,
+                grace_until=None,
+            )
+        )
+        self.assertTrue(self.client.refresh().verdict.valid)
+        self.now -= 7200
+        self.assertEqual(self.client.verify().code, "not_yet_valid")
+
+
+class Storing(ClientTest):
+    def test_a_clock_that_is_set_back_is_noticed(self) -> None:
+        self.now = NOW + 5 * DAY
+        self.client.verify()
+        self.now = NOW
+        self.assertEqual(self.client.verify().code, "clock_rolled_back")
+
+    def test_a_revocation_arrives_on_a_usb_stick(self) -> None:
+        verdict = self.client.install(status=status_list([7], uri=self.list_uri))
+        self.assertEqual(verdict.code, "revoked")
+        old = status_list([], uri=self.list_uri, iat=NOW - 999)
+        self.assertEqual(self.client.install(status=old).code, "revoked")
+
+    def test_a_pasted_license_replaces_one_that_is_over_but_not_a_better_one(self) -> None:
+        over = self.license(iat=NOW - 90 * DAY, exp=NOW - 80 * DAY)
+        self.assertEqual(self.client.install(over).code, "token_expired")
+        self.assertEqual(self.stored()["license"], self.token)
+        self.now = NOW + 50 * DAY
+        self.assertFalse(self.client.verify().valid)
+        fresh = self.license(exp=NOW + 60 * DAY, license_expires=NOW + 60 * DAY, grace_until=None)
+        self.assertTrue(self.client.install(f"“{fresh[:70]}\r\n {fresh[70:]}”").valid)
+        self.assertEqual(self.stored()["license"], fresh)
+        self.assertEqual(self.stored()["keys"], bundle())
+
+    def test_damaged_files_are_no_errors(self) -> None:
+        for content in (b"", b"\xff\xfe", b"{", os.urandom(2_000_000)):
+            (self.folder / "memory.json").write_bytes(content)
+            self.assertTrue(self.client.verify().valid)
+        for content in (b"", b"\xff\xfe", b"{", b"{" * 1_000_000):
+            (self.folder / "license.json").write_bytes(content)
+            self.assertFalse(self.client.verify().valid)
+
+    def test_a_crash_while_storing_leaves_the_old_file(self) -> None:
+        before = self.stored()
+        full_disk = mock.patch("os.replace", side_effect=OSError("no space left"))
+        with full_disk, self.assertLogs("licentia", "WARNING"):
+            self.renew(self.license(plan="enterprise"))
+            with self.assertRaises(OSError):
+                self.client.refresh()
+            self.assertTrue(self.client.verify().valid, "memory that cannot be stored is no error")
+        self.assertEqual(self.stored(), before)
+        names = sorted(path.name for path in self.folder.iterdir())
+        self.assertEqual(names, ["license.json", "memory.json"])
+
+
+class Background(ClientTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.verdicts: "queue.Queue[Verdict]" = queue.Queue()
+
+    def next_plan(self) -> Optional[str]:
+        return self.verdicts.get(timeout=10).plan
+
+    def test_it_refreshes_at_once_and_reports_each_verdict_that_differs(self) -> None:
+        self.renew(self.license(plan="enterprise"))
+        self.client.start(self.verdicts.put)
+        self.assertEqual(self.next_plan(), "professional")
+        self.assertEqual(self.next_plan(), "enterprise")
+        self.client.stop()
+        self.assertEqual(self.server.paths().count(REFRESH), 1)
+        self.assertTrue(self.verdicts.empty())
+
+    def test_it_comes_back_when_the_server_says_so(self) -> None:
+        for response, failures, least, most in (
+            (problem(503, "busy", Retry_After="17"), 0, 17, 17 * 1.2),
+            (Response(502), 0, 60, 72),
+            (Response(502), 3, 480, 576),
+            (Response(502), 99, 3840, 4608),
+            (problem(403, "license_expired"), 5, DAY, DAY * 1.2),
+        ):
+            self.server.responses[REFRESH] = response
+            _, wait = self.client._try_refresh(DAY, failures)
+            self.assertTrue(least <= wait <= most, (response, wait))
+
+    def test_a_callback_that_raises_and_a_full_disk_do_not_end_it(self) -> None:
+        def fails(verdict: Verdict) -> None:
+            self.verdicts.put(verdict)
+            raise RuntimeError("a fault of the app")
+
+        self.renew(self.license(plan="enterprise"))
+        with self.assertLogs("licentia", "ERROR"):
+            self.client.start(fails)
+            self.assertEqual(self.next_plan(), "professional")
+            self.assertEqual(self.next_plan(), "enterprise")
+            self.client.stop()
+        with self.assertLogs("licentia", "ERROR"), mock.patch("os.replace", side_effect=OSError):
+            outcome, _ = self.client._try_refresh(DAY, 0)
+        self.assertEqual(outcome, Outcome.FAILED)
+
+    def test_it_is_started_once(self) -> None:
+        self.client.start(self.verdicts.put)
+        with self.assertRaises(RuntimeError):
+            self.client.start(self.verdicts.put)
+        self.client.stop()
+        self.client.stop()
+
+
+if __name__ == "__main__":
+    unittest.main()

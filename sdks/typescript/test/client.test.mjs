@@ -1,0 +1,183 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, beforeEach, test } from "node:test";
+
+import { LicenseClient, Verifier, advise } from "licentia";
+import { FileStore } from "licentia/node";
+import { DAY, NOW, bundle, license, list, newKey } from "./signing.mjs";
+import { problem, startServer } from "./server.mjs";
+
+const [root, key, successor] = [newKey(), newKey(), newKey()];
+const server = await startServer();
+const folder = await mkdtemp(join(tmpdir(), "licentia-"));
+after(() => Promise.all([server.stop(), rm(folder, { recursive: true })]));
+
+const REFRESH = "/api/licenses/refresh";
+const BUNDLE = "/.well-known/license-keys";
+const LIST = "/.well-known/license-status/1";
+const status = { status_list: { idx: 9, uri: `${server.url}${LIST}` } };
+const bundled = (...keys) => bundle(root, keys, { seq: keys.length });
+
+let now = NOW;
+let store;
+let client;
+
+beforeEach(async (context) => {
+  now = NOW;
+  server.responses.clear();
+  server.requests.length = 0;
+  store = new FileStore(join(folder, context.name.replaceAll(" ", "-")));
+  client = newClient();
+});
+
+const newClient = (changed = {}) => new LicenseClient({
+  verifier: new Verifier({ trust: { root: root.jwk }, audience: "acme-app" }),
+  server: `${server.url}/`, store, now: () => now, ...changed,
+});
+const install = () => client.install(JSON.stringify({ license: license(key), keys: bundled(key) }));
+const outcome = async () => (await client.refresh()).outcome;
+
+test("a license is stored, refreshed, and used by the next start of the app", async () => {
+  assert.equal((await client.verdict()).code, "malformed");
+  assert.equal(await outcome(), "no_license");
+  assert.equal((await install()).state, "active");
+
+  now += 40 * DAY;
+  assert.equal((await client.verdict()).code, "license_expired");
+  const times = { iat: now - 60, nbf: now - 60, exp: now + 14 * DAY, license_expires: null };
+  const token = license(successor, { ...times, seq: 2 });
+  server.responses.set(REFRESH, { body: { token, plan: "x", keys: bundled(key, successor) } });
+  const result = await client.refresh();
+  assert.deepEqual([result.outcome, result.verdict.state], ["renewed", "active"]);
+  assert.equal(server.requests[0].headers.authorization, `Bearer ${license(key)}`);
+  assert.equal((await newClient().verdict()).changes_at, now + 14 * DAY);
+  assert.deepEqual((await readdir(store.folder)).sort(), ["license.json", "memory.json"]);
+  assert.equal((await stat(join(store.folder, "license.json"))).mode & 0o777, 0o600);
+});
+
+test("each response of the server has its outcome, and none loses the license", async () => {
+  await install();
+  const page = { status: 403, body: "<html>Log in to the hotel's network</html>" };
+  const cases = [
+    [problem(403, "license_expired"), "ended"],
+    [problem(403, "revoked"), "revoked"],
+    [problem(401, "invalid_license"), "unknown"],
+    [problem(429, "rate_limited", { "retry-after": "120" }), "busy", 120],
+    [problem(503, "busy", { "retry-after": "999999999" }), "busy", DAY],
+    [problem(503, "busy", { "retry-after": "Mon, 01 Jan 2001 00:00:00 GMT" }), "busy", 0],
+    [problem(503, "busy", { "retry-after": "soon" }), "busy", null],
+    [problem(500, "internal"), "busy", null],
+    [page, "offline"],
+    [{ ...page, status: 200 }, "offline"],
+    [{ status: 200, body: "null" }, "offline"],
+    [{ status: 200, body: "x".repeat(300_000) }, "offline"],
+    [{ status: 200, body: { token: license(newKey()) } }, "rejected"],
+    [{ status: 200, body: { token: "" } }, "rejected"],
+  ];
+  for (const [response, expected, retryAfter = null] of cases) {
+    server.responses.set(REFRESH, response);
+    const result = await client.refresh();
+    assert.deepEqual([result.outcome, result.retryAfter], [expected, retryAfter]);
+    assert.equal(result.verdict.state, "active", expected);
+  }
+  client = newClient({ server: "http://127.0.0.1:1" });
+  assert.equal(await outcome(), "offline");
+  assert.equal((await client.verdict()).state, "active");
+});
+
+test("the bundle is fetched for a key that is unknown", async () => {
+  server.responses.set(BUNDLE, { body: bundled(key) });
+  assert.equal((await client.install(`\n "${license(key)}" `)).state, "active");
+  assert.equal((await newClient().verdict()).state, "active");
+});
+
+test("a forged license ends with the bundle that revokes its stolen key", async () => {
+  await install();
+  server.responses.set(REFRESH, problem(401, "invalid_license"));
+  const body = bundle(root, [successor], { seq: 2, revoked: [key.jwk.kid] });
+  server.responses.set(BUNDLE, { body });
+  assert.equal((await client.refresh()).verdict.code, "key_revoked");
+  assert.equal((await newClient().verdict()).code, "key_revoked");
+  assert.equal((await client.install(license(successor))).state, "active");
+});
+
+test("the status list is fetched, and what it revokes stays revoked offline", async () => {
+  const sub = `${server.url}${LIST}`;
+  await client.install(JSON.stringify({ license: license(key, { status }), keys: bundled(key) }));
+  assert.equal((await client.verdict()).state, "active");
+  server.responses.set(REFRESH, problem(403, "revoked"));
+  server.responses.set(LIST, { body: list(key, [9], { sub }) });
+  const { outcome, verdict } = await client.refresh();
+  assert.deepEqual([outcome, verdict.code], ["revoked", "revoked"]);
+  assert.equal((await newClient().verdict()).code, "revoked");
+  assert.equal(advise(verdict).level, "stop");
+  // Another license of the customer replaces it.
+  const replacement = { status: { status_list: { idx: 10, uri: sub } }, jti: "lic_2", seq: 2 };
+  assert.equal((await client.install(license(key, replacement))).state, "active");
+});
+
+test("a verdict does not wait for a refresh that gets no response", async () => {
+  await install();
+  let respond;
+  const response = new Promise((resolve) => {
+    respond = resolve;
+  });
+  client = newClient({ fetch: () => response });
+  const refresh = client.refresh();
+  assert.equal((await client.verdict()).state, "active");
+  respond(new Response("{}", { status: 503 }));
+  assert.equal((await refresh).outcome, "busy");
+});
+
+test("a file that is no license is not touched", async () => {
+  await store.write("license.json", "hello\nworld");
+  assert.equal((await client.verdict()).code, "malformed");
+  assert.equal(await outcome(), "no_license");
+  assert.equal(await store.read("license.json"), "hello\nworld");
+});
+
+test("a wrong license does not replace the stored one", async () => {
+  await install();
+  for (const text of ["", "x", license(newKey()), license(key, { aud: "other" })]) {
+    assert.equal((await client.install(text)).valid, false);
+    assert.equal((await client.verdict()).license_id, "lic_1");
+  }
+});
+
+test("operations at the same time do not lose what the others stored", async () => {
+  const licenses = [1, 2, 3].map((id) => license(key, { sub: `cust_${id}`, seq: id }));
+  await install();
+  await Promise.all([client.refresh(), ...licenses.map((text) => client.install(text))]);
+  assert.equal((await client.verdict()).state, "active");
+  const { seq } = JSON.parse(await store.read("memory.json"));
+  assert.deepEqual(Object.entries(seq).sort(), [["cust_1", 1], ["cust_2", 2], ["cust_3", 3]]);
+});
+
+test("the background refreshes at once, and when the server asks to", async (context) => {
+  await install();
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const results = [];
+  let arrived = () => {};
+  const next = () => new Promise((resolve) => (arrived = resolve));
+  const onResult = (result) => {
+    results.push(result.outcome);
+    // The timer is set after this callback has returned.
+    setImmediate(arrived);
+  };
+  server.responses.set(REFRESH, problem(503, "busy", { "retry-after": "600" }));
+  let result = next();
+  const stop = client.start({ onResult });
+  await result;
+  context.mock.timers.tick(599_000);
+  assert.equal(server.requests.filter(({ url }) => url === REFRESH).length, 1);
+  server.responses.set(REFRESH, { body: { token: license(key, { seq: 2 }) } });
+  result = next();
+  context.mock.timers.tick(61_000);
+  await result;
+  assert.deepEqual(results, ["busy", "renewed"]);
+  stop();
+  context.mock.timers.tick(20 * DAY * 1000);
+  assert.deepEqual(results, ["busy", "renewed"]);
+});

@@ -1,0 +1,44 @@
+//! The license with which the README's code runs. `readme/run.rs` is the end of that code.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{at, bundle_claims, claims, header, jwk, key, sign, sign_text, with};
+use licentia_verify::{KeySet, Request, State};
+use serde_json::{Value, json};
+
+/// Before any clock on which the README's code runs.
+const ISSUED: i64 = 1_700_000_000;
+
+/// The end of the year 9999.
+const FAR: i64 = 253_402_300_799;
+
+/// The RFC 7638 thumbprint of the key number 2. The README's root has no `kid`.
+const ROOT: &str = "aVBtapLd11SUVKIMGJfPzOEDuN0sXcmzJQNVT-_sKEU";
+
+/// Returns the file `license.json`, signed with the keys of the tests.
+fn license_file() -> Value {
+    let license = json!({
+        "iat": ISSUED, "nbf": ISSUED, "exp": FAR, "license_expires": FAR, "grace_until": null,
+        "warn_days": 14, "on_end": { "mode": "limited", "features": ["export"] },
+    });
+    let keys = [with(jwk(1), &json!({ "nbf": 0, "exp": null }))];
+    let keys = with(bundle_claims(), &json!({ "iat": ISSUED, "exp": null, "keys": keys }));
+    let of_keys = json!({ "alg": "EdDSA", "typ": "license-keys+jwt", "kid": ROOT });
+    json!({
+        "license": sign(&header(), &with(claims(), &license)),
+        "keys": sign_text(&of_keys.to_string(), &keys.to_string(), &key(2)),
+    })
+}
+
+#[test]
+fn the_readme_has_a_valid_license_and_its_root() {
+    let file = include_str!("readme/license.json");
+    let root = with(jwk(2), &json!({ "kid": "absent" })).to_string();
+    let root = KeySet::from_root(&root, "acme-app").unwrap();
+    let (verdict, _) = root.verdict(&Request::new(file, at(ISSUED)));
+    let expected = format!("tests/readme/license.json should be {:#}", license_file());
+    assert_eq!(verdict.state, Some(State::Active), "{expected}");
+    assert!(include_str!("../README.md").contains(jwk(2)["x"].as_str().unwrap()), "{}", jwk(2));
+}

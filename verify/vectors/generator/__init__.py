@@ -1,0 +1,1 @@
+"""Writes the test vectors. Each module is one subject or a few."""
