@@ -31,11 +31,13 @@ pub(super) fn plan_invoices<'i>(
 /// Returns whether an invoice is only for something beside the plan: for add-ons that were added
 /// later, or for metered usage. Whether it is paid does not decide about the plan.
 pub(super) fn is_beside_the_plan(invoice: &Invoice, catalog: &Catalog) -> bool {
-    let is_beside = |line: &Line| {
-        let price = line.price.as_deref();
-        price.is_some_and(|price| matches!(catalog.sold(price), Some(Sold::Addon { .. })))
-    };
-    !invoice.lines.is_empty() && invoice.lines.iter().all(is_beside)
+    !invoice.lines.is_empty() && invoice.lines.iter().all(|line| is_for_addon(line, catalog))
+}
+
+/// Returns whether a line is for an add-on.
+fn is_for_addon(line: &Line, catalog: &Catalog) -> bool {
+    let price = line.price.as_deref();
+    price.is_some_and(|price| matches!(catalog.sold(price), Some(Sold::Addon { .. })))
 }
 
 /// The invoices of a subscription, without those that [`counted_invoices`] drops.
@@ -162,7 +164,7 @@ fn unpaid_credits(
         let paid = paid.fold(0, i64::saturating_add);
         let amount = credit.amount.saturating_neg();
         backed = backed.saturating_add(amount.min(paid));
-        if plan_period(credit, catalog).is_none() {
+        if plan_period(credit, catalog).is_none() && !is_for_addon(credit, catalog) {
             continue;
         }
         let mut rest = amount.saturating_sub(paid).max(0);

@@ -164,3 +164,24 @@ fn what_was_removed_before_a_late_payment_is_not_licensed_stripe_22() {
         "paid before the end: that counts for nothing"
     );
 }
+
+/// Stripe credits an add-on that is removed, whether it was paid for or not.
+#[test]
+fn an_add_on_that_the_credit_for_an_unpaid_one_bought_is_not_licensed_stripe_36() {
+    let credit = Line { amount: -280, ..pdf() };
+    let again = Line { amount: 246, ..pdf() };
+    let licensed = |first: InvoiceStatus| {
+        let invoices = [
+            ("in_1", Paid, vec![plan()]),
+            ("in_2", first, vec![Line { amount: 280, ..pdf() }]),
+            ("in_3", Paid, vec![credit.clone(), again.clone()]),
+        ];
+        let mut state = with_addon(&BOTH, &invoices);
+        for (place, amount) in [1000, 280, 0].into_iter().enumerate() {
+            state.invoices[place].amount = amount;
+        }
+        has(&state)
+    };
+    assert_eq!(licensed(Open), team(&[]));
+    assert_eq!(licensed(Paid), team(&["pdf"]));
+}
