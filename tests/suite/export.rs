@@ -51,7 +51,8 @@ async fn a_recovered_license_works_and_one_that_ended_is_not_sent() {
     let ada = shop.buyer(ADA).await;
     shop.buy(&ada, "professional").await;
     let store = &shop.app.app.store;
-    let forever = "UPDATE licenses SET expires_at = NULL WHERE superseded_at IS NULL";
+    let forever = "UPDATE licenses SET expires_at = NULL, grace_until = NULL
+        WHERE superseded_at IS NULL";
     execute(store, forever).await.unwrap();
     shop.sandbox.advance(std::time::Duration::from_secs(40 * 86_400));
     let before = shop.sandbox.mails().len();
