@@ -128,15 +128,8 @@ async fn an_add_on_that_was_bought_alone_gives_no_license() {
     assert_eq!(session["status"], "succeeded");
     let store = &shop.app.app.store;
     let customer = texts(store, "SELECT stripe_customer_id FROM customers").await.remove(0);
-    let form = [
-        ("mode", "payment"),
-        ("customer", customer.as_str()),
-        ("line_items[0][price]", "price_pdf_once"),
-        ("line_items[0][quantity]", "1"),
-        ("success_url", "https://vendor.example/"),
-    ];
-    let made = shop.at_stripe("checkout/sessions", &form).await;
-    shop.sandbox.pay(made["id"].as_str().unwrap(), Card::Paid).unwrap();
+    let session = shop.session_at_stripe(&customer, "price_pdf_once").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled_with_invoice().await;
     let subscription = texts(store, "SELECT stripe_subscription_id FROM subscriptions").await;
     shop.sandbox.cancel_now(&subscription[0]).unwrap();

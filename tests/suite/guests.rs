@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::harness::database::{execute, number, texts};
 use crate::harness::shop::Shop;
-use crate::payment_links::{open_to_all, waiting_mail};
+use crate::payment_links::{open_to_all, verify_by_the_trial_mail, waiting_mail};
 
 /// A payment link as Stripe's dashboard makes it.
 const DEFAULT: &[(&str, &str)] = &[];
@@ -415,12 +415,7 @@ async fn stripe_28_while_a_purchase_waits_a_verified_address_gives_away_no_later
         shop.bought_as_guest(ADA).await;
         let mail = waiting_mail(&shop);
         // The buyer expects a mail, and follows the link of the sign-up.
-        let mails = shop.sandbox.mails();
-        let trial = mails.iter().find(|mail| mail.subject().starts_with("Your trial")).unwrap();
-        let text = trial.text.clone().unwrap();
-        let (_, rest) = text.split_once("/account/verify#token=").unwrap();
-        let verify = json!({ "token": rest.split_whitespace().next().unwrap() });
-        assert_eq!(shop.app.client.post("/api/customers/verify", &verify).await.status, 200);
+        verify_by_the_trial_mail(&shop).await;
         shop.bought_by(settings, ADA).await;
         shop.reconciled().await;
         assert_eq!(shop.license(&thief).await["plan"], "trial", "{settings:?}");

@@ -109,24 +109,16 @@ async fn an_old_session_without_an_invoice_is_read_by_its_lines() {
     let session = shop.orders(&ada).await;
     assert_eq!(session.len(), 1);
     let customer = customer_of(&shop, &ada).await;
-    let form = [
-        ("mode", "payment"),
-        ("customer", customer.as_str()),
-        ("line_items[0][price]", "price_studio_once"),
-        ("line_items[0][quantity]", "1"),
-        ("success_url", "https://vendor.example/"),
-    ];
-    let made = shop.at_stripe("checkout/sessions", &form).await;
-    let id = made["id"].as_str().unwrap();
-    shop.sandbox.pay(id, Card::Paid).unwrap();
+    let id = shop.session_at_stripe(&customer, "price_studio_once").await;
+    shop.sandbox.pay(&id, Card::Paid).unwrap();
     shop.settled_with_invoice().await;
-    assert_eq!(shop.sandbox.object(id)["invoice"], Value::Null);
+    assert_eq!(shop.sandbox.object(&id)["invoice"], Value::Null);
     assert_eq!(shop.claims(&ada).await.plan, "studio");
     let orders = shop.orders(&ada).await;
     let once: Vec<_> = orders.iter().filter(|order| order["interval"] == "once").collect();
     assert_eq!((once.len(), &once[0]["amount"]), (1, &json!(30_000)), "{orders:?}");
     // A refund of it revokes the license; the subscription holds again.
-    let payment = payment_of(&shop, id);
+    let payment = payment_of(&shop, &id);
     shop.sandbox.refund(&payment, None).unwrap();
     shop.settled().await;
     assert_eq!(shop.claims(&ada).await.plan, "starter");
@@ -306,15 +298,8 @@ async fn an_add_on_is_added_later_with_updates_or_by_a_purchase_of_its_own() {
     shop.purchase(&bob, studio()).await;
     let before = shop.claims(&bob).await;
     let customer = customer_of(&shop, &bob).await;
-    let form = [
-        ("mode", "payment"),
-        ("customer", customer.as_str()),
-        ("line_items[0][price]", "price_pdf_once"),
-        ("line_items[0][quantity]", "1"),
-        ("success_url", "https://vendor.example/"),
-    ];
-    let made = shop.at_stripe("checkout/sessions", &form).await;
-    shop.sandbox.pay(made["id"].as_str().unwrap(), Card::Paid).unwrap();
+    let session = shop.session_at_stripe(&customer, "price_pdf_once").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled_with_invoice().await;
     let after = shop.claims(&bob).await;
     assert_eq!(after.limits.get("pages"), Some(&500));
@@ -331,15 +316,8 @@ async fn a_price_that_is_removed_takes_no_license_and_is_reported() {
     let bob = shop.buyer("bob@example.com").await;
     shop.purchase(&bob, json!({ "plan": "starter" })).await;
     let customer = customer_of(&shop, &bob).await;
-    let form = [
-        ("mode", "payment"),
-        ("customer", customer.as_str()),
-        ("line_items[0][price]", "price_studio_once"),
-        ("line_items[0][quantity]", "1"),
-        ("success_url", "https://vendor.example/"),
-    ];
-    let made = shop.at_stripe("checkout/sessions", &form).await;
-    shop.sandbox.pay(made["id"].as_str().unwrap(), Card::Paid).unwrap();
+    let session = shop.session_at_stripe(&customer, "price_studio_once").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled_with_invoice().await;
     let licenses = async || [shop.claims(&ada).await, shop.claims(&bob).await];
     let before = licenses().await;

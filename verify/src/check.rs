@@ -97,7 +97,7 @@ impl From<Rejection> for Violation {
     }
 }
 
-/// What is known besides the license when its rules are applied.
+/// The facts besides the license that its rules need.
 struct Facts<'a> {
     request: &'a Request<'a>,
     now: i64,

@@ -21,7 +21,7 @@ const ROLLED_BACK_SECONDS: i64 = 60 * 60;
 /// How far from the clock the `iat` of a license may be that shows that the clock is right.
 const HEALING_SECONDS: i64 = 24 * 60 * 60;
 
-/// What is remembered. Times are seconds since 1970; 0 is unknown.
+/// The facts that a device remembers. Times are seconds since 1970; 0 is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Memory {
     v: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Memory {
     lists: BTreeMap<String, RememberedList>,
 }
 
-/// What is remembered of a status list: the indexes of this device's licenses that are revoked.
+/// A status list as a device remembers it: the indexes of its own licenses that are revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct RememberedList {
     iat: i64,

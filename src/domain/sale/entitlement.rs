@@ -81,7 +81,7 @@ pub fn assess<'a>(
     entitlements.extend(fallback::entitlements(state, catalog));
     let mut once = single_payments(state, catalog, &catalog.policy);
     if state.is_deleted {
-        // What was bought as a guest does not depend on the Stripe customer.
+        // The purchases of a guest do not depend on the Stripe customer.
         entitlements.clear();
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }

@@ -76,6 +76,20 @@ impl Shop {
         session
     }
 
+    /// Creates a Checkout session for a single payment of one price at Stripe, as the vendor does.
+    /// Returns its id.
+    pub async fn session_at_stripe(&self, stripe_customer: &str, price: &str) -> String {
+        let form = [
+            ("mode", "payment"),
+            ("customer", stripe_customer),
+            ("line_items[0][price]", price),
+            ("line_items[0][quantity]", "1"),
+            ("success_url", "https://vendor.example/"),
+        ];
+        let made = self.at_stripe("checkout/sessions", &form).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
     /// Lets the invoice of a single payment be created, and waits until all work is done.
     pub async fn settled_with_invoice(&self) {
         self.settled().await;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from dataclasses import dataclass
@@ -151,7 +152,8 @@ class Verifier:
         """Returns what `verify` returns, and which key bundle and status list count."""
         now = max(0, int(time.time()) if now is None else now)
         text = LicenseText.read(license)
-        before, after = Memory.read(memory), Memory.read(memory)
+        before = Memory.read(memory)
+        after = copy.deepcopy(before)
         bundle = self._newest_bundle([keys, text.keys], now, before)
         if bundle:
             after.add_bundle(bundle)

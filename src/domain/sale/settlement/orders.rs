@@ -227,7 +227,7 @@ impl Order {
         self.billing_interval = bill.interval.or(self.billing_interval);
         self.quantity = bill.quantity.or(self.quantity);
         let mut addons = bill.addons.clone();
-        // What was bought at a price that was removed since stays in the order.
+        // The order keeps the add-ons whose price was removed since.
         let former = self.addons.take().filter(|_| bill.is_partial);
         addons.0.extend(former.into_iter().flat_map(|former| former.0));
         self.addons = Some(addons);

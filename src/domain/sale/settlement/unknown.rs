@@ -26,7 +26,7 @@ pub(super) struct UnknownPayment<'a> {
     line: &'a Line,
     /// The subscription that it bills.
     subscription: Option<&'a StripeSubscriptionId>,
-    /// What was bought by it; `None` if we have no order of it.
+    /// The purchase in our order; `None` if there is no order of it.
     bought: Option<Bought<'a>>,
 }
 
