@@ -4,7 +4,7 @@
 
 use licentia::domain::sale::change::ChangeRequest;
 use licentia::domain::sale::plan::Interval;
-use licentia::domain::sale::preview::Terms;
+use licentia::domain::sale::preview::PreviewTerms;
 use licentia::error::Result;
 use licentia::flows::account::session::SignedIn;
 use licentia::flows::sale::change::{self, CancelAt};
@@ -175,7 +175,7 @@ impl History {
         if due_now != all {
             self.violation(format!("N: the lines of a preview of {due_now} add up to {all}"));
         }
-        let terms = Terms::split(&preview_id).and_then(|(text, _)| Terms::read(text));
+        let terms = PreviewTerms::split(&preview_id).and_then(|(text, _)| PreviewTerms::read(text));
         self.shown.push(Shown {
             who,
             wanted,

@@ -9,14 +9,14 @@ use licentia::domain::contact::{DisplayName, Email};
 use licentia::domain::ids::{CustomerId, SessionId};
 use licentia::domain::license::LicenseToken;
 use licentia::domain::sale::plan::Interval;
-use licentia::domain::sale::selection::Wanted;
+use licentia::domain::sale::selection::PurchaseRequest;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
 use licentia::flows::account::customer::{self, AccountChange, Change};
 use licentia::flows::account::session::SignedIn;
 use licentia::flows::account::signup::{self, Signup};
 use licentia::flows::license;
-use licentia::flows::sale::checkout::{self, Purchase};
+use licentia::flows::sale::checkout::{self, CheckoutRequest};
 use licentia::flows::sale::subscription;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
@@ -236,19 +236,23 @@ impl History {
         let plan = if dice.happens(600) { "professional" } else { "starter" };
         let interval = if dice.happens(800) { Interval::Month } else { Interval::Year };
         let back = format!("{}/docs", self.ground.config.public_url);
-        let wanted = Wanted {
+        let purchase = PurchaseRequest {
             plan: plan.to_owned(),
             interval: Some(interval),
             currency: None,
             quantity: None,
             addons: Vec::new(),
         };
-        let wanted =
-            Purchase { wanted, promotion_code: None, success_url: back.clone(), cancel_url: back };
+        let request = CheckoutRequest {
+            purchase,
+            promotion_code: None,
+            success_url: back.clone(),
+            cancel_url: back,
+        };
         self.tell(|| format!("{who} checks out {plan} at {server}"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
-            Outcome::Opened(who, checkout::open(&app, &caller.customer.customer_id, wanted).await)
+            Outcome::Opened(who, checkout::open(&app, &caller.customer.customer_id, request).await)
         });
     }
 

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use licentia::domain::sale::plan::{Currency, Interval};
 use licentia::domain::sale::promotion::EnteredCode;
-use licentia::domain::sale::selection::Wanted;
+use licentia::domain::sale::selection::PurchaseRequest;
 use licentia::flows::account::session::SignedIn;
-use licentia::flows::sale::checkout::{self, Purchase};
+use licentia::flows::sale::checkout::{self, CheckoutRequest};
 use licentia_sandbox::{Card, NewPrice, PriceOptions, Proration};
 use serde_json::Value;
 
@@ -113,12 +113,17 @@ impl History {
         let back = format!("{}/docs", self.ground.config.public_url);
         let interval = Some(interval);
         let promotion_code = self.draw_code(who);
-        let wanted = Wanted { plan: plan.to_owned(), interval, currency, quantity, addons };
-        let wanted =
-            Purchase { wanted, promotion_code, success_url: back.clone(), cancel_url: back };
+        let purchase =
+            PurchaseRequest { plan: plan.to_owned(), interval, currency, quantity, addons };
+        let request = CheckoutRequest {
+            purchase,
+            promotion_code,
+            success_url: back.clone(),
+            cancel_url: back,
+        };
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
-            let opened = checkout::open(&app, &caller.customer.customer_id, wanted).await;
+            let opened = checkout::open(&app, &caller.customer.customer_id, request).await;
             crate::work::Outcome::Opened(who, opened)
         });
     }

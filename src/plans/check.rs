@@ -72,7 +72,7 @@ pub(super) fn ids_and_prices(
 
 fn one_price_per_currency(goods: &Goods<'_>) {
     let mut seen = BTreeSet::new();
-    for (price, section) in goods.prices.iter().filter(|(price, _)| price.is_sold) {
+    for (price, section) in goods.prices.iter().filter(|(price, _)| price.is_for_sale) {
         for (currency, _) in price.amounts() {
             if !seen.insert((price.interval, currency)) {
                 let key = if *currency == price.currency { "currency" } else { "currencies" };

@@ -140,7 +140,8 @@ fn quantity(
 /// once.
 fn sold_once_or_repeatedly(section: &Section, plan: &Plan) {
     let is_once = |price: &Price| !price.interval.is_recurring();
-    if plan.trial_days.is_some() && plan.prices.iter().any(|price| price.is_sold && is_once(price))
+    if plan.trial_days.is_some()
+        && plan.prices.iter().any(|price| price.is_for_sale && is_once(price))
     {
         section.problem(
             "trial_days",

@@ -24,7 +24,7 @@ pub(super) fn price(section: &mut Section) -> Option<Price> {
     let others = section.numbers("currencies", AMOUNTS).into_iter();
     let others = others.map(|(currency, amount)| (currency, small(amount))).collect();
     let updates_months = section.integer("updates_months", MONTHS).map(small);
-    let is_sold = section.flag("sold").unwrap_or(true);
+    let is_for_sale = section.flag("sold").unwrap_or(true);
     section.finish();
     Some(Price {
         id: id?.to_string(),
@@ -33,6 +33,6 @@ pub(super) fn price(section: &mut Section) -> Option<Price> {
         currency: currency?,
         others,
         updates_months,
-        is_sold,
+        is_for_sale,
     })
 }

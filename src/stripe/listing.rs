@@ -50,11 +50,11 @@ impl Stripe {
     }
 
     /// Returns the buyers of the completed Checkout sessions of single payments that were created
-    /// since then: all Stripe customers, and the guests who bought a price that `is_sold` accepts.
+    /// since then: all Stripe customers, and the guests who bought a price that `is_for_sale` accepts.
     pub async fn session_buyers(
         &self,
         since: Timestamp,
-        is_sold: impl Fn(&str) -> bool,
+        is_for_sale: impl Fn(&str) -> bool,
     ) -> Answer<BTreeSet<BuyerId>> {
         let mut buyers = BTreeSet::new();
         let query = vec![
@@ -64,7 +64,7 @@ impl Stripe {
         ];
         let take = |page: Vec<WireSession>| {
             let single = page.iter().filter(|session| session.is_single_payment());
-            buyers.extend(single.filter_map(|session| session.buyer(&is_sold)));
+            buyers.extend(single.filter_map(|session| session.buyer(&is_for_sale)));
             ControlFlow::Continue(())
         };
         self.each("/checkout/sessions", query, MAX_PAGES, |listed| &listed.id, take).await?;

@@ -407,7 +407,7 @@ async fn after_a_restored_backup_the_links_are_restored() {
     assert_eq!((left.len(), left[0].reason), (1, "not_here"), "Eve's subscription was ended");
     assert!(left[0].message.contains(&bob.customer_id), "{}", left[0].message);
     shop.must_be_paid(&ada).await;
-    assert_eq!(shop.counterparts(), 3, "nobody was made anew");
+    assert_eq!(shop.stripe_customers(), 3, "nobody was made anew");
 
     // The vendor tells them apart, and Bob gets a new account.
     let untag = [("metadata[customer_id]", "")];

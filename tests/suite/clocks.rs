@@ -166,14 +166,14 @@ async fn an_idempotency_key_from_a_fast_clock_is_not_reused_after_stripe_deleted
     faults.api_call(ApiFault::AnswerLost, "POST /v1/customers", Times::Next(1));
     faults.api_call(ApiFault::RateLimited, "POST /v1/customers", Times::Always);
     assert_eq!(shop.ask(&ada, "professional").await.status, 503);
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
     faults.clear();
     let ahead = "UPDATE stripe_attempts SET created_at = created_at + 31536000";
     assert_eq!(execute(&shop.app.app.store, ahead).await.unwrap(), 1);
     shop.sandbox.advance(Duration::from_secs(25 * 3600));
     shop.log_in(&mut ada).await;
     shop.checkout(&ada, "professional").await;
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
     let attempts = "SELECT COUNT(*) FROM stripe_attempts WHERE purpose = 'customer'";
     assert_eq!(number(&shop.app.app.store, attempts).await, 0);
 }

@@ -28,7 +28,7 @@ async fn codes_cannot_be_searched_by_a_customer() {
             "invalid_promotion_code"
         );
     }
-    assert_eq!(shop.counterparts(), 0, "a wrong code creates no Stripe customer");
+    assert_eq!(shop.stripe_customers(), 0, "a wrong code creates no Stripe customer");
     // Right codes do not count.
     for _ in 0..3 {
         assert_eq!(try_code(&shop, &ada, "SECRET").await, "found");

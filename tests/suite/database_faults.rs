@@ -89,7 +89,7 @@ impl Shop {
         })
         .await;
         self.must_be_paid(ada).await;
-        assert_eq!(self.counterparts(), 1);
+        assert_eq!(self.stripe_customers(), 1);
         assert_eq!(self.mails_about_sales(&ada.email).len(), 1);
         assert_eq!(self.app.client.get("/health/ready").await.status, 200);
     }

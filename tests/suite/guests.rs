@@ -362,7 +362,7 @@ async fn stripe_28_a_guest_with_a_verified_account_gets_the_license_there() {
     shop.bought_as_guest(ADA).await;
     assert_eq!(shop.license(&ada).await["plan"], "studio");
     assert_eq!((shop.app.count("customers").await, shop.listed().await), (1, json!([])));
-    assert_eq!(shop.counterparts(), 1, "no second Stripe customer");
+    assert_eq!(shop.stripe_customers(), 1, "no second Stripe customer");
     assert_eq!(shop.sync_all().await.drifted.len(), 0);
 }
 

@@ -200,7 +200,7 @@ async fn when_every_retry_fails_the_paid_license_ends_with_every_account_setting
             must_have(&shop, &ada, "professional", "active", SECOND).await;
         }
         assert_eq!(shop.license(&ada).await["status"], "active");
-        assert_eq!(shop.counterparts(), 1);
+        assert_eq!(shop.stripe_customers(), 1);
     }
 }
 
@@ -271,7 +271,7 @@ async fn a_cancellation_by_either_field_takes_effect_on_its_date_and_can_be_undo
         shop.buy(&ada, "starter").await;
         let license = shop.license(&ada).await;
         assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
-        assert_eq!(shop.counterparts(), 1);
+        assert_eq!(shop.stripe_customers(), 1);
     }
 }
 

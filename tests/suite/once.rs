@@ -15,7 +15,7 @@ async fn two_upgrades_at_once_create_one_stripe_customer_and_one_checkout_stripe
     let plans = ["professional", "starter", "professional", "starter", "professional", "starter"];
     let answers = join_all(plans.iter().map(|plan| shop.ask(&ada, plan))).await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
     let sessions =
         answers.iter().map(|a| crate::harness::shop::session_of(a.text("/checkout_url")));
     let mut open: Vec<_> =
@@ -35,7 +35,7 @@ async fn two_servers_on_one_database_create_one_of_everything_stripe_7() {
     let answers = join_all(asked).await;
     let urls: Vec<_> = answers.iter().map(|answer| answer.text("/checkout_url")).collect();
     assert!(urls.iter().all(|url| *url == urls[0]), "{urls:?}");
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
     // Both servers get every event several times, and both have a worker.
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
     shop.sandbox.pay(&crate::harness::shop::session_of(urls[0]), Card::Paid).unwrap();
@@ -60,7 +60,7 @@ async fn lost_responses_cause_no_second_stripe_customer_or_checkout_stripe_7() {
                 answer = shop.ask(&ada, "professional").await;
             }
             let session = crate::harness::shop::session_of(answer.text("/checkout_url"));
-            assert_eq!(shop.counterparts(), 1, "{fault:?} {call}");
+            assert_eq!(shop.stripe_customers(), 1, "{fault:?} {call}");
             shop.sandbox.faults().clear();
             assert_eq!(shop.checkout(&ada, "professional").await, session, "{fault:?} {call}");
             shop.sandbox.pay(&session, Card::Paid).unwrap();
@@ -79,7 +79,7 @@ async fn a_refusal_after_a_lost_response_causes_no_second_stripe_customer_stripe
         shop.sandbox.faults().api_call(fault, "POST /v1/customers", Times::Next(1));
     }
     shop.checkout(&ada, "professional").await;
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use licentia::domain::sale::plan::{
     BillingAddress, CheckoutOptions, Currency, Interval, Quantity, Slug, Sold,
 };
-use licentia::domain::sale::policy::Bought::{Keep, Revoke};
+use licentia::domain::sale::policy::Outcome::{Keep, Revoke};
 use licentia::domain::sale::policy::Policy;
 use licentia::error::Error;
 use licentia::plans;
@@ -130,9 +130,10 @@ fn everything_that_can_be_sold_is_read() {
     assert_eq!(amounts, [("usd", 900), ("eur", 800)]);
     let eur: Currency = "eur".parse().unwrap();
     assert_eq!(team.price(None).unwrap().amount_in(&eur), Some(800));
-    let yearly: Vec<_> = team.sold_prices(Interval::Year).map(|price| price.id.as_str()).collect();
+    let yearly: Vec<_> =
+        team.prices_for_sale(Interval::Year).map(|price| price.id.as_str()).collect();
     assert_eq!(yearly, ["price_team_year", "price_team_year_eur"]);
-    assert_eq!(team.sold_prices(Interval::Month).count(), 1, "one is not sold any more");
+    assert_eq!(team.prices_for_sale(Interval::Month).count(), 1, "one is not sold any more");
 
     let studio = catalog.plan("studio").unwrap();
     assert_eq!((studio.quantity, studio.token_days), (Quantity::PER_UNIT, Some(3650)));

@@ -34,7 +34,7 @@ impl Shop {
     /// whose repeats have its Message-ID.
     async fn must_have_sold_once(&self, ada: &Buyer, what: &str) {
         self.must_be_paid(ada).await;
-        assert_eq!(self.counterparts(), 1, "{what}");
+        assert_eq!(self.stripe_customers(), 1, "{what}");
         assert_eq!(number(&self.app.app.store, ISSUED).await, 1, "{what}");
         let licenses = texts(&self.app.app.store, LICENSES).await;
         assert_eq!(licenses.len(), 2, "{what}: more than the trial and the paid one: {licenses:?}");

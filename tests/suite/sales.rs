@@ -11,7 +11,7 @@ use crate::harness::shop::{Shop, session_of};
 async fn an_upgrade_issues_a_license_and_mails_it() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    assert_eq!(shop.counterparts(), 0, "a trial calls Stripe");
+    assert_eq!(shop.stripe_customers(), 0, "a trial calls Stripe");
     assert_eq!(shop.offline(&ada.trial).await.unwrap().claims().plan, "trial");
 
     let session = shop.checkout(&ada, "professional").await;
@@ -95,7 +95,7 @@ async fn a_checkout_for_another_plan_or_interval_replaces_the_open_one() {
     shop.settled().await;
     let orders = shop.orders(&ada).await;
     assert_eq!((orders.len(), &orders[0]["amount"]), (1, &json!(49000)), "{orders:?}");
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn an_impossible_purchase_is_refused_with_the_reason() {
         assert_eq!(ask(json!({ "success_url": url })).await, refused, "{url}");
         assert_eq!(ask(json!({ "cancel_url": url })).await, refused, "{url}");
     }
-    assert_eq!(shop.counterparts(), 0);
+    assert_eq!(shop.stripe_customers(), 0);
     let portal = ada.client.post("/api/subscriptions/portal", &json!({})).await;
     assert_eq!(portal.problem(), (404, "not_found"));
     assert_eq!(ada.client.get("/api/subscriptions/current").await.problem(), (404, "not_found"));
@@ -146,7 +146,7 @@ async fn a_second_subscription_is_refused_with_a_hint_to_the_portal() {
     assert_eq!(shop.license(&ada).await["status"], "revoked");
     shop.buy(&ada, "professional").await;
     assert_eq!(shop.license(&ada).await["plan"], "professional");
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]
@@ -179,12 +179,12 @@ async fn a_stripe_customer_created_at_signup_never_delays_the_signup() {
     let ada = shop.buyer("ada@example.com").await;
     shop.until("the counterpart is there", async || {
         shop.sandbox.advance(std::time::Duration::from_secs(1));
-        shop.counterparts() == 1
+        shop.stripe_customers() == 1
     })
     .await;
     shop.settled().await;
     shop.buy(&ada, "starter").await;
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn nothing_is_sold_without_a_webhook_secret() {
         Shop::open_with(Options::default(), &[("LICENTIA_STRIPE__WEBHOOK_SECRET", "")]).await;
     let ada = shop.buyer("ada@example.com").await;
     assert_eq!(shop.ask(&ada, "starter").await.problem(), (503, "billing_not_configured"));
-    assert_eq!(shop.counterparts(), 0);
+    assert_eq!(shop.stripe_customers(), 0);
 }
 
 #[tokio::test]

@@ -365,7 +365,7 @@ async fn while_stripe_is_down_everything_but_buying_works_stripe_20() {
     shop.sandbox.faults().clear();
     shop.buy(&ada, "starter").await;
     assert_eq!(shop.license(&ada).await["plan"], "starter");
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]

@@ -394,7 +394,7 @@ async fn a_lost_response_sells_once_stripe_7() {
             answer = shop.order(&ada, studio()).await;
         }
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(shop.counterparts(), 1);
+        assert_eq!(shop.stripe_customers(), 1);
         let again = shop.order(&ada, studio()).await;
         assert_eq!(again.text("/checkout_url"), answer.text("/checkout_url"));
     }

@@ -47,7 +47,7 @@ async fn stripe_21_a_subscription_from_before_a_restored_backup_is_found_by_chec
         execute(&shop.app.app.store, back).await.unwrap();
     }
     must_have_a_subscription_already(&shop, &ada, &stripe_id).await;
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn stripe_21_a_stripe_customer_with_another_address_is_found_by_its_metada
     must_have_a_subscription_already(&shop, &ada, &stripe_id).await;
     // The address at Stripe stays, because nothing changed here.
     assert_eq!(shop.sandbox.object(&stripe_id)["email"], "billing@example.com");
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn stripe_21_a_checkout_that_cannot_search_stripe_sells_nothing() {
         assert!(shop.ask(&ada, "professional").await.status >= 500, "{look}");
         shop.sandbox.faults().clear();
     }
-    assert_eq!(shop.counterparts(), 0);
+    assert_eq!(shop.stripe_customers(), 0);
     shop.buy(&ada, "professional").await;
     shop.must_be_paid(&ada).await;
     // For a linked customer, Stripe is not searched.
@@ -152,7 +152,7 @@ async fn stripe_21_a_stripe_customer_without_a_subscription_is_linked_and_can_bu
         shop.old_customer("ada@example.com", &[("customer_id", &ada.customer_id)]).await;
     let session = shop.buy(&ada, "professional").await;
     assert_eq!(shop.stripe_customer_of(&session), stripe_id);
-    assert_eq!(shop.counterparts(), 1);
+    assert_eq!(shop.stripe_customers(), 1);
     shop.must_be_paid(&ada).await;
     let detail = "SELECT detail FROM audit_log WHERE action = 'stripe.linked' AND actor = 'system'";
     let detail: Value = serde_json::from_str(&texts(&shop.app.app.store, detail).await[0]).unwrap();
@@ -178,7 +178,7 @@ async fn stripe_21_of_several_stripe_customers_the_one_with_a_live_subscription_
     all.sort();
     shop.checkout(&bob, "professional").await;
     assert_eq!(linked(&shop, &bob).await.as_ref(), all.first());
-    assert_eq!(shop.counterparts(), 6);
+    assert_eq!(shop.stripe_customers(), 6);
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn stripe_21_of_too_many_stripe_customers_none_is_linked_until_an_operator
     let answer = shop.ask(&ada, "professional").await;
     assert_eq!((answer.status, answer.text("/code")), (502, "billing_refused"), "{answer:?}");
     assert_eq!(linked(&shop, &ada).await, None);
-    assert_eq!(shop.counterparts(), 11, "no other one is created");
+    assert_eq!(shop.stripe_customers(), 11, "no other one is created");
     // The log names the way out.
     let to = ClaimTarget::Customer(ada.customer_id.parse().unwrap());
     let stripe_id = paying.parse().unwrap();

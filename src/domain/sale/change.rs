@@ -218,8 +218,8 @@ pub fn decide<'a>(
         Status::Incomplete => return Err(ChangeRefused::Incomplete),
         _ => return Err(ChangeRefused::NoSubscription),
     }
-    let before = Held::of(subscription, catalog)?;
-    let after = Target::of(&before, subscription, request, catalog)?;
+    let before = ItemsBefore::of(subscription, catalog)?;
+    let after = ItemsAfter::of(&before, subscription, request, catalog)?;
     let edits = edits(&before, &after);
     let is_trialing = subscription.status == Status::Trialing;
     let is_paid = paid.is_some_and(|paid| is_paid(&before, &after, paid));
@@ -272,7 +272,7 @@ pub fn is_applied(edits: &[ItemEdit], subscription: &Subscription) -> bool {
 }
 
 /// The items that a subscription bills now.
-struct Held<'a> {
+struct ItemsBefore<'a> {
     plan: &'a Plan,
     /// The plan's item. Items of other plans and prices are left alone.
     item: &'a Item,
@@ -281,7 +281,7 @@ struct Held<'a> {
     addons: Vec<(&'a Addon, &'a Item)>,
 }
 
-impl<'a> Held<'a> {
+impl<'a> ItemsBefore<'a> {
     fn of(subscription: &'a Subscription, catalog: &'a Catalog) -> Result<Self, ChangeRefused> {
         let (plan, item) = subscription.plan(catalog).ok_or(ChangeRefused::UnknownPrice)?;
         let interval = match catalog.sold(&item.price) {
@@ -301,7 +301,7 @@ impl<'a> Held<'a> {
 }
 
 /// The items that the subscription bills after the change.
-struct Target<'a> {
+struct ItemsAfter<'a> {
     price: String,
     quantity: u32,
     addons: Vec<(&'a Addon, String)>,
@@ -310,9 +310,9 @@ struct Target<'a> {
     is_same_price: bool,
 }
 
-impl<'a> Target<'a> {
+impl<'a> ItemsAfter<'a> {
     fn of(
-        before: &Held<'a>,
+        before: &ItemsBefore<'a>,
         subscription: &Subscription,
         request: &ChangeRequest,
         catalog: &'a Catalog,
@@ -382,7 +382,7 @@ impl<'a> Target<'a> {
 /// Returns the currency of a subscription, which cannot be changed.
 fn currency(
     subscription: &Subscription,
-    before: &Held<'_>,
+    before: &ItemsBefore<'_>,
     catalog: &Catalog,
 ) -> Result<Currency, ChangeRefused> {
     let stated = subscription.currency.as_deref().and_then(|text| text.parse().ok());
@@ -392,7 +392,11 @@ fn currency(
 
 /// Returns the requested number of units. Without a request it stays, unless another plan is sold
 /// in one unit only.
-fn quantity(before: &Held<'_>, plan: &Plan, request: &ChangeRequest) -> Result<u32, NotSold> {
+fn quantity(
+    before: &ItemsBefore<'_>,
+    plan: &Plan,
+    request: &ChangeRequest,
+) -> Result<u32, NotSold> {
     let is_same_plan = plan.id == before.plan.id;
     let quantity = match request.quantity {
         Some(quantity) => quantity,
@@ -409,7 +413,7 @@ fn quantity(before: &Held<'_>, plan: &Plan, request: &ChangeRequest) -> Result<u
 }
 
 /// Returns the edits that turn the present items into those after the change.
-fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
+fn edits(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>) -> Vec<ItemEdit> {
     let mut edits = Vec::new();
     let item = before.item.id.clone();
     if before.item.price != after.price || before.quantity() != after.quantity {
@@ -436,7 +440,7 @@ fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
 
 /// Returns whether everything that the change edits is paid for until the end of the period, before
 /// and after it. An unpaid item that is lowered or removed must be credited now.
-fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
+fn is_paid(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>, paid: &PaidEntitlement<'_>) -> bool {
     let units = before.quantity().max(after.quantity);
     keeps_paid_plan(before, after, paid)
         && (!edits_units(before, after) || units <= paid.quantity)
@@ -445,19 +449,27 @@ fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) ->
 
 /// Returns whether the change takes away something that is paid for until the end of the period.
 /// If that were billed now, the rest of its period would be credited.
-fn takes_away(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
+fn takes_away(
+    before: &ItemsBefore<'_>,
+    after: &ItemsAfter<'_>,
+    paid: &PaidEntitlement<'_>,
+) -> bool {
     keeps_paid_plan(before, after, paid)
         && ((edits_units(before, after) && after.quantity < paid.quantity)
             || removed(before, after).any(|addon| has(paid, addon)))
 }
 
 /// Returns whether the plan is the paid one, before and after the change, at the same price.
-fn keeps_paid_plan(before: &Held<'_>, after: &Target<'_>, paid: &PaidEntitlement<'_>) -> bool {
+fn keeps_paid_plan(
+    before: &ItemsBefore<'_>,
+    after: &ItemsAfter<'_>,
+    paid: &PaidEntitlement<'_>,
+) -> bool {
     after.is_same_price && paid.plan.id == before.plan.id
 }
 
 /// Returns whether the change edits the number of units of a plan that is sold by the unit.
-fn edits_units(before: &Held<'_>, after: &Target<'_>) -> bool {
+fn edits_units(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>) -> bool {
     before.plan.is_per_unit() && before.quantity() != after.quantity
 }
 
@@ -465,12 +477,15 @@ fn has(paid: &PaidEntitlement<'_>, addon: &Addon) -> bool {
     paid.addons.iter().any(|of_paid| of_paid.id == addon.id)
 }
 
-fn removed<'a>(before: &Held<'a>, after: &Target<'_>) -> impl Iterator<Item = &'a Addon> {
+fn removed<'a>(
+    before: &ItemsBefore<'a>,
+    after: &ItemsAfter<'_>,
+) -> impl Iterator<Item = &'a Addon> {
     let held = before.addons.iter().map(|(addon, _)| *addon);
     held.filter(|held| !after.addons.iter().any(|(kept, _)| kept.id == held.id))
 }
 
-fn added<'a>(before: &Held<'_>, after: &Target<'a>) -> impl Iterator<Item = &'a Addon> {
+fn added<'a>(before: &ItemsBefore<'_>, after: &ItemsAfter<'a>) -> impl Iterator<Item = &'a Addon> {
     let kept = after.addons.iter().map(|(addon, _)| *addon);
     kept.filter(|kept| !before.addons.iter().any(|(held, _)| held.id == kept.id))
 }

@@ -150,14 +150,14 @@ impl Plan {
 
     /// Returns the prices that are sold for this interval, in the order of the file: one for each
     /// currency, unless a price has several currencies.
-    pub fn sold_prices(&self, interval: Interval) -> impl Iterator<Item = &Price> {
-        self.prices.iter().filter(move |price| price.is_sold && price.interval == interval)
+    pub fn prices_for_sale(&self, interval: Interval) -> impl Iterator<Item = &Price> {
+        self.prices.iter().filter(move |price| price.is_for_sale && price.interval == interval)
     }
 
     /// Returns the currencies that it is sold in at this interval.
     #[must_use]
     pub fn currencies(&self, interval: Interval) -> Vec<Currency> {
-        let all = self.sold_prices(interval).flat_map(Price::amounts);
+        let all = self.prices_for_sale(interval).flat_map(Price::amounts);
         all.map(|(currency, _)| currency.clone()).collect()
     }
 
@@ -167,7 +167,7 @@ impl Plan {
     pub fn price(&self, interval: Option<Interval>) -> Option<&Price> {
         let defaults = [Interval::Month, Interval::Year, Interval::Once];
         let intervals = interval.as_ref().map_or(defaults.as_slice(), std::slice::from_ref);
-        intervals.iter().find_map(|interval| self.sold_prices(*interval).next())
+        intervals.iter().find_map(|interval| self.prices_for_sale(*interval).next())
     }
 
     /// Returns whether this is the plan's id or one of its former ids.

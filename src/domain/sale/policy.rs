@@ -5,55 +5,55 @@ use std::str::FromStr;
 
 /// The outcome for what a payment bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bought {
+pub enum Outcome {
     /// It works until the end of what was paid for: of the period, or for ever if it is perpetual.
     Keep,
     /// It is revoked immediately.
     Revoke,
 }
 
-impl FromStr for Bought {
-    type Err = InvalidBought;
+impl FromStr for Outcome {
+    type Err = InvalidOutcome;
 
-    fn from_str(text: &str) -> Result<Self, InvalidBought> {
+    fn from_str(text: &str) -> Result<Self, InvalidOutcome> {
         match text {
             "keep" => Ok(Self::Keep),
             "revoke" => Ok(Self::Revoke),
-            _ => Err(InvalidBought),
+            _ => Err(InvalidOutcome),
         }
     }
 }
 
-/// A text that is not a [`Bought`].
+/// A text that is not an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use \"keep\" or \"revoke\"")]
-pub struct InvalidBought;
+pub struct InvalidOutcome;
 
 /// The outcome for what a payment bought when its money is returned, and for a renewal that the
 /// vendor forgives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// After a full refund.
-    pub refund: Bought,
+    pub refund: Outcome,
     /// After a partial refund.
-    pub partial_refund: Bought,
+    pub partial_refund: Outcome,
     /// While a dispute about it is open. If the vendor wins the dispute, it is restored.
-    pub dispute: Bought,
+    pub dispute: Outcome,
     /// After a lost dispute.
-    pub dispute_lost: Bought,
+    pub dispute_lost: Outcome,
     /// After the vendor has forgiven a renewal: voided its invoice, written it off by hand, or
     /// credited all of it before it was paid.
-    pub forgiven: Bought,
+    pub forgiven: Outcome,
 }
 
 impl Policy {
     /// Revokes nothing. It is used to determine what was ever paid.
     pub const KEEP_ALL: Self = Self {
-        refund: Bought::Keep,
-        partial_refund: Bought::Keep,
-        dispute: Bought::Keep,
-        dispute_lost: Bought::Keep,
-        forgiven: Bought::Keep,
+        refund: Outcome::Keep,
+        partial_refund: Outcome::Keep,
+        dispute: Outcome::Keep,
+        dispute_lost: Outcome::Keep,
+        forgiven: Outcome::Keep,
     };
 }
 
@@ -62,11 +62,11 @@ impl Default for Policy {
     /// dispute, and after the vendor has forgiven a renewal.
     fn default() -> Self {
         Self {
-            refund: Bought::Revoke,
-            partial_refund: Bought::Keep,
-            dispute: Bought::Keep,
-            dispute_lost: Bought::Revoke,
-            forgiven: Bought::Keep,
+            refund: Outcome::Revoke,
+            partial_refund: Outcome::Keep,
+            dispute: Outcome::Keep,
+            dispute_lost: Outcome::Revoke,
+            forgiven: Outcome::Keep,
         }
     }
 }

@@ -193,7 +193,7 @@ pub fn next_date(
 /// The terms of a preview, which its change must match. The customer can read them, so they contain
 /// no name and no Stripe id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct PreviewTerms {
     /// The customer and the request, hashed.
     pub request: String,
     /// The subscription, hashed.
@@ -208,7 +208,7 @@ pub struct Terms {
     pub expires: i64,
 }
 
-impl Terms {
+impl PreviewTerms {
     /// Returns the text that is signed.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn an_id_is_read_as_it_was_written() {
-        let terms = Terms {
+        let terms = PreviewTerms {
             request: hash("a"),
             state: hash("b"),
             at: 7,
@@ -367,12 +367,12 @@ mod tests {
             total: Some(1500),
             expires: 1807,
         };
-        let id = Terms::id(&terms.to_text(), "signature");
-        let (text, signature) = Terms::split(&id).unwrap();
-        assert_eq!((Terms::read(text), signature), (Some(terms), "signature"));
+        let id = PreviewTerms::id(&terms.to_text(), "signature");
+        let (text, signature) = PreviewTerms::split(&id).unwrap();
+        assert_eq!((PreviewTerms::read(text), signature), (Some(terms), "signature"));
         for wrong in ["", "prev_", "prev_a", "a.b", &format!("prev_{}.b", "a".repeat(1000))] {
-            assert_eq!(Terms::split(wrong), None, "{wrong}");
+            assert_eq!(PreviewTerms::split(wrong), None, "{wrong}");
         }
-        assert_eq!(Terms::read("e30"), None);
+        assert_eq!(PreviewTerms::read("e30"), None);
     }
 }

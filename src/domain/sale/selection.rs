@@ -5,7 +5,7 @@ use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price,
 
 /// The request of a customer who wants to buy.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct PurchaseRequest {
     /// The plan's id.
     pub plan: String,
     /// The interval. The default is monthly, or else yearly, or else once, if the plan is sold so.
@@ -79,17 +79,17 @@ impl Selection<'_> {
 /// The first reason why it is not sold.
 pub fn select<'c>(
     catalog: &'c Catalog,
-    wanted: &Wanted,
+    request: &PurchaseRequest,
     customer: &CustomerCurrency,
 ) -> Result<Selection<'c>, NotSold> {
-    let plan = catalog.plan(&wanted.plan).ok_or(NotSold::Plan)?;
-    let interval = plan.price(wanted.interval).ok_or(NotSold::Plan)?.interval;
-    let quantity = wanted.quantity.unwrap_or(plan.quantity.min);
+    let plan = catalog.plan(&request.plan).ok_or(NotSold::Plan)?;
+    let interval = plan.price(request.interval).ok_or(NotSold::Plan)?.interval;
+    let quantity = request.quantity.unwrap_or(plan.quantity.min);
     if !plan.quantity.allows(quantity) {
         return Err(NotSold::Quantity(plan.quantity));
     }
-    let (price, currency) = price(plan, interval, wanted.currency.as_ref(), customer)?;
-    let addons = addons(catalog, plan, interval, &currency, &wanted.addons)?;
+    let (price, currency) = price(plan, interval, request.currency.as_ref(), customer)?;
+    let addons = addons(catalog, plan, interval, &currency, &request.addons)?;
     Ok(Selection { plan, price, quantity, addons, currency })
 }
 
@@ -142,13 +142,13 @@ pub fn price<'c>(
     customer: &CustomerCurrency,
 ) -> Result<(&'c Price, Currency), NotSold> {
     let in_currency = |currency: &Currency| {
-        plan.sold_prices(interval).find(|price| price.amount_in(currency).is_some())
+        plan.prices_for_sale(interval).find(|price| price.amount_in(currency).is_some())
     };
     let sold = || plan.currencies(interval);
     // A single payment can be in any currency.
     let pinned = customer.pinned.as_ref().filter(|_| interval.is_recurring());
     let usual = || customer.usual.as_ref().filter(|currency| in_currency(currency).is_some());
-    let first = || plan.sold_prices(interval).next().map(|price| &price.currency);
+    let first = || plan.prices_for_sale(interval).next().map(|price| &price.currency);
     let currency = wanted.or(pinned).or_else(usual).or_else(first).ok_or(NotSold::Plan)?;
     match (in_currency(currency), pinned) {
         (_, Some(pinned)) if pinned != currency => {
@@ -168,7 +168,7 @@ pub fn addon_price<'c>(
     currency: &Currency,
 ) -> Option<&'c Price> {
     let interval = if interval.is_recurring() { interval } else { Interval::Once };
-    let sold = addon.prices.iter().filter(|price| price.is_sold && price.interval == interval);
+    let sold = addon.prices.iter().filter(|price| price.is_for_sale && price.interval == interval);
     sold.into_iter().find(|price| price.amount_in(currency).is_some())
 }
 
@@ -216,32 +216,48 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn wanted() -> Wanted {
+    fn request() -> PurchaseRequest {
         let (interval, currency, quantity, addons) = (None, None, None, Vec::new());
-        Wanted { plan: "team".into(), interval, currency, quantity, addons }
+        PurchaseRequest { plan: "team".into(), interval, currency, quantity, addons }
     }
 
-    fn chosen(wanted: &Wanted, customer: &CustomerCurrency) -> Result<(String, u32, i64), NotSold> {
+    fn chosen(
+        request: &PurchaseRequest,
+        customer: &CustomerCurrency,
+    ) -> Result<(String, u32, i64), NotSold> {
         let catalog = catalog_of(PLANS);
-        let selection = select(&catalog, wanted, customer)?;
+        let selection = select(&catalog, request, customer)?;
         Ok((selection.price.id.clone(), selection.quantity, selection.amount()))
     }
 
     #[test]
     fn what_is_left_out_has_a_default() {
         let none = CustomerCurrency::default();
-        let pdf = Wanted { addons: vec!["pdf".into()], ..wanted() };
-        for (wanted, expected) in [
-            (wanted(), ("price_m", 2, 2000)),
-            (Wanted { quantity: Some(20), ..wanted() }, ("price_m", 20, 20_000)),
-            (Wanted { interval: Some(Interval::Once), ..wanted() }, ("price_o", 2, 40_000)),
-            (Wanted { currency: Some(currency("eur")), ..wanted() }, ("price_m", 2, 1800)),
-            (Wanted { currency: Some(currency("gbp")), ..wanted() }, ("price_m_gbp", 2, 1600)),
+        let pdf = PurchaseRequest { addons: vec!["pdf".into()], ..request() };
+        for (request, expected) in [
+            (request(), ("price_m", 2, 2000)),
+            (PurchaseRequest { quantity: Some(20), ..request() }, ("price_m", 20, 20_000)),
+            (
+                PurchaseRequest { interval: Some(Interval::Once), ..request() },
+                ("price_o", 2, 40_000),
+            ),
+            (
+                PurchaseRequest { currency: Some(currency("eur")), ..request() },
+                ("price_m", 2, 1800),
+            ),
+            (
+                PurchaseRequest { currency: Some(currency("gbp")), ..request() },
+                ("price_m_gbp", 2, 1600),
+            ),
             (pdf.clone(), ("price_m", 2, 2300)),
-            (Wanted { interval: Some(Interval::Once), ..pdf }, ("price_o", 2, 44_000)),
+            (PurchaseRequest { interval: Some(Interval::Once), ..pdf }, ("price_o", 2, 44_000)),
         ] {
             let (id, quantity, amount) = expected;
-            assert_eq!(chosen(&wanted, &none), Ok((id.to_owned(), quantity, amount)), "{wanted:?}");
+            assert_eq!(
+                chosen(&request, &none),
+                Ok((id.to_owned(), quantity, amount)),
+                "{request:?}"
+            );
         }
     }
 
@@ -250,20 +266,26 @@ mod tests {
         let none = CustomerCurrency::default();
         let sold = Quantity { min: 2, max: 20 };
         let all = ["usd", "eur", "gbp"].map(currency).to_vec();
-        let addons = |ids: &[&str]| Wanted {
+        let addons = |ids: &[&str]| PurchaseRequest {
             addons: ids.iter().map(|id| (*id).to_owned()).collect(),
-            ..wanted()
+            ..request()
         };
         let problem = |text: &str| NotSold::Addon(text.to_owned());
-        let eur_pdf = Wanted { currency: Some(currency("eur")), ..addons(&["pdf"]) };
-        for (wanted, expected) in [
-            (Wanted { plan: "gold".into(), ..wanted() }, NotSold::Plan),
-            (Wanted { plan: "free".into(), ..wanted() }, NotSold::Plan),
-            (Wanted { interval: Some(Interval::Year), ..wanted() }, NotSold::Plan),
-            (Wanted { interval: Some(Interval::Updates), ..wanted() }, NotSold::Plan),
-            (Wanted { quantity: Some(0), ..wanted() }, NotSold::Quantity(sold)),
-            (Wanted { quantity: Some(1_000_000_000), ..wanted() }, NotSold::Quantity(sold)),
-            (Wanted { currency: Some(currency("chf")), ..wanted() }, NotSold::Currency(all)),
+        let eur_pdf = PurchaseRequest { currency: Some(currency("eur")), ..addons(&["pdf"]) };
+        for (request, expected) in [
+            (PurchaseRequest { plan: "gold".into(), ..request() }, NotSold::Plan),
+            (PurchaseRequest { plan: "free".into(), ..request() }, NotSold::Plan),
+            (PurchaseRequest { interval: Some(Interval::Year), ..request() }, NotSold::Plan),
+            (PurchaseRequest { interval: Some(Interval::Updates), ..request() }, NotSold::Plan),
+            (PurchaseRequest { quantity: Some(0), ..request() }, NotSold::Quantity(sold)),
+            (
+                PurchaseRequest { quantity: Some(1_000_000_000), ..request() },
+                NotSold::Quantity(sold),
+            ),
+            (
+                PurchaseRequest { currency: Some(currency("chf")), ..request() },
+                NotSold::Currency(all),
+            ),
             (addons(&["pdf", "pdf"]), problem("`pdf` is listed twice; list it once")),
             (
                 addons(&["cad"]),
@@ -278,24 +300,24 @@ mod tests {
                 problem("`pdf` has no price for `month` in eur; GET /api/plans lists its prices"),
             ),
         ] {
-            assert_eq!(chosen(&wanted, &none), Err(expected), "{wanted:?}");
+            assert_eq!(chosen(&request, &none), Err(expected), "{request:?}");
         }
     }
 
     #[test]
     fn the_customers_currency_is_the_default_and_a_running_subscription_fixes_it_stripe_35() {
         let eur = CustomerCurrency { usual: Some(currency("eur")), pinned: None };
-        assert_eq!(chosen(&wanted(), &eur), Ok(("price_m".into(), 2, 1800)));
-        let once = Wanted { interval: Some(Interval::Once), ..wanted() };
+        assert_eq!(chosen(&request(), &eur), Ok(("price_m".into(), 2, 1800)));
+        let once = PurchaseRequest { interval: Some(Interval::Once), ..request() };
         assert_eq!(chosen(&once, &eur), Ok(("price_o".into(), 2, 40_000)), "not sold in eur");
-        let usd = Wanted { currency: Some(currency("usd")), ..wanted() };
+        let usd = PurchaseRequest { currency: Some(currency("usd")), ..request() };
         assert_eq!(chosen(&usd, &eur), Ok(("price_m".into(), 2, 2000)), "the caller chooses");
         let pinned = |text| CustomerCurrency { usual: None, pinned: Some(currency(text)) };
-        assert_eq!(chosen(&wanted(), &pinned("gbp")), Ok(("price_m_gbp".into(), 2, 1600)));
+        assert_eq!(chosen(&request(), &pinned("gbp")), Ok(("price_m_gbp".into(), 2, 1600)));
         let sold = || ["usd", "eur", "gbp"].map(currency).to_vec();
         let refused = |text| Err(NotSold::Pinned { pinned: currency(text), sold: sold() });
         assert_eq!(chosen(&usd, &pinned("eur")), refused("eur"));
-        assert_eq!(chosen(&wanted(), &pinned("chf")), refused("chf"));
+        assert_eq!(chosen(&request(), &pinned("chf")), refused("chf"));
         assert_eq!(chosen(&once, &pinned("chf")), Ok(("price_o".into(), 2, 40_000)));
     }
 }

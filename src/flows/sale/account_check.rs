@@ -95,7 +95,7 @@ fn first_price(catalog: &Catalog) -> Option<(&Plan, &Price)> {
         let plans = catalog.plans.iter();
         plans.flat_map(|plan| plan.prices.iter().map(move |price| (plan, price)))
     };
-    let sold = || prices().filter(|(_, price)| price.is_sold);
+    let sold = || prices().filter(|(_, price)| price.is_for_sale);
     sold().find(|(_, price)| price.interval.is_recurring()).or_else(|| sold().next())
 }
 

@@ -35,11 +35,11 @@ const MAX_WAITING_MAILS: i64 = 4;
 
 /// The customer of a buyer who was not linked when an event named them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::flows) enum Met {
+pub(in crate::flows) enum BuyerLink {
     /// The buyer is now linked to this customer.
-    Customer(CustomerId),
+    Linked(CustomerId),
     /// The buyer is not linked. A purchase of a plan was recorded.
-    Nobody,
+    Unlinked,
 }
 
 /// How far back a reconciliation lists Checkout sessions: as far as Stripe lists the events, whose
@@ -132,10 +132,13 @@ pub(in crate::flows) async fn link_named(
 ///
 /// # Errors
 /// [`Error::Stripe`] or a failure of the database.
-pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
+pub(in crate::flows) async fn check_buyer(
+    app: &App,
+    stripe_id: &StripeCustomerId,
+) -> Result<BuyerLink> {
     let buyer = BuyerId::from(stripe_id.clone());
-    if let Some(met) = known(&mut app.store.read().await?, &buyer).await? {
-        return Ok(met);
+    if let Some(link) = known(&mut app.store.read().await?, &buyer).await? {
+        return Ok(link);
     }
     let plan = plan_of(app, &buyer).await?;
     record(app, &buyer, plan).await
@@ -145,9 +148,12 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
 ///
 /// # Errors
 /// [`Error::Stripe`] or a failure of the database.
-pub(in crate::flows) async fn meet_guest(app: &App, payment: &PaymentIntentId) -> Result<Met> {
+pub(in crate::flows) async fn check_guest(
+    app: &App,
+    payment: &PaymentIntentId,
+) -> Result<BuyerLink> {
     let guest = app.stripe()?.guest_session_of(payment).await?;
-    let Some(guest) = guest else { return Ok(Met::Nobody) };
+    let Some(guest) = guest else { return Ok(BuyerLink::Unlinked) };
     record(app, &BuyerId::Guest(guest.id.clone()), guest.plan(&app.plans)).await
 }
 
@@ -167,23 +173,24 @@ async fn plan_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<&'a Plan>> 
 
 /// Returns the customer of a buyer who is not new. The purchase of a guest stays known after its
 /// customer was deleted.
-async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<Met>> {
+async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
     Ok(match buyer {
-        BuyerId::Customer(id) => tx.customer_by_stripe_id(id).await?.map(Met::Customer),
+        BuyerId::Customer(id) => tx.customer_by_stripe_id(id).await?.map(BuyerLink::Linked),
         BuyerId::Guest(id) => {
             let purchase = tx.guest_purchase(id).await?;
-            purchase.map(|purchase| purchase.customer_id.map_or(Met::Nobody, Met::Customer))
+            purchase
+                .map(|purchase| purchase.customer_id.map_or(BuyerLink::Unlinked, BuyerLink::Linked))
         }
     })
 }
 
 /// Records an unknown buyer who pays for a plan, or removes one who pays for none, and links the
 /// buyer if that is allowed.
-async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<Met> {
+async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<BuyerLink> {
     let mut tx = app.store.write().await?;
-    if let Some(met) = known(&mut tx, buyer).await? {
+    if let Some(link) = known(&mut tx, buyer).await? {
         // It was linked while Stripe responded.
-        return Ok(met);
+        return Ok(link);
     }
     match plan.map(|plan| plan.id.as_str()) {
         Some(plan) => {
@@ -200,21 +207,21 @@ async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<Met> 
     }
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
     if plan.is_some() && app.plans.checkout.allow_unknown_buyers {
-        return admit(app, buyer).await;
+        return link_or_wait(app, buyer).await;
     }
-    Ok(Met::Nobody)
+    Ok(BuyerLink::Unlinked)
 }
 
 /// Links an unknown buyer to an existing or a new account, unless an operator must decide. If the
 /// account with the buyer's address has not verified it, the purchase waits for the link that is
 /// mailed to the address. Verifying the address alone does not link them: the person who signed up
 /// would keep the password. Until that link sets one, later purchases wait too.
-async fn admit(app: &App, buyer: &BuyerId) -> Result<Met> {
+async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink> {
     // Bound first, so that the transaction that reads it has ended before the next one begins.
     let waiting = app.store.read().await?.waiting_purchase(buyer).await?;
     if let Some(waiting) = waiting {
         mail_again(app, &waiting).await?;
-        return Ok(Met::Nobody);
+        return Ok(BuyerLink::Unlinked);
     }
     let to = ClaimTarget::NewAccount;
     let (email, claimed) = match buyer {
@@ -230,8 +237,8 @@ async fn admit(app: &App, buyer: &BuyerId) -> Result<Met> {
         }
     };
     // Another worker may have linked it, for another event about the same purchase.
-    if let Some(met) = known(&mut app.store.read().await?, buyer).await? {
-        return Ok(met);
+    if let Some(link) = known(&mut app.store.read().await?, buyer).await? {
+        return Ok(link);
     }
     if let Err(doubt) = claimed? {
         tracing::warn!(%buyer, reason = doubt.as_str(), "an unknown buyer got no account");
@@ -239,7 +246,7 @@ async fn admit(app: &App, buyer: &BuyerId) -> Result<Met> {
             let_wait(app, buyer, email.as_ref(), id).await?;
         }
     }
-    Ok(Met::Nobody)
+    Ok(BuyerLink::Unlinked)
 }
 
 /// Lets a purchase wait until the customer sets a password by a mailed link, and mails that link.
@@ -331,7 +338,7 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
     if app.plans.checkout.allow_unknown_buyers {
         // One after the other, so that the calls to Stripe leave room for sales.
         for buyer in unknown.keys().cloned().collect::<Vec<_>>() {
-            if admitted(app, &buyer).await {
+            if is_linked_now(app, &buyer).await {
                 unknown.remove(&buyer);
             }
         }
@@ -367,9 +374,9 @@ async fn unlinked(app: &App) -> Result<BTreeMap<BuyerId, String>> {
 }
 
 /// Returns whether an unknown buyer is a customer now. The next reconciliation retries a failure.
-async fn admitted(app: &App, buyer: &BuyerId) -> bool {
-    match admit(app, buyer).await {
-        Ok(met) => met != Met::Nobody,
+async fn is_linked_now(app: &App, buyer: &BuyerId) -> bool {
+    match link_or_wait(app, buyer).await {
+        Ok(link) => link != BuyerLink::Unlinked,
         Err(error) => {
             tracing::warn!(%buyer, %error, "an unknown buyer got no account");
             false
@@ -384,8 +391,8 @@ async fn single_buyers(app: &App) -> Result<BTreeSet<BuyerId>> {
         return Ok(BTreeSet::new());
     }
     let since = app.now() - SESSIONS_LISTED_FOR;
-    let is_sold = |price: &str| app.plans.sold(price).is_some();
-    let mut buyers = app.stripe()?.session_buyers(since, is_sold).await?;
+    let is_for_sale = |price: &str| app.plans.sold(price).is_some();
+    let mut buyers = app.stripe()?.session_buyers(since, is_for_sale).await?;
     let recorded = app.store.read().await?.unknown_buyers(MAX_UNKNOWN_BUYERS).await?;
     buyers.extend(recorded.into_iter().map(|buyer| buyer.buyer_id));
     Ok(buyers)

@@ -12,7 +12,7 @@ use crate::domain::sale::change::{
 };
 use crate::domain::sale::entitlement::PaidEntitlement;
 use crate::domain::sale::invoice::{InvoiceStatus, Payment};
-use crate::domain::sale::preview::{Terms, fingerprint, hash};
+use crate::domain::sale::preview::{PreviewTerms, fingerprint, hash};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, Subscription, SubscriptionRow};
@@ -41,7 +41,7 @@ pub enum CancelAt {
 struct PreviewedChange {
     request: ChangeRequest,
     /// The terms of the preview, and the hash of its id.
-    terms: Terms,
+    terms: PreviewTerms,
     preview_hash: String,
 }
 
@@ -201,7 +201,7 @@ async fn current<'a>(
     Ok(change::current(state, id.as_ref(), &app.plans, app.now())?)
 }
 
-fn parameters_of(change: &SubscriptionChange<'_>, terms: &Terms) -> ChangeParameters {
+fn parameters_of(change: &SubscriptionChange<'_>, terms: &PreviewTerms) -> ChangeParameters {
     let subscription = change.subscription;
     ChangeParameters {
         subscription: subscription.id.to_string(),

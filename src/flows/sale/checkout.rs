@@ -15,7 +15,7 @@ use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::plan::Interval;
 use crate::domain::sale::promotion::{EnteredCode, Sale};
-use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
+use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
 use crate::error::{Code, Error, Result};
@@ -32,9 +32,9 @@ const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 
 /// The request of a checkout.
 #[derive(Clone, Debug)]
-pub struct Purchase {
+pub struct CheckoutRequest {
     /// The request of the customer.
-    pub wanted: Wanted,
+    pub purchase: PurchaseRequest,
     /// A promotion code.
     pub promotion_code: Option<EnteredCode>,
     /// The URL that the browser returns to after the payment.
@@ -54,9 +54,10 @@ pub struct Purchase {
 /// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
 /// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
 /// or a failure of the database.
-pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
-    refuse_unknown(app, &wanted.wanted)?;
-    for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
+pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
+    refuse_unknown(app, &request.purchase)?;
+    for (field, url) in [("success_url", &request.success_url), ("cancel_url", &request.cancel_url)]
+    {
         may_return_to(app, field, url)?;
     }
     if app.stripe()?.config().webhook_secrets.is_empty() {
@@ -68,18 +69,18 @@ pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Resu
     app.tasks
         .run(async move {
             let lease = Lease::take(&own, &customer_id).await?;
-            lease.during(&own, open_held(&own, &lease, &wanted)).await
+            lease.during(&own, open_held(&own, &lease, &request)).await
         })
         .await
 }
 
 /// Refuses a plan or a quantity that no customer can buy, before anything is asked of Stripe. The
 /// currency, the add-ons and the units of updates depend on the customer, and are checked later.
-fn refuse_unknown(app: &App, wanted: &Wanted) -> Result<()> {
-    let is_of_updates = wanted.interval == Some(Interval::Updates);
-    let quantity = wanted.quantity.filter(|_| !is_of_updates);
-    let wanted = Wanted { quantity, ..wanted.clone() };
-    match selection::select(&app.plans, &wanted, &CustomerCurrency::default()) {
+fn refuse_unknown(app: &App, purchase: &PurchaseRequest) -> Result<()> {
+    let is_of_updates = purchase.interval == Some(Interval::Updates);
+    let quantity = purchase.quantity.filter(|_| !is_of_updates);
+    let purchase = PurchaseRequest { quantity, ..purchase.clone() };
+    match selection::select(&app.plans, &purchase, &CustomerCurrency::default()) {
         Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason.into()),
         _ => Ok(()),
     }
@@ -91,7 +92,7 @@ pub(in crate::flows) fn may_return_to(app: &App, field: &'static str, url: &str)
     if allowed { Ok(()) } else { Err(Error::InvalidReturnUrl(field)) }
 }
 
-async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<String> {
+async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Result<String> {
     let mut customer = load(app, &lease.customer_id).await?;
     let mut state = StripeState::default();
     if customer.stripe_customer_id.is_some() {
@@ -99,22 +100,22 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
         state = sync::sync_held(app, lease).await?.state;
         customer = load(app, &lease.customer_id).await?;
     }
-    let mut selection = select(app, lease, &purchase.wanted, &state).await?;
+    let mut selection = select(app, lease, &request.purchase, &state).await?;
     let known = customer.stripe_customer_id.as_ref();
     // A wrong code must not create a Stripe customer.
     let mut code =
-        promotion_code(app, (&lease.customer_id, known), &selection, &state, purchase).await?;
+        promotion_code(app, (&lease.customer_id, known), &selection, &state, request).await?;
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
         // After a restored backup, the Stripe customer may have a subscription already.
         state = sync::sync_held(app, lease).await?.state;
-        selection = select(app, lease, &purchase.wanted, &state).await?;
+        selection = select(app, lease, &request.purchase, &state).await?;
         code = promotion_code(
             app,
             (&lease.customer_id, Some(&ensured.id)),
             &selection,
             &state,
-            purchase,
+            request,
         )
         .await?;
     }
@@ -122,7 +123,7 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
     let parameters = SessionParameters {
         promotion_code: code,
         trial_days: trial_days(app, lease, &selection, &state).await?,
-        ..session::parameters(lease, &stripe_id, &selection, purchase, app.plans.checkout)
+        ..session::parameters(lease, &stripe_id, &selection, request, app.plans.checkout)
     };
     if let Some((session, before)) = session::last_session(app, lease, &stripe_id).await? {
         match (session.status, session.url.clone()) {
@@ -134,7 +135,7 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
                     // Stripe does not expire a session that was just paid.
                     Err(StripeFailure::Refused { .. }) => {
                         state = sync::sync_held(app, lease).await?.state;
-                        select(app, lease, &purchase.wanted, &state).await?;
+                        select(app, lease, &request.purchase, &state).await?;
                         return Err(Error::Busy);
                     }
                     Err(error) => return Err(error.into()),
@@ -143,7 +144,7 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
             (CheckoutStatus::Complete, _) => {
                 // It was completed after the first sync, or long ago.
                 state = sync::sync_held(app, lease).await?.state;
-                select(app, lease, &purchase.wanted, &state).await?;
+                select(app, lease, &request.purchase, &state).await?;
                 let is_once = before.mode == SessionMode::Payment;
                 let since = app.now() - LONGEST_PAYMENT;
                 if app.store.read().await?.is_being_paid(&session.id, is_once, since).await? {
@@ -172,13 +173,13 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
-    wanted: &Wanted,
+    purchase: &PurchaseRequest,
     state: &StripeState,
 ) -> Result<Selection<'a>> {
     let assessment = assess(state, None, &app.plans, app.now());
     let owned = || assessment.entitlements.iter().filter(|grant| grant.basis == Basis::Once);
-    let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
-    let held = match wanted.interval {
+    let plan = app.plans.plan(&purchase.plan).ok_or(Error::UnknownPlan)?;
+    let held = match purchase.interval {
         Some(Interval::Updates) => {
             let held = owned().find(|grant| grant.plan.id == plan.id);
             Some(held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?)
@@ -188,18 +189,18 @@ async fn select<'a>(
     // Updates are for all units that the customer has, which may be more than are sold at once: one
     // seat must not renew a hundred.
     let held = held.map(|grant| grant.quantity);
-    if let Some((held, wanted)) = held.zip(wanted.quantity)
+    if let Some((held, wanted)) = held.zip(purchase.quantity)
         && held != wanted
     {
         return Err(Error::UpdatesQuantity { units: held });
     }
-    let quantity = wanted.quantity.filter(|_| held.is_none());
-    let wanted = Wanted { quantity, ..wanted.clone() };
-    let mut selection = selection::select(&app.plans, &wanted, &state.currency())?;
+    let quantity = purchase.quantity.filter(|_| held.is_none());
+    let purchase = PurchaseRequest { quantity, ..purchase.clone() };
+    let mut selection = selection::select(&app.plans, &purchase, &state.currency())?;
     selection.quantity = held.unwrap_or(selection.quantity);
     // Nothing can be added: neither units nor builds.
     let has_all = |grant: &PaidEntitlement<'_>| {
-        let is_extended = plan.is_per_unit() && wanted.interval != Some(Interval::Updates);
+        let is_extended = plan.is_per_unit() && purchase.interval != Some(Interval::Updates);
         grant.plan.id == plan.id && grant.updates_until.is_none() && !is_extended
     };
     if !selection.price.interval.is_recurring() && owned().any(has_all) {
@@ -253,9 +254,9 @@ async fn promotion_code(
     (id, stripe_id): (&CustomerId, Option<&StripeCustomerId>),
     selection: &Selection<'_>,
     state: &StripeState,
-    purchase: &Purchase,
+    request: &CheckoutRequest,
 ) -> Result<Option<String>> {
-    let Some(code) = &purchase.promotion_code else { return Ok(None) };
+    let Some(code) = &request.promotion_code else { return Ok(None) };
     let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
     let sale = Sale {
         customer: stripe_id.map(StripeCustomerId::as_str),

@@ -16,7 +16,7 @@ use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::sale::buyers::{self, Met};
+use crate::flows::sale::buyers::{self, BuyerLink};
 use crate::flows::sale::sync;
 use crate::flows::{brief, queue};
 use crate::metrics::EventResult;
@@ -181,8 +181,8 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
         Subject::Payer(payment) => payment,
         Subject::Unlinked(stripe_id) => {
             let (own, id) = (app.clone(), stripe_id.clone());
-            let met = async move { buyers::meet(&own, &id).await };
-            return link_and_sync(app, whose, events, UNLINKED_TIMEOUT, met).await;
+            let link = async move { buyers::check_buyer(&own, &id).await };
+            return link_and_sync(app, whose, events, UNLINKED_TIMEOUT, link).await;
         }
     };
     let payer = within(&*app.clock, PAYER_TIMEOUT, payer(app, payment)).await;
@@ -198,8 +198,8 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
         }
         Ok(Payer::Guest) => {
             let (own, payment) = (app.clone(), payment.clone());
-            let met = async move { buyers::meet_guest(&own, &payment).await };
-            link_and_sync(app, whose, events, UNLINKED_TIMEOUT - PAYER_TIMEOUT, met).await
+            let link = async move { buyers::check_guest(&own, &payment).await };
+            link_and_sync(app, whose, events, UNLINKED_TIMEOUT - PAYER_TIMEOUT, link).await
         }
         Ok(Payer::Stranger) => finish_foreign(app, events).await,
         Err(error) => retry_later(app, whose, events, &error).await,
@@ -213,12 +213,12 @@ async fn link_and_sync(
     whose: &Subject,
     events: &[LeasedEvent],
     limit: Duration,
-    met: impl Future<Output = Result<Met>> + Send + 'static,
+    link: impl Future<Output = Result<BuyerLink>> + Send + 'static,
 ) -> Result<()> {
-    let met = within(&*app.clock, limit, app.tasks.run(met)).await;
-    match met.unwrap_or(Err(Error::Busy)) {
-        Ok(Met::Customer(id)) => sync_customer(app, &id, events).await,
-        Ok(Met::Nobody) => finish_foreign(app, events).await,
+    let link = within(&*app.clock, limit, app.tasks.run(link)).await;
+    match link.unwrap_or(Err(Error::Busy)) {
+        Ok(BuyerLink::Linked(id)) => sync_customer(app, &id, events).await,
+        Ok(BuyerLink::Unlinked) => finish_foreign(app, events).await,
         Err(error) => retry_later(app, whose, events, &error).await,
     }
 }

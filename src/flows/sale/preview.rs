@@ -8,7 +8,8 @@ use crate::domain::sale::change::{
 };
 use crate::domain::sale::discount::{Discount, Discounts, of_next_invoice};
 use crate::domain::sale::preview::{
-    LIFETIME, NextInvoice, Preview, Terms, UpcomingInvoice, fingerprint, next_date, request_hash,
+    LIFETIME, NextInvoice, Preview, PreviewTerms, UpcomingInvoice, fingerprint, next_date,
+    request_hash,
 };
 use crate::domain::sale::promotion::{PromotionCode, Sale};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -56,7 +57,7 @@ pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) ->
     let due_now = invoice_of_change(app, &change, at).await?;
     let next = next_invoice(app, &change, due_now.as_ref(), &held).await?;
     let preview = Preview::new(due_now.as_ref(), &next);
-    let terms = Terms {
+    let terms = PreviewTerms {
         request: request_hash(id, request),
         state: fingerprint(subscription),
         at: at.epoch_seconds(),
@@ -66,7 +67,7 @@ pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) ->
     };
     let text = terms.to_text();
     let signature = secret::keyed(app, Purpose::Preview, &text).await?;
-    let preview_id = Terms::id(&text, &signature.to_string());
+    let preview_id = PreviewTerms::id(&text, &signature.to_string());
     let currency = subscription.currency.clone().unwrap_or_default();
     Ok(Previewed { preview, currency, preview_id })
 }
@@ -81,12 +82,12 @@ pub(super) async fn open(
     customer_id: &CustomerId,
     request: &ChangeRequest,
     preview_id: &str,
-) -> Result<Terms> {
-    let (text, signature) = Terms::split(preview_id).ok_or(Error::PreviewOutdated)?;
+) -> Result<PreviewTerms> {
+    let (text, signature) = PreviewTerms::split(preview_id).ok_or(Error::PreviewOutdated)?;
     if !secret::is_keyed(app, Purpose::Preview, text, signature).await? {
         return Err(Error::PreviewOutdated);
     }
-    let terms = Terms::read(text).ok_or(Error::PreviewOutdated)?;
+    let terms = PreviewTerms::read(text).ok_or(Error::PreviewOutdated)?;
     let is_its = terms.request == request_hash(customer_id, request);
     if is_its { Ok(terms) } else { Err(Error::PreviewOutdated) }
 }

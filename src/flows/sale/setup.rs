@@ -85,7 +85,7 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
     });
     let fetched = try_join_all(fetched).await?;
     let lacks_tax = |price: &Price, found: &Option<StripePrice>| {
-        price.is_sold && found.as_ref().is_some_and(|found| !found.has_tax_behavior)
+        price.is_for_sale && found.as_ref().is_some_and(|found| !found.has_tax_behavior)
     };
     // Stripe Tax refuses a price without a tax behavior, unless the account has a default.
     let is_refused = catalog.checkout.automatic_tax
@@ -157,7 +157,7 @@ fn differences(price: &Price, at_stripe: Option<&StripePrice>) -> Vec<String> {
     };
     let recurring = price.interval.is_recurring().then_some(price.interval.as_str());
     let interval = recurring.unwrap_or("once");
-    if !price.is_sold {
+    if !price.is_for_sale {
         let is_same = found.interval == interval;
         let problem = || format!("at Stripe it is charged {}, here {interval}", found.interval);
         return if is_same { Vec::new() } else { vec![problem()] };

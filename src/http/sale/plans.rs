@@ -124,7 +124,7 @@ impl Example for PlanView {
 
 /// Returns the prices that are for sale: by interval, and in the order of the file.
 fn prices(prices: &[Price]) -> Vec<PriceView> {
-    let mut sold: Vec<_> = prices.iter().filter(|price| price.is_sold).collect();
+    let mut sold: Vec<_> = prices.iter().filter(|price| price.is_for_sale).collect();
     sold.sort_by_key(|price| price.interval);
     let in_each_currency = sold.into_iter().flat_map(|price| {
         price.amounts().map(|(currency, amount)| PriceView {

@@ -10,12 +10,12 @@ use poem_openapi::{Object, OpenApi};
 
 use crate::app::App;
 use crate::domain::sale::plan::{Catalog, Currency, Interval};
-use crate::domain::sale::selection::Wanted;
+use crate::domain::sale::selection::PurchaseRequest;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::account::password;
-use crate::flows::sale::checkout::{self, Purchase};
+use crate::flows::sale::checkout::{self, CheckoutRequest};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
 use crate::http::caller::{Buyer, Caller, Client};
@@ -39,7 +39,7 @@ documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevo
 /// A request for a checkout.
 #[derive(Object)]
 #[oai(rename = "Checkout", deny_unknown_fields, example)]
-struct CheckoutRequest {
+struct CheckoutBody {
     /// The plan's id, from `GET /api/plans`.
     plan: String,
     /// How often the price is charged: `month`, `year`, `once` for a perpetual license, or
@@ -75,7 +75,7 @@ struct CheckoutRequest {
     customer_id: Option<String>,
 }
 
-impl Example for CheckoutRequest {
+impl Example for CheckoutBody {
     fn example() -> Self {
         Self {
             plan: "professional".into(),
@@ -244,7 +244,7 @@ impl SubscriptionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
         client: Client,
-        Input(request): Input<CheckoutRequest>,
+        Input(request): Input<CheckoutBody>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
         let customer_id = buyer.customer(app).await?.customer_id;
@@ -253,8 +253,8 @@ impl SubscriptionsApi {
         if request.customer_id.is_some_and(|id| id != own) {
             return Err(Error::NotFound("customer").into());
         }
-        let purchase = Purchase {
-            wanted: Wanted {
+        let checkout = CheckoutRequest {
+            purchase: PurchaseRequest {
                 plan: request.plan,
                 interval: interval(request.interval)?,
                 currency: currency(request.currency)?,
@@ -266,7 +266,7 @@ impl SubscriptionsApi {
             cancel_url: request.cancel_url,
         };
         once.begin(app, Some(&customer_id)).await?;
-        let checkout_url = checkout::open(app, &customer_id, purchase).await?;
+        let checkout_url = checkout::open(app, &customer_id, checkout).await?;
         Ok(Json(CheckoutOpened { checkout_url }))
     }
 

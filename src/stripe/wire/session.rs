@@ -81,14 +81,14 @@ impl WireSession {
         self.invoice.as_ref().map(Link::id)
     }
 
-    /// Returns its buyer; `None` for a guest who bought nothing that `is_sold` accepts.
-    pub fn buyer(&self, is_sold: impl Fn(&str) -> bool) -> Option<BuyerId> {
+    /// Returns its buyer; `None` for a guest who bought nothing that `is_for_sale` accepts.
+    pub fn buyer(&self, is_for_sale: impl Fn(&str) -> bool) -> Option<BuyerId> {
         if let Some(customer) = &self.customer {
             return Some(BuyerId::Customer(customer.id().parse().ok()?));
         }
         let items = self.line_items.as_ref()?;
         let prices = items.data.iter().filter_map(|item| item.price.as_ref());
-        let is_ours = items.has_more || prices.into_iter().any(|price| is_sold(&price.id));
+        let is_ours = items.has_more || prices.into_iter().any(|price| is_for_sale(&price.id));
         is_ours.then(|| self.id.parse().ok().map(BuyerId::Guest)).flatten()
     }
 

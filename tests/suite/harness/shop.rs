@@ -357,7 +357,7 @@ impl Shop {
     }
 
     /// Returns the number of Stripe customers.
-    pub fn counterparts(&self) -> usize {
+    pub fn stripe_customers(&self) -> usize {
         self.sandbox.events("customer.created").len()
     }
 

@@ -86,7 +86,7 @@ pub struct Price {
     /// How many months of builds it pays for. `None` with [`Interval::Once`] is all builds.
     pub updates_months: Option<u32>,
     /// Whether it is for sale. A price that is not keeps its meaning for those who pay it.
-    pub is_sold: bool,
+    pub is_for_sale: bool,
 }
 
 impl Price {

@@ -154,7 +154,7 @@ fn a_license_that_may_have_been_bought_at_a_price_that_is_gone_changes() {
     };
     let expected = "price_studio_once, if it was bought for that, pays for `site`";
     assert_eq!(changes(once, &[], moved), [expected]);
-    let unsold = |new: &mut Catalog| plan(new, "studio").prices[0].is_sold = false;
+    let unsold = |new: &mut Catalog| plan(new, "studio").prices[0].is_for_sale = false;
     assert_eq!(changes(once, &[], unsold), [""; 0]);
 
     let fallback = ("team", Basis::Fallback);

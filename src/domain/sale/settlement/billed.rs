@@ -9,7 +9,7 @@ use crate::domain::sale::stripe_state::{PaidSession, StripeState};
 use crate::domain::sale::subscription::Status;
 
 /// The content of an order.
-pub(super) struct Bill<'c> {
+pub(super) struct OrderContents<'c> {
     /// The plan's id.
     pub plan: &'c str,
     /// How often the price is charged; `None` for a former price.
@@ -35,7 +35,7 @@ struct PlanLine<'c> {
     price: Option<&'c Price>,
 }
 
-impl<'c> Bill<'c> {
+impl<'c> OrderContents<'c> {
     /// Returns what an invoice was for: the plan of its most expensive line, or else of its
     /// subscription, or else `owned`, the plan that the customer may use. `None` if it is for
     /// nothing of the catalog.
@@ -48,13 +48,13 @@ impl<'c> Bill<'c> {
         let subscription = state.subscriptions.iter().find(|s| invoice.is_of(&s.id));
         let of_subscription =
             || subscription.and_then(|one| one.plan(catalog)).map(|(plan, _)| plan);
-        let bill = Self::of_lines(&invoice.lines, catalog, of_subscription, owned)?;
+        let contents = Self::of_lines(&invoice.lines, catalog, of_subscription, owned)?;
         let has_begun = subscription.is_none_or(|subscription| {
             !matches!(subscription.status, Status::Incomplete | Status::IncompleteExpired)
         });
-        let is_due = invoice.amount_billed() > 0 || bill.is_once;
+        let is_due = invoice.amount_billed() > 0 || contents.is_once;
         let needs_order = is_due && (has_begun || invoice.status == InvoiceStatus::Paid);
-        Some(Self { needs_order, ..bill })
+        Some(Self { needs_order, ..contents })
     }
 
     /// Returns what a paid session was for; `None` if it is for nothing of the catalog.
@@ -63,7 +63,7 @@ impl<'c> Bill<'c> {
         catalog: &'c Catalog,
         owned: Option<&'c Plan>,
     ) -> Option<Self> {
-        Self::of_lines(&session.lines, catalog, || None, owned).filter(|bill| bill.is_once)
+        Self::of_lines(&session.lines, catalog, || None, owned).filter(|contents| contents.is_once)
     }
 
     fn of_lines(

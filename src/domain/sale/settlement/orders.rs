@@ -2,7 +2,7 @@
 //! an order, which then follows its first invoice, or its session while there is no invoice. Each
 //! renewal's invoice creates another one. What an order was for is in `billed.rs`.
 
-use super::billed::Bill;
+use super::billed::OrderContents;
 use super::{Change, Record};
 use crate::domain::ids::OrderId;
 use crate::domain::sale::invoice::{Invoice, OrderStatus, Payment};
@@ -51,24 +51,29 @@ pub(super) fn decide<'a>(
         }
     }
     for session in &state.paid_sessions {
-        let bill = Bill::of_session(session, catalog, plan);
+        let contents = OrderContents::of_session(session, catalog, plan);
         let new = || {
-            Some(Order::pending(OrderId::from_random(random()), owner, bill.as_ref()?.plan, now))
+            Some(Order::pending(
+                OrderId::from_random(random()),
+                owner,
+                contents.as_ref()?.plan,
+                now,
+            ))
         };
         if let Some(order) = drafts.of_session(session, new) {
-            order.follow_session(session, bill.as_ref());
+            order.follow_session(session, contents.as_ref());
         }
     }
     for invoice in &state.invoices {
         let Some(status) = invoice.order_status() else { continue };
-        let bill = Bill::of_invoice(invoice, state, catalog, plan);
+        let contents = OrderContents::of_invoice(invoice, state, catalog, plan);
         let new = || {
-            let bill = bill.as_ref().filter(|bill| bill.needs_order)?;
-            Some(Order::pending(OrderId::from_random(random()), owner, bill.plan, now))
+            let contents = contents.as_ref().filter(|contents| contents.needs_order)?;
+            Some(Order::pending(OrderId::from_random(random()), owner, contents.plan, now))
         };
         if let Some(order) = drafts.of_invoice(invoice, new) {
             let status = failed_if_abandoned(status, invoice, state);
-            order.follow_invoice(invoice, status, bill.as_ref());
+            order.follow_invoice(invoice, status, contents.as_ref());
         }
     }
     drafts.into_changes(state, now)
@@ -183,8 +188,13 @@ fn is_of_session(order: &Order, session: &PaidSession) -> bool {
 }
 
 impl Order {
-    /// Changes what an order says to what its invoice says. `bill` is what the invoice was for.
-    fn follow_invoice(&mut self, invoice: &Invoice, status: OrderStatus, bill: Option<&Bill<'_>>) {
+    /// Changes what an order says to what its invoice says. `contents` is what the invoice was for.
+    fn follow_invoice(
+        &mut self,
+        invoice: &Invoice,
+        status: OrderStatus,
+        contents: Option<&OrderContents<'_>>,
+    ) {
         self.stripe_invoice_id = Some(invoice.id.clone());
         self.amount = invoice.amount_billed();
         self.tax = Some(invoice.tax);
@@ -197,18 +207,18 @@ impl Order {
         self.created_at = self.created_at.min(invoice.created);
         // A single payment is dated by its charge, like the license. If its price was removed
         // since, the date stays.
-        let charged = match bill {
-            Some(bill) if bill.is_once => invoice.charged_at,
-            Some(bill) if !bill.is_partial => None,
+        let charged = match contents {
+            Some(contents) if contents.is_once => invoice.charged_at,
+            Some(contents) if !contents.is_partial => None,
             _ => self.purchased_at,
         };
         self.purchased_at =
             invoice.paid_at.map(|paid| charged.unwrap_or(paid)).or(self.purchased_at);
-        self.follow(bill);
+        self.follow(contents);
     }
 
     /// Changes what an order says to what its session says.
-    fn follow_session(&mut self, session: &PaidSession, bill: Option<&Bill<'_>>) {
+    fn follow_session(&mut self, session: &PaidSession, contents: Option<&OrderContents<'_>>) {
         self.amount = session.amount;
         self.tax = Some(session.tax);
         self.discount = Some(session.discount);
@@ -219,16 +229,16 @@ impl Order {
         self.stripe_payment_intent_id.clone_from(&session.payment_intent);
         self.created_at = self.created_at.min(session.created);
         self.purchased_at = Some(session.charged_at.unwrap_or(session.created));
-        self.follow(bill);
+        self.follow(contents);
     }
 
-    fn follow(&mut self, bill: Option<&Bill<'_>>) {
-        let Some(bill) = bill else { return };
-        self.billing_interval = bill.interval.or(self.billing_interval);
-        self.quantity = bill.quantity.or(self.quantity);
-        let mut addons = bill.addons.clone();
+    fn follow(&mut self, contents: Option<&OrderContents<'_>>) {
+        let Some(contents) = contents else { return };
+        self.billing_interval = contents.interval.or(self.billing_interval);
+        self.quantity = contents.quantity.or(self.quantity);
+        let mut addons = contents.addons.clone();
         // The order keeps the add-ons whose price was removed since.
-        let former = self.addons.take().filter(|_| bill.is_partial);
+        let former = self.addons.take().filter(|_| contents.is_partial);
         addons.0.extend(former.into_iter().flat_map(|former| former.0));
         self.addons = Some(addons);
     }

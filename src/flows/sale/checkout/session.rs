@@ -11,7 +11,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::CheckoutSession;
 use crate::error::Result;
 use crate::fail_point::Place;
-use crate::flows::sale::checkout::Purchase;
+use crate::flows::sale::checkout::CheckoutRequest;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::stripe_customer;
 use crate::stripe::{Answer, SessionMode, SessionParameters, StripeFailure};
@@ -21,7 +21,7 @@ pub(super) fn parameters(
     lease: &Lease,
     stripe_id: &StripeCustomerId,
     selection: &Selection<'_>,
-    wanted: &Purchase,
+    request: &CheckoutRequest,
     options: CheckoutOptions,
 ) -> SessionParameters {
     let Selection { plan, price, quantity, addons, currency } = selection;
@@ -43,8 +43,8 @@ pub(super) fn parameters(
         options: options.of_page(),
         promotion_code: None,
         trial_days: None,
-        success_url: wanted.success_url.clone(),
-        cancel_url: wanted.cancel_url.clone(),
+        success_url: request.success_url.clone(),
+        cancel_url: request.cancel_url.clone(),
     }
 }
 
