@@ -3,6 +3,7 @@
 //! [`crate::http`] turns an error into a response.
 
 mod code;
+mod refused;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,9 +20,8 @@ use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
-use crate::domain::sale::plan::{Currency, Quantity};
+use crate::domain::sale::plan::Quantity;
 use crate::domain::sale::promotion::CodeRefused;
-use crate::domain::sale::selection::NotSold;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 
@@ -201,22 +201,18 @@ errors! {
     #[error("`addons`: {0}")]
     UnknownAddon(String) => UnknownAddon,
     /// The plan is not sold in this currency.
-    #[error("`currency`: this plan is sold only in {sold}")]
+    #[error("`currency`: this plan is sold only in {}", sold.join(", "))]
     CurrencyNotSold {
         /// The currencies of the plan.
-        sold: String,
+        sold: Vec<String>,
     } => CurrencyNotSold,
     /// The customer's subscriptions are in another currency.
-    #[error(
-        "the customer's subscriptions are in {pinned}, and the payment provider allows one \
-         currency at a time; this plan is sold in {sold}. It works once the other subscriptions \
-         have ended"
-    )]
+    #[error(fmt = pinned_currency)]
     CurrencyPinned {
         /// The customer's currency.
         pinned: String,
         /// The currencies of the plan.
-        sold: String,
+        sold: Vec<String>,
     } => CurrencyPinned,
     /// A promotion code cannot be used.
     #[error("`promotion_code`: {0}")]
@@ -259,6 +255,12 @@ errors! {
         /// The plan that the customer owns.
         owned: String,
     } => LowerThanOwned,
+    /// The customer owns this add-on.
+    #[error("`addons`: the customer owns `{addon}` for ever already; leave it out")]
+    OwnedAddon {
+        /// The add-on.
+        addon: String,
+    } => LowerThanOwned,
     /// Updates are sold to holders of a perpetual license.
     #[error(
         "the customer has no perpetual license for `{plan}` that these updates could extend; buy \
@@ -291,7 +293,8 @@ errors! {
     /// The preview of a change is not true any more.
     #[error(
         "this `preview_id` is older than 30 minutes, belongs to another request, or the \
-         subscription has changed since; request a new preview, and show it to the customer"
+         subscription or the cost has changed since; request a new preview, and show it to the \
+         customer"
     )]
     PreviewOutdated => PreviewOutdated,
     /// The payment for a change failed.
@@ -433,36 +436,26 @@ fn took_too_long(limit: &Duration, formatter: &mut fmt::Formatter<'_>) -> fmt::R
     write!(formatter, "the request took longer than {} seconds", limit.as_secs())
 }
 
+fn pinned_currency(
+    pinned: &str,
+    sold: &[String],
+    formatter: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let remedy = if sold.iter().any(|currency| currency == pinned) {
+        format!("leave `currency` out, or send `{pinned}`")
+    } else {
+        "it can be bought once the other subscriptions have ended".to_owned()
+    };
+    write!(
+        formatter,
+        "the customer's subscriptions are in {pinned}, and the payment provider allows one \
+         currency at a time; this plan is sold in {}; {remedy}",
+        sold.join(", ")
+    )
+}
+
 fn lines(problems: &[String], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     formatter.write_str(&problems.join("\n"))
-}
-
-impl From<NotSold> for Error {
-    fn from(reason: NotSold) -> Self {
-        let list = |currencies: Vec<Currency>| {
-            let texts: Vec<_> = currencies.iter().map(Currency::as_str).collect();
-            texts.join(", ")
-        };
-        match reason {
-            NotSold::Plan => Self::UnknownPlan,
-            NotSold::Quantity(sold) => Self::InvalidQuantity(sold),
-            NotSold::Addon(problem) => Self::UnknownAddon(problem),
-            NotSold::Currency(sold) => Self::CurrencyNotSold { sold: list(sold) },
-            NotSold::Pinned { pinned, sold } => {
-                Self::CurrencyPinned { pinned: pinned.to_string(), sold: list(sold) }
-            }
-        }
-    }
-}
-
-impl From<ChangeRefused> for Error {
-    fn from(reason: ChangeRefused) -> Self {
-        match reason {
-            ChangeRefused::NotSold(reason) => reason.into(),
-            ChangeRefused::NoSubscription => Self::NoSubscription,
-            reason => Self::ChangeNotPossible(reason),
-        }
-    }
 }
 
 impl Error {

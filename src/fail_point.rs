@@ -78,7 +78,7 @@ text_enum! {
         BuyerRecorded = "buyer.noted",
         /// The unknown buyers that a reconciliation found.
         BuyersFound = "buyers.found",
-        /// A purchase that waits for a customer.
+        /// Purchases that wait for a customer, or that no longer do.
         PurchaseWaits = "purchase.waits",
         /// Another mail to a buyer whose purchase waits.
         PurchaseWaitsOn = "purchase.waits_on",

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::domain::contact::DisplayName;
 use crate::domain::sale::plan::{Catalog, CheckoutOptions, Plan, Slug};
-use crate::domain::sale::policy::{Outcome, Policy};
+use crate::domain::sale::policy::{Consequence, Policy};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::settings::{Lines, Section};
@@ -140,7 +140,7 @@ fn policy(mut section: Section) -> Policy {
         dispute_lost: section.parsed("dispute_lost").unwrap_or(default.dispute_lost),
         forgiven: section.parsed("forgiven").unwrap_or(default.forgiven),
     };
-    if (policy.dispute, policy.dispute_lost) == (Outcome::Revoke, Outcome::Keep) {
+    if (policy.dispute, policy.dispute_lost) == (Consequence::Revoke, Consequence::Keep) {
         section.problem(
             "dispute_lost",
             "a license that is revoked while a dispute is open would be restored when the dispute \

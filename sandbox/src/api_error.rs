@@ -52,7 +52,7 @@ impl ApiError {
 
     /// No resource has this path.
     pub fn no_such_url(method: &str, path: &str) -> Self {
-        let message = format!("Unrecognised request URL ({method}: {path}).");
+        let message = format!("Unrecognized request URL ({method}: {path}).");
         Self { status: 404, ..Self::invalid(message, "") }
     }
 

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 
 use licentia::config::CreateCustomer;
 use licentia::domain::account::signup::Verification;
-use licentia::domain::sale::policy::{Outcome, Policy};
+use licentia::domain::sale::policy::{Consequence, Policy};
 use licentia::error::Result;
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
@@ -129,11 +129,11 @@ pub async fn run(ground: &Ground, seed: u64, is_traced: bool) -> Result<Ending> 
 fn policy(dice: &Dice, all_kinds: bool, sells: bool) -> Policy {
     // Histories without other ways to sell draw no more than they did.
     let in_part = sells && dice.happens(500);
-    let partial_refund = if in_part { Outcome::Revoke } else { Outcome::Keep };
+    let partial_refund = if in_part { Consequence::Revoke } else { Consequence::Keep };
     if dice.happens(600) {
         return Policy { partial_refund, ..Policy::default() };
     }
-    let either = || if dice.happens(500) { Outcome::Keep } else { Outcome::Revoke };
+    let either = || if dice.happens(500) { Consequence::Keep } else { Consequence::Revoke };
     let (refund, dispute, dispute_lost) = (either(), either(), either());
     // The plans file requires that a policy that revokes at a dispute also revokes at a lost one.
     let dispute_lost = dispute_lost.max(dispute);

@@ -1,7 +1,7 @@
 //! Stripe's invoices, and what became of their money, read in another way than the service does:
 //! payment by payment, refund by refund, and by the amounts alone.
 
-use licentia::domain::sale::policy::Outcome;
+use licentia::domain::sale::policy::Consequence;
 use serde_json::Value;
 
 use crate::history::History;
@@ -141,7 +141,8 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         (held, policy.dispute),
         (is_forgiven, policy.forgiven),
     ];
-    let given_back = takes_back.into_iter().any(|(is, outcome)| is && outcome == Outcome::Revoke);
+    let given_back =
+        takes_back.into_iter().any(|(is, consequence)| is && consequence == Consequence::Revoke);
     let subscription = found["parent"]["subscription_details"]["subscription"].as_str();
     let subscription = subscription.unwrap_or_default().to_owned();
     let times = &found["status_transitions"];

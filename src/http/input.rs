@@ -93,9 +93,24 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalInput<T> {
     }
 }
 
+/// The schema of a body, and those that it refers to.
+struct Schemas {
+    body: MetaSchema,
+    others: BTreeMap<String, MetaSchema>,
+}
+
+impl Schemas {
+    fn resolve<'s>(&'s self, schema: &'s MetaSchemaRef) -> Option<&'s MetaSchema> {
+        match schema {
+            MetaSchemaRef::Inline(schema) => Some(schema),
+            MetaSchemaRef::Reference(name) => self.others.get(name),
+        }
+    }
+}
+
 /// Returns the schema of `T`. It is cached, because building it takes longer than a small request.
-fn schema_of<T: Type>() -> Option<Arc<MetaSchema>> {
-    static CACHE: RwLock<BTreeMap<String, Arc<MetaSchema>>> = RwLock::new(BTreeMap::new());
+fn schemas_of<T: Type>() -> Option<Arc<Schemas>> {
+    static CACHE: RwLock<BTreeMap<String, Arc<Schemas>>> = RwLock::new(BTreeMap::new());
     let MetaSchemaRef::Reference(name) = T::schema_ref() else { return None };
     let cached = CACHE.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
     if cached.is_some() {
@@ -103,14 +118,16 @@ fn schema_of<T: Type>() -> Option<Arc<MetaSchema>> {
     }
     let mut registry = Registry::new();
     T::register(&mut registry);
-    let schema = Arc::new(registry.schemas.remove(&name)?);
-    CACHE.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&schema));
-    Some(schema)
+    let body = registry.schemas.remove(&name)?;
+    let schemas = Arc::new(Schemas { body, others: registry.schemas });
+    CACHE.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&schemas));
+    Some(schemas)
 }
 
 /// Returns every problem of a body that does not match the schema of `T`.
 fn problems<T: Type>(body: &Value) -> Vec<String> {
-    let Some(schema) = schema_of::<T>() else { return Vec::new() };
+    let Some(schemas) = schemas_of::<T>() else { return Vec::new() };
+    let schema = &schemas.body;
     let Value::Object(members) = body else {
         return vec![format!("the body is {}; an object is expected", kind(body))];
     };
@@ -128,11 +145,10 @@ fn problems<T: Type>(body: &Value) -> Vec<String> {
                 problems.push(format!("there is no field `{name}`"));
                 unknown = true;
             }
-            Some((_, MetaSchemaRef::Inline(property))) => {
-                let problem = problem(property, value);
+            Some((_, property)) => {
+                let problem = problem(property, value, &schemas);
                 problems.extend(problem.map(|problem| format!("`{name}` {problem}")));
             }
-            Some((_, MetaSchemaRef::Reference(_))) => {}
         }
     }
     problems.truncate(MAX_PROBLEMS);
@@ -143,12 +159,18 @@ fn problems<T: Type>(body: &Value) -> Vec<String> {
 }
 
 /// Returns the problem of one field. The message does not contain the value, which may be secret.
-fn problem(schema: &MetaSchema, value: &Value) -> Option<String> {
+fn problem(schema: &MetaSchemaRef, value: &Value, schemas: &Schemas) -> Option<String> {
+    let schema = schemas.resolve(schema)?;
     if value.is_null() && schema.nullable {
         return None;
     }
     let found = kind(value);
     match (schema.ty, value) {
+        (_, Value::String(_)) if !schema.enum_items.is_empty() => {
+            let allowed: Vec<_> = schema.enum_items.iter().filter_map(Value::as_str).collect();
+            let is_allowed = schema.enum_items.contains(value);
+            (!is_allowed).then(|| format!("is unknown; use one of {}", allowed.join(", ")))
+        }
         ("string", Value::String(text)) => {
             let length = text.chars().count();
             let short = schema.min_length.filter(|least| length < *least);
@@ -161,17 +183,22 @@ fn problem(schema: &MetaSchema, value: &Value) -> Option<String> {
         ("integer", value) if !value.is_i64() && !value.is_u64() => {
             Some(format!("is {found}; a whole number is expected"))
         }
+        ("integer", value) => out_of_range(schema, value.as_f64()?),
         ("boolean", value) if !value.is_boolean() => {
             Some(format!("is {found}; true or false is expected"))
         }
         ("array", Value::Array(entries)) => {
-            let mut problems = entries.iter().filter_map(|entry| within(&schema.items, entry));
+            if let Some(most) = schema.max_items.filter(|most| entries.len() > *most) {
+                return Some(format!("has too many entries; use at most {most}"));
+            }
+            let items = schema.items.as_deref()?;
+            let mut problems = entries.iter().filter_map(|entry| problem(items, entry, schemas));
             problems.next().map(|problem| format!("has an entry that {problem}"))
         }
         ("array", _) => Some(format!("is {found}; a list is expected")),
         ("object", Value::Object(members)) => {
-            let values = &schema.additional_properties;
-            let mut problems = members.values().filter_map(|value| within(values, value));
+            let values = schema.additional_properties.as_deref()?;
+            let mut problems = members.values().filter_map(|value| problem(values, value, schemas));
             problems.next().map(|problem| format!("has a value that {problem}"))
         }
         ("object", _) => Some(format!("is {found}; an object is expected")),
@@ -179,12 +206,15 @@ fn problem(schema: &MetaSchema, value: &Value) -> Option<String> {
     }
 }
 
-/// Returns the problem of an entry of a list, or of a value of an object.
-fn within(schema: &Option<Box<MetaSchemaRef>>, value: &Value) -> Option<String> {
-    match schema.as_deref() {
-        Some(MetaSchemaRef::Inline(schema)) => problem(schema, value),
-        Some(MetaSchemaRef::Reference(_)) | None => None,
-    }
+/// Returns the problem of a whole number outside the range of its field: what the description
+/// states, or at least what its type holds.
+fn out_of_range(schema: &MetaSchema, number: f64) -> Option<String> {
+    let is_unsigned = schema.format.is_some_and(|format| format.starts_with("uint"));
+    let least = schema.minimum.or(is_unsigned.then_some(0.0));
+    let low = least.filter(|least| number < *least);
+    let high = schema.maximum.filter(|most| number > *most);
+    low.map(|least| format!("is too low; use {least} or more"))
+        .or(high.map(|most| format!("is too high; use at most {most}")))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -212,8 +242,20 @@ mod tests {
         #[oai(nullable)]
         note: Option<String>,
         gift: Option<bool>,
+        #[oai(validator(max_items = 3))]
         tags: Option<Vec<String>>,
         facts: Option<BTreeMap<String, String>>,
+        #[oai(validator(minimum(value = "1"), maximum(value = "9")))]
+        copies: Option<u32>,
+        shelf: Option<u32>,
+        format: Option<Format>,
+    }
+
+    #[derive(Debug, poem_openapi::Enum)]
+    #[oai(rename_all = "snake_case")]
+    enum Format {
+        Paper,
+        Ebook,
     }
 
     #[test]
@@ -222,6 +264,7 @@ mod tests {
             json!({ "name": "book", "count": 1 }),
             json!({ "name": "äöüß", "count": -1, "note": null, "gift": true }),
             json!({ "name": "book", "count": 1, "tags": ["a"], "facts": { "a": "b" } }),
+            json!({ "name": "book", "count": 1, "copies": 9, "shelf": 0, "format": "ebook" }),
         ] {
             assert_eq!(problems::<Order>(&good), Vec::<String>::new(), "{good}");
         }
@@ -238,7 +281,7 @@ mod tests {
                 "`gift` is a text; true or false is expected",
                 "`name` is a number; a text is expected",
                 "`note` is a list; a text is expected",
-                "known fields are name, count, note, gift, tags, facts",
+                "known fields are name, count, note, gift, tags, facts, copies, shelf, format",
             ]
         );
         let bad = json!({ "name": "book", "count": 1, "tags": ["a", 1], "facts": { "a": null } });
@@ -262,6 +305,24 @@ mod tests {
                 "`gift` is null; true or false is expected",
                 "`name` is too short; use 2 characters or more",
             ]
+        );
+        let bad = json!({
+            "name": "book", "count": 1, "tags": ["a", "b", "c", "d"], "copies": 0, "shelf": -1,
+            "format": "audio"
+        });
+        assert_eq!(
+            problems::<Order>(&bad),
+            [
+                "`copies` is too low; use 1 or more",
+                "`format` is unknown; use one of paper, ebook",
+                "`shelf` is too low; use 0 or more",
+                "`tags` has too many entries; use at most 3",
+            ]
+        );
+        let bad = json!({ "name": "book", "count": 1, "copies": 10, "format": 7 });
+        assert_eq!(
+            problems::<Order>(&bad),
+            ["`copies` is too high; use at most 9", "`format` is a number; a text is expected",]
         );
         let many: serde_json::Map<_, _> =
             (0..5000).map(|n| (format!("{n:060}"), Value::Null)).collect();

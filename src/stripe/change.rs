@@ -6,10 +6,12 @@ use stripe_client_core::StripeMethod;
 use super::wire::{Identified, WireInvoicePage, WirePreview, WireSchedule};
 use super::{Answer, Form, Stripe, field, read};
 use crate::domain::ids::AttemptId;
-use crate::domain::sale::change::{ItemEdit, SubscriptionChange};
+use crate::domain::sale::change::{ItemEdit, SubscriptionChange, is_applied};
 use crate::domain::sale::discount::Discounts;
 use crate::domain::sale::preview::UpcomingInvoice;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 use crate::fail_point::FailPoint;
 
@@ -47,6 +49,44 @@ pub struct ChangeParameters {
     pub latest_invoice: Option<String>,
     /// The schedule that the change replaces.
     pub schedule: Option<String>,
+}
+
+impl ChangeParameters {
+    /// Returns whether the state shows that the change was made: it took effect, or waits for its
+    /// payment.
+    #[must_use]
+    pub fn is_made(&self, state: &StripeState) -> bool {
+        self.subscription_in(state).is_some_and(|found| {
+            let has_new_invoice = self.new_invoice(found).is_some();
+            let waits = found.pending_until.is_some() && has_new_invoice;
+            // A code for one invoice is gone when that invoice exists. Without edits, that invoice
+            // may also be a renewal before the change.
+            let may_be_used = has_new_invoice && !self.edits.is_empty();
+            waits || self.is_in_effect(found, may_be_used)
+        })
+    }
+
+    /// Returns whether a subscription is as the change makes it. `may_be_used` is whether an
+    /// invoice may have used up the promotion code.
+    #[must_use]
+    pub fn is_in_effect(&self, found: &Subscription, may_be_used: bool) -> bool {
+        let is_new = |id: &String| !self.discounts.contains(id);
+        let has_code = self.promotion_code.is_none() || found.discounts.iter().any(is_new);
+        is_applied(&self.edits, found) && (has_code || may_be_used)
+    }
+
+    /// Returns the subscription.
+    #[must_use]
+    pub fn subscription_in<'a>(&self, state: &'a StripeState) -> Option<&'a Subscription> {
+        state.subscriptions.iter().find(|one| one.id.as_str() == self.subscription)
+    }
+
+    /// Returns the newest invoice of the subscription, unless there was no other since the change.
+    #[must_use]
+    pub fn new_invoice<'a>(&self, of: &'a Subscription) -> Option<&'a InvoiceId> {
+        let newest = of.latest_invoice.as_ref();
+        newest.filter(|id| Some(id.as_str()) != self.latest_invoice.as_deref())
+    }
 }
 
 /// Returns the fields of a call that makes these edits, of a preview or of an update. `place` is

@@ -70,9 +70,6 @@ pub struct SessionParameters {
     /// The fewest and the most units that the buyer can choose on the page.
     #[serde(default)]
     pub adjustable: Option<(u32, u32)>,
-    /// Whether the currency is ours to choose. Otherwise Stripe may offer the buyer's own.
-    #[serde(default)]
-    pub is_currency_fixed: bool,
     /// The options of the page.
     #[serde(default)]
     pub options: CheckoutOptions,
@@ -138,9 +135,8 @@ impl SessionParameters {
             form.push(field(format!("line_items[{}][quantity]", place + 1), "1"));
         }
         form.extend(self.currency.as_ref().map(|currency| field("currency", currency)));
-        if self.is_currency_fixed {
-            form.push(field("adaptive_pricing[enabled]", "false"));
-        }
+        // The currency is ours to choose. Otherwise Stripe may offer the buyer's own.
+        form.push(field("adaptive_pricing[enabled]", "false"));
         match &self.promotion_code {
             Some(code) => form.push(field("discounts[0][promotion_code]", code)),
             // Stripe refuses both together.

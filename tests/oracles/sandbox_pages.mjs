@@ -33,7 +33,7 @@ try {
       customer: customer.id,
       line_items: [{ price: "price_pro_monthly", quantity: 1 }],
       success_url: `${base}/mail?paid={CHECKOUT_SESSION_ID}`,
-      cancel_url: `${base}/mail?cancelled`,
+      cancel_url: `${base}/mail?canceled`,
     });
     await page.goto(session.url);
     return session.id;
@@ -67,7 +67,7 @@ try {
 
   session = await open();
   await page.getByRole("link", { name: "Back without subscribing" }).click();
-  must(page.url().endsWith("/mail?cancelled"), "cancelled: back at the vendor's page");
+  must(page.url().endsWith("/mail?canceled"), "canceled: back at the vendor's page");
 
   const product = await stripe.products.create({ name: "Studio" });
   const price = await stripe.prices.create({
@@ -125,12 +125,12 @@ try {
   await section.getByRole("button", { name: "Change quantity" }).click();
   must(await section.getByLabel("Quantity").inputValue() === "3", "portal: three units");
   await section.getByRole("button", { name: "Cancel at the end of the period" }).click();
-  must(await section.getByText("Ends on").isVisible(), "portal: cancelled");
+  must(await section.getByText("Ends on").isVisible(), "portal: canceled");
   await picture("sandbox-4-portal-on-a-phone");
   const { x, width } = await page.getByRole("combobox", { name: /^Card/ }).boundingBox();
   must(x + width <= 390, "portal: fits on a phone");
   await section.getByRole("button", { name: "Do not cancel" }).click();
-  must(!await section.getByText("Ends on").isVisible(), "portal: not cancelled any more");
+  must(!await section.getByText("Ends on").isVisible(), "portal: not canceled any more");
   await section.getByLabel("Change the plan to").selectOption("price_team_monthly");
   await section.getByRole("button", { name: "Change at the end of the period" }).click();
   must(await section.getByText("price_team_monthly from").isVisible(), "portal: a change is scheduled");

@@ -1,4 +1,4 @@
-//! The advice about Stripe customers who cannot be recognised with certainty: each option is
+//! The advice about Stripe customers who cannot be recognized with certainty: each option is
 //! followed exactly, with the printed command, and has the described effect. The backfill itself is
 //! in `backfill`.
 

@@ -101,7 +101,7 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     assert_eq!(shop.app.count("customers").await, 0);
 
     // Without that setting, nothing is done about an unknown buyer.
-    assert_eq!(shop.claimed(&by_link, ClaimTarget::Recognised).await, Err("no_account".into()));
+    assert_eq!(shop.claimed(&by_link, ClaimTarget::Recognized).await, Err("no_account".into()));
     assert_eq!(shop.claimed(&by_link, ClaimTarget::NewAccount).await, Ok("created".into()));
     assert_eq!(shop.plan_of("link@example.com").await, ["professional"]);
     let mails = shop.mails_about_sales("link@example.com");
@@ -109,12 +109,12 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     assert!(!shop.unknown().await.contains(&by_link));
     assert_eq!(shop.unknown().await.len(), 3);
     // A second claim does no harm.
-    assert_eq!(shop.claimed(&by_link, ClaimTarget::Recognised).await, Ok("finished".into()));
+    assert_eq!(shop.claimed(&by_link, ClaimTarget::Recognized).await, Ok("finished".into()));
     assert_eq!(shop.app.count("licenses").await, 1);
 }
 
 #[tokio::test]
-async fn stripe_28_a_buyer_who_is_recognised_for_sure_is_claimed_without_a_name() {
+async fn stripe_28_a_buyer_who_is_recognized_for_sure_is_claimed_without_a_name() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
@@ -122,7 +122,7 @@ async fn stripe_28_a_buyer_who_is_recognised_for_sure_is_claimed_without_a_name(
     assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
     assert_eq!(shop.license(&ada).await["plan"], "trial", "nothing happens by itself");
     assert_eq!(
-        shop.claimed(&stripe_id, ClaimTarget::Recognised).await,
+        shop.claimed(&stripe_id, ClaimTarget::Recognized).await,
         Ok("linked_by_email".into())
     );
     shop.must_be_paid(&ada).await;
@@ -136,7 +136,7 @@ async fn stripe_28_signing_up_with_a_strangers_address_claims_nothing() {
     let thief = shop.buyer("ada@example.com").await;
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.unknown().await, [stripe_id.as_str()], "never silent");
-    for to in [ClaimTarget::Recognised, ClaimTarget::NewAccount] {
+    for to in [ClaimTarget::Recognized, ClaimTarget::NewAccount] {
         assert_eq!(shop.claimed(&stripe_id, to).await, Err("unverified_email".into()));
     }
     reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
@@ -178,7 +178,7 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
     shop.settled().await;
     assert_eq!(shop.mails_about_sales("ada@example.com").len(), 2, "no renewal");
 
-    // A buyer who is recognised with certainty gets no second account.
+    // A buyer who is recognized with certainty gets no second account.
     let bob = shop.buyer("bob@example.com").await;
     execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
     shop.bought_by_link("bob@example.com").await;

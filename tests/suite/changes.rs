@@ -238,6 +238,25 @@ async fn an_abandoned_change_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_change_to_what_is_there_gives_up_one_that_waits_for_its_payment() {
+    let own = Subscriber::with_five_seats().await;
+    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
+    assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
+    let given_up = own.newest_invoice()["id"].as_str().unwrap().to_owned();
+    let wanted = json!({ "quantity": 5 });
+    let preview = own.preview(&wanted).await;
+    assert_eq!(preview["due_now"], 0);
+    let answer = own.change_by(&wanted, &preview).await;
+    assert_eq!(
+        (answer.status, &answer.body["payment_pending"]),
+        (200, &json!(false)),
+        "{answer:?}"
+    );
+    assert_eq!(own.shop.sandbox.object(&given_up)["status"], "void", "it can no longer be paid");
+    assert_eq!(own.seats().await, 5);
+}
+
+#[tokio::test]
 async fn a_change_replaces_one_that_waits_for_its_payment() {
     let own = Subscriber::with_five_seats().await;
     own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();

@@ -102,8 +102,8 @@ async fn the_portals_schedule_stays_until_a_change_is_paid() {
     let invoice = own.newest_invoice()["id"].as_str().unwrap().to_owned();
     own.shop.sandbox.pay_invoice_with(&invoice, Card::Paid).unwrap();
     assert!(own.has_pdf().await);
+    assert_eq!(schedule(&own), Value::Null, "the payment ends it, without another call");
     assert_eq!(own.change_by(&wanted, &preview).await.status, 200, "it is done");
-    assert_eq!(schedule(&own), Value::Null);
 
     own.shop.sandbox.replace_card(&own.customer, Card::Paid).unwrap();
     own.shop.sandbox.schedule_change(&own.subscription, "price_starter_month").unwrap();

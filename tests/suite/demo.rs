@@ -40,7 +40,7 @@ fn the_walk_proves_every_step_and_leaves_nothing() {
         "the paid license verifies offline (plan professional, until 20",
         "the app refreshed its old license without a password and got the new one",
         "a month later: renewed, a second order, license until 20",
-        "cancelled in the portal: cancel_at 20",
+        "canceled in the portal: cancel_at 20",
         "carol@example.com bought `studio` once: the license has no end, and covers the builds until",
         "after 20",
         "dan@example.com bought 3 seats of `team` with the code LAUNCH20: 21.60 usd instead of 27.00",

@@ -173,8 +173,8 @@ async fn a_refunded_or_deleted_customer_lacks_no_license() {
     assert_eq!(shop.license(&ada).await["status"], "revoked");
     assert_eq!(lacking(&admin).await, NOBODY, "refunded");
 
-    let (eve, cancelled) = paid(&shop, "eve@example.com").await;
-    shop.sandbox.cancel(&shop.subscription_of(&cancelled), true).unwrap();
+    let (eve, canceled) = paid(&shop, "eve@example.com").await;
+    shop.sandbox.cancel(&shop.subscription_of(&canceled), true).unwrap();
     shop.settled().await;
     let ends = "UPDATE licenses SET expires_at = 1, grace_until = NULL";
     execute(&shop.app.app.store, ends).await.unwrap();

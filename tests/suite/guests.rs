@@ -8,7 +8,7 @@ use licentia::flows::sale::buyers;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Interval, NewPrice, Times};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::database::{execute, number, texts};
 use crate::harness::shop::Shop;
@@ -104,6 +104,33 @@ async fn stripe_28_a_guest_gets_an_account_a_license_and_a_password_link() {
     shop.settled().await;
     assert!(shop.plans_held(ADA).await.is_empty());
     assert_eq!(shop.listed().await, json!([]));
+}
+
+#[tokio::test]
+async fn stripe_28_a_guest_who_buys_what_needs_a_license_is_listed_or_joined() {
+    let shop = open_to_all().await;
+    for (price, id, email) in [
+        ("price_pdf_once", "pdf", "eve@example.com"),
+        ("price_studio_updates", "studio", "bob@example.com"),
+    ] {
+        let session = shop.bought_at(price, DEFAULT, email).await;
+        let listed = shop.listed().await;
+        let of_session = |one: &&Value| one["stripe_checkout_session_id"] == session.as_str();
+        let listed = listed.as_array().unwrap().iter().find(of_session).unwrap();
+        assert_eq!(listed["plan"], id, "{price}");
+        assert!(shop.mails_about_sales(email).is_empty(), "{price}: it has no effect yet");
+    }
+    assert_eq!(shop.app.count("customers").await, 0, "no account without a license");
+    let parts = "SELECT addons || ' ' || updates_until FROM licenses WHERE superseded_at IS NULL";
+    shop.bought_as_guest(ADA).await;
+    let before = texts(&shop.app.app.store, parts).await.remove(0);
+    shop.bought_at("price_pdf_once", DEFAULT, ADA).await;
+    let with_pdf = texts(&shop.app.app.store, parts).await.remove(0);
+    assert!(!before.contains("pdf") && with_pdf.contains("pdf"), "{before}, then {with_pdf}");
+    shop.bought_at("price_studio_updates", DEFAULT, ADA).await;
+    let longer = texts(&shop.app.app.store, parts).await.remove(0);
+    assert_ne!(longer, with_pdf, "more updates");
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 2, "the two from the beginning");
 }
 
 impl Shop {
@@ -250,7 +277,7 @@ async fn stripe_28_a_guest_is_reported_and_claimable_when_accounts_are_not_creat
     shop.sandbox.advance_days(40);
     shop.reconciled().await;
     assert_eq!(shop.listed_guests().await, [session.as_str()]);
-    assert_eq!(shop.claim_guest(&session, ClaimTarget::Recognised).await, Err("no_account".into()));
+    assert_eq!(shop.claim_guest(&session, ClaimTarget::Recognized).await, Err("no_account".into()));
     assert_eq!(shop.claim_guest(&session, ClaimTarget::NewAccount).await, Ok("created"));
     assert_eq!(shop.plans_held(ADA).await, ["studio"]);
     let mails = shop.mails_about_sales(ADA);

@@ -4,7 +4,7 @@
 //! The first `toml` block of a guide is the plans file. Each `sh` block runs in one folder, with
 //! curl, sed and `licentia`; a `json` block after it is what it prints. In that, `"…"` stands for
 //! any value, and the member `"…": "…"` for more members. What a person does on Stripe's pages is
-//! marked by a comment, `<!-- test: pay -->`, and time that passes by
+//! marked by a comment: `<!-- test: pay -->`, `code`, `buy` or `refund`; and time that passes by
 //! `<!-- test: pass 30 days -->`.
 
 use std::path::{Path, PathBuf};

@@ -27,8 +27,12 @@ impl Shop {
     /// Buys a perpetual license by a payment link with these settings, and waits until all work is
     /// done. Returns the Checkout session.
     pub async fn bought_by(&self, settings: &[(&str, &str)], email: &str) -> String {
-        let price =
-            [("line_items[0][price]", "price_studio_once"), ("line_items[0][quantity]", "1")];
+        self.bought_at("price_studio_once", settings, email).await
+    }
+
+    /// The same at this price.
+    pub async fn bought_at(&self, price: &str, settings: &[(&str, &str)], email: &str) -> String {
+        let price = [("line_items[0][price]", price), ("line_items[0][quantity]", "1")];
         let link = self.at_stripe("payment_links", &[&price, settings].concat()).await;
         let id = link["id"].as_str().unwrap_or_else(|| panic!("{link}"));
         let session = self.sandbox.open_payment_link(id, None).unwrap();

@@ -3,7 +3,7 @@
 use licentia::domain::sale::plan::{
     BillingAddress, CheckoutOptions, Currency, Interval, Quantity, Slug, Sold,
 };
-use licentia::domain::sale::policy::Outcome::{Keep, Revoke};
+use licentia::domain::sale::policy::Consequence::{Keep, Revoke};
 use licentia::domain::sale::policy::Policy;
 use licentia::error::Error;
 use licentia::plans;

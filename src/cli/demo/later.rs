@@ -54,7 +54,7 @@ pub async fn renewed(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet, paid:
 }
 
 /// After a cancellation in the portal, the license works until the end of the period.
-pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> Step<()> {
+pub async fn canceled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> Step<()> {
     let portal = ada.portal().await?;
     cancel(stage, &portal).await?;
     webhooks_answered(stage).await?;
@@ -88,7 +88,7 @@ pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> 
     done(
         (),
         format!(
-            "cancelled in the portal: cancel_at {end}, the license worked until then \
+            "canceled in the portal: cancel_at {end}, the license worked until then \
              (license_expired offline, license_ended on refresh)"
         ),
     )

@@ -45,7 +45,7 @@ pub async fn walk(stage: &Stage) -> Result<()> {
     report.step("verify the paid license offline", step)?;
     report.step("refresh the app's license", purchase::refreshed(stage, &trial, &paid).await)?;
     report.step("renew", later::renewed(stage, &mut ada, &keys, &paid).await)?;
-    report.step("cancel", later::cancelled(stage, &mut ada, &keys).await)?;
+    report.step("cancel", later::canceled(stage, &mut ada, &keys).await)?;
     let step = selling::bought_once(stage, &keys).await;
     let (mut carol, studio) = report.step("buy a perpetual license", step)?;
     let step = selling::updated(stage, &keys, (&mut carol, &studio)).await;

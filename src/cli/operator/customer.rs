@@ -12,6 +12,7 @@ use crate::cli::operator::json;
 use crate::cli::{NO, note, print, print_json, with_app};
 use crate::config::Config;
 use crate::domain::ids::CustomerId;
+use crate::domain::license::Basis;
 use crate::domain::license::parts::parts_text;
 use crate::domain::operator::audit::{Actor, OwnedActor};
 use crate::domain::operator::search::Search;
@@ -307,7 +308,9 @@ pub fn license_line(license: &crate::domain::license::IssuedLicense) -> String {
         (None, Some(at)) => format!(", replaced {at}"),
         (None, None) => String::new(),
     };
-    let (id, plan, source) = (&license.license_id, &license.plan, license.source);
+    let (id, plan) = (&license.license_id, &license.plan);
+    // The stored source of everything that was paid for is `subscription`.
+    let source = license.bought_by().map_or(license.source.as_str(), Basis::as_str);
     format!("{id} {plan} ({source}) {until}{}{state}", license.parts_text())
 }
 

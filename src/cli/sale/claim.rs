@@ -63,7 +63,7 @@ impl Claim {
         let to = match (self.to, self.create) {
             (Some(id), _) => ClaimTarget::Customer(id),
             (None, true) => ClaimTarget::NewAccount,
-            (None, false) => ClaimTarget::Recognised,
+            (None, false) => ClaimTarget::Recognized,
         };
         match claim(app, buyer, &to, Actor::Operator).await? {
             Ok(done) if self.json => print_json(&json!({ "done": done })),

@@ -1,4 +1,4 @@
-//! Commands about Stripe.
+//! Commands about selling: Stripe, plans, buyers, reconciliation.
 
 pub(super) mod backfill;
 pub(super) mod claim;

@@ -139,7 +139,10 @@ fn print_report(url: &str, made: &EndpointOutcome, problems: &[String]) -> Resul
         }
     }
     if problems.is_empty() {
-        print("The secret key has every permission, and the prices match those at Stripe.\n")?;
+        print(
+            "The secret key can read what a sale needs, the prices match those at Stripe, and the \
+             account can do what `[checkout]` asks for.\n",
+        )?;
     }
     for problem in problems {
         complain(problem);

@@ -207,7 +207,7 @@ mod tests {
     use crate::domain::text_enum::UnknownText;
 
     #[test]
-    fn a_key_is_recognised_and_shows_its_beginning_only_security_26() {
+    fn a_key_is_recognized_and_shows_its_beginning_only_security_26() {
         let key = AdminKey::from_random([7; RANDOM_BYTES]);
         let text = key.expose().to_owned();
         assert_eq!((text.len(), key.visible()), (52, "ladm_BwcH"));

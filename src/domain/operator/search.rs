@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_query_is_recognised() {
+    fn each_form_of_a_query_is_recognized() {
         let hex = "0123456789abcdef0123456789abcdef";
         let customer = format!(" cust_{hex}\n");
         let expected = Search::Key(Key::Customer(customer.trim().parse().unwrap()));

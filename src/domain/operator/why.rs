@@ -9,7 +9,7 @@ use crate::domain::sale::inbox::StoredEvent;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
-use crate::domain::sale::policy::{Outcome, Policy};
+use crate::domain::sale::policy::{Consequence, Policy};
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
@@ -220,10 +220,10 @@ fn of_payment(order: &Order, policy: &Policy) -> Reason {
     }
 }
 
-fn effect(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Keep => "keeps the license until the end of what was paid for",
-        Outcome::Revoke => "revokes the license",
+fn effect(consequence: Consequence) -> &'static str {
+    match consequence {
+        Consequence::Keep => "keeps the license until the end of what was paid for",
+        Consequence::Revoke => "revokes the license",
     }
 }
 

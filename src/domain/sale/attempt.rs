@@ -11,28 +11,11 @@ use crate::domain::time::Timestamp;
 text_enum! {
     /// The object that a call creates.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Purpose {
+    pub enum CreatedObject {
         /// A Stripe customer.
         Customer = "customer",
         /// A Checkout session.
         Checkout = "checkout",
-    }
-}
-
-row! {
-    /// The last change of a customer's subscription that was made or is about to be made.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct StoredChange {
-        /// The idempotency key.
-        pub attempt_id: AttemptId,
-        /// The hash of the preview that it follows.
-        pub preview_hash: String,
-        /// The parameters, as JSON.
-        pub parameters: Private,
-        /// The time at which it was stored, before the call.
-        pub created_at: Timestamp,
-        /// The time at which its outcome was known; `None` before.
-        pub done_at: Option<Timestamp>,
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 use crate::domain::column::{row, text_columns};
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::entitlement::plans_bought_once;
-use crate::domain::sale::plan::{Catalog, Plan};
+use crate::domain::sale::entitlement::{BoughtOnce, all_bought_once};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug, Sold};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{PaidSession, StripeState};
 use crate::domain::sale::subscription::{Status, Subscription};
@@ -70,7 +70,7 @@ row! {
         /// The buyer.
         #[serde(flatten)]
         pub buyer_id: BuyerId,
-        /// The plan's id.
+        /// The id of the plan; or of the add-on, if nothing else was bought.
         pub plan: String,
         /// The time at which the purchase was first detected.
         #[serde(serialize_with = "as_text")]
@@ -125,12 +125,12 @@ pub struct GuestSession {
 }
 
 impl GuestSession {
-    /// Returns the plan that it paid for.
+    /// Returns what it paid for.
     #[must_use]
-    pub fn plan<'c>(&self, catalog: &'c Catalog) -> Option<&'c Plan> {
+    pub fn purchase<'c>(&self, catalog: &'c Catalog) -> Option<Purchase<'c>> {
         let paid_sessions = self.paid.iter().cloned().collect();
         let state = StripeState { paid_sessions, ..StripeState::default() };
-        plan_paid(catalog, &state).map(|(_, plan)| plan)
+        purchase_paid(catalog, &state)
     }
 }
 
@@ -138,26 +138,75 @@ fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(value)
 }
 
-/// Returns the highest plan that subscriptions or single payments pay for, and its rank. `None` if
-/// nothing pays for a plan: a subscription that has ended, or whose first payment was never made,
-/// does not count, and neither does a refunded payment.
-#[must_use]
-pub fn plan_paid<'c>(catalog: &'c Catalog, state: &StripeState) -> Option<(usize, &'c Plan)> {
-    let once = plans_bought_once(state, catalog);
-    plan_subscribed(catalog, &state.subscriptions)
-        .into_iter()
-        .chain(once)
-        .max_by_key(|(rank, _)| *rank)
+/// The best thing that a buyer paid for. The order is that of their worth.
+#[derive(Clone, Copy, Debug)]
+pub enum Purchase<'c> {
+    /// An add-on, which works only beside a plan.
+    Addon(&'c Addon),
+    /// Updates, which work only with a perpetual license of the plan with this rank.
+    Updates(usize, &'c Plan),
+    /// A plan with its rank.
+    Plan(usize, &'c Plan),
 }
 
-/// Returns the highest plan that these subscriptions pay for, and its rank.
-pub fn plan_subscribed<'c>(
+impl<'c> Purchase<'c> {
+    /// Returns the id of the plan or the add-on.
+    #[must_use]
+    pub fn id(self) -> &'c Slug {
+        match self {
+            Self::Addon(addon) => &addon.id,
+            Self::Updates(_, plan) | Self::Plan(_, plan) => &plan.id,
+        }
+    }
+
+    /// Returns the plan that a new account gets a license for; `None` if the purchase has no effect
+    /// without another one.
+    #[must_use]
+    pub fn plan(self) -> Option<&'c Plan> {
+        match self {
+            Self::Plan(_, plan) => Some(plan),
+            Self::Addon(_) | Self::Updates(..) => None,
+        }
+    }
+
+    /// Returns its worth: a higher one is better.
+    #[must_use]
+    pub fn worth(self) -> (u8, usize) {
+        match self {
+            Self::Addon(_) => (0, 0),
+            Self::Updates(rank, _) => (1, rank),
+            Self::Plan(rank, _) => (2, rank),
+        }
+    }
+}
+
+/// Returns the best thing that subscriptions or single payments pay for; `None` if nothing is of
+/// the catalog. A subscription that has ended, or whose first payment was never made, does not
+/// count, and neither does a refunded payment.
+#[must_use]
+pub fn purchase_paid<'c>(catalog: &'c Catalog, state: &StripeState) -> Option<Purchase<'c>> {
+    let once = all_bought_once(state, catalog).map(|bought| match bought {
+        BoughtOnce::Plan { rank, plan, .. } => Purchase::Plan(rank, plan),
+        BoughtOnce::Updates { rank, plan, .. } => Purchase::Updates(rank, plan),
+        BoughtOnce::Addon(addon) => Purchase::Addon(addon),
+    });
+    once.chain(purchase_subscribed(catalog, &state.subscriptions)).max_by_key(|one| one.worth())
+}
+
+/// Returns the best thing that these subscriptions pay for.
+pub fn purchase_subscribed<'c>(
     catalog: &'c Catalog,
     subscriptions: &[Subscription],
-) -> Option<(usize, &'c Plan)> {
+) -> Option<Purchase<'c>> {
     let paid = subscriptions.iter().filter(|subscription| is_paid(&subscription.status));
-    let plans = paid.filter_map(|subscription| subscription.plan(catalog)).map(|(plan, _)| plan);
-    plans.map(|plan| (catalog.rank(plan.id.as_str()), plan)).max_by_key(|(rank, _)| *rank)
+    let items = paid.flat_map(|subscription| &subscription.items);
+    let sold = items.filter(|item| item.quantity != Some(0)).filter_map(|item| {
+        Some(match catalog.sold(&item.price)? {
+            Sold::Plan { rank, plan, .. } => Purchase::Plan(rank, plan),
+            Sold::Addon { addon, .. } => Purchase::Addon(addon),
+        })
+    });
+    sold.max_by_key(|one| one.worth())
 }
 
 /// Returns whether a subscription in this status pays for its plan.

@@ -1,11 +1,15 @@
 //! Decides how a subscription changes: which of its items at Stripe are edited, and whether that is
 //! billed now. [`crate::flows::sale::change`] makes the change.
 
-use std::fmt;
+mod refused;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::domain::column::row;
+use crate::domain::ids::AttemptId;
+use crate::domain::private::Private;
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
@@ -15,6 +19,8 @@ use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
+
+pub use refused::ChangeRefused;
 
 /// A requested change. `None` keeps the present value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,72 +125,37 @@ impl SubscriptionChange<'_> {
     }
 }
 
-/// The reason why a subscription cannot be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangeRefused {
-    /// There is no subscription.
-    NoSubscription,
-    /// The requested plan, interval, quantity or add-on is not sold.
-    NotSold(NotSold),
-    /// The first payment is missing.
-    Incomplete,
-    /// An invoice is unpaid.
-    Unpaid,
-    /// The subscription is paused.
-    Paused,
-    /// No plan has the price of the subscription.
-    UnknownPrice,
-    /// The requested plan is not sold by subscription at this interval.
-    NotRecurring,
-    /// A schedule of the vendor manages the subscription.
-    Scheduled,
-    /// The change adds something, which is billed now, and takes away something that is paid until
-    /// the end of the period.
-    MoreAndLess,
-}
-
-impl fmt::Display for ChangeRefused {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::NoSubscription => "there is no subscription",
-            Self::NotSold(_) => "it is not sold",
-            Self::Incomplete => {
-                "the first payment of the subscription is missing; complete the checkout first"
-            }
-            Self::Unpaid => {
-                "the last invoice of the subscription is unpaid; update the payment method by POST \
-                 /api/subscriptions/portal, and try again once it is paid"
-            }
-            Self::Paused => {
-                "the subscription is paused; resume it first, by POST /api/subscriptions/resume"
-            }
-            Self::UnknownPrice => {
-                "the plan of the subscription is no longer sold; ask the vendor to change it"
-            }
-            Self::NotRecurring => {
-                "a subscription has the interval `month` or `year`; buy the others by POST \
-                 /api/subscriptions/checkout"
-            }
-            Self::Scheduled => {
-                "the vendor has scheduled changes of the subscription; ask them to change it"
-            }
-            Self::MoreAndLess => {
-                "it adds one thing and takes another away; make two changes: first what is added, \
-                 which is billed now, and then what is taken away, which counts from the next \
-                 period on"
-            }
-        })
+row! {
+    /// The last change of a customer's subscription that was made or is about to be made.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredChange {
+        /// The idempotency key.
+        pub attempt_id: AttemptId,
+        /// The hash of the preview that it follows.
+        pub preview_hash: String,
+        /// The parameters, as JSON.
+        pub parameters: Private,
+        /// The time at which it was stored, before the call.
+        pub created_at: Timestamp,
+        /// The time at which its outcome was known; `None` before.
+        pub done_at: Option<Timestamp>,
     }
 }
 
-impl From<NotSold> for ChangeRefused {
-    fn from(reason: NotSold) -> Self {
-        Self::NotSold(reason)
-    }
+/// What the payments for a subscription grant. An add-on that was removed from a monthly
+/// subscription is paid for until the end of the month, also when the subscription is yearly now.
+#[derive(Clone, Debug, Default)]
+pub struct Paid<'a> {
+    /// Now.
+    pub now: Option<PaidEntitlement<'a>>,
+    /// In the last second of the present period.
+    pub at_end: Option<PaidEntitlement<'a>>,
+    /// The add-ons that were bought once.
+    pub owned_addons: Vec<&'a Addon>,
 }
 
-/// Returns the customer's current subscription. `current` is the one that was current at the last
-/// sync.
+/// Returns the customer's current subscription, and what is paid for. `current` is the one that was
+/// current at the last sync.
 ///
 /// # Errors
 /// [`ChangeRefused::NoSubscription`] when there is none, or it has ended.
@@ -193,21 +164,27 @@ pub fn current<'a>(
     current: Option<&StripeSubscriptionId>,
     catalog: &'a Catalog,
     now: Timestamp,
-) -> Result<(&'a Subscription, Option<PaidEntitlement<'a>>), ChangeRefused> {
+) -> Result<(&'a Subscription, Paid<'a>), ChangeRefused> {
     let assessment = assess(state, current, catalog, now);
     let subscription = assessment.subscription.filter(|one| !one.status.has_ended());
     let subscription = subscription.ok_or(ChangeRefused::NoSubscription)?;
-    let is_its = |grant: &PaidEntitlement<'_>| grant.of.is_some_and(|of| of.id == subscription.id);
-    Ok((subscription, assessment.entitlements.into_iter().find(is_its)))
+    let its = |all: Vec<PaidEntitlement<'a>>| {
+        all.into_iter().find(|paid| paid.of.is_some_and(|of| of.id == subscription.id))
+    };
+    let end = subscription.period_end(catalog).map(|end| now.max(end - TimeDelta::seconds(1)));
+    let at_end = end.and_then(|end| its(assess(state, current, catalog, end).entitlements));
+    let owned = assessment.entitlements.iter().flat_map(PaidEntitlement::owned_addons);
+    let owned_addons = owned.collect();
+    Ok((subscription, Paid { now: its(assessment.entitlements), at_end, owned_addons }))
 }
 
-/// Returns how a subscription changes as requested. `paid` is what it grants now.
+/// Returns how a subscription changes as requested.
 ///
 /// # Errors
 /// The reason why it cannot.
 pub fn decide<'a>(
     subscription: &'a Subscription,
-    paid: Option<&PaidEntitlement<'_>>,
+    paid: &Paid<'_>,
     request: &ChangeRequest,
     catalog: &Catalog,
 ) -> Result<SubscriptionChange<'a>, ChangeRefused> {
@@ -220,13 +197,25 @@ pub fn decide<'a>(
     }
     let before = ItemsBefore::of(subscription, catalog)?;
     let after = ItemsAfter::of(&before, subscription, request, catalog)?;
+    let is_owned = |addon: &&Addon| paid.owned_addons.contains(addon);
+    if let Some(addon) = added(&before, &after).find(is_owned) {
+        return Err(ChangeRefused::OwnedAddon(addon.id.to_string()));
+    }
     let edits = edits(&before, &after);
     let is_trialing = subscription.status == Status::Trialing;
-    let is_paid = paid.is_some_and(|paid| is_paid(&before, &after, paid));
-    let is_billed_now = !edits.is_empty() && !is_trialing && !is_paid;
+    if is_trialing && after.is_higher_without_trial(&before, catalog) {
+        return Err(ChangeRefused::Trial);
+    }
+    let is_billed_now = !edits.is_empty() && !is_trialing && !is_paid(&before, &after, paid);
     // With another plan or interval, the rest of the period is credited in any case.
-    if is_billed_now && paid.is_some_and(|paid| takes_away(&before, &after, paid)) {
+    if is_billed_now && paid.now.as_ref().is_some_and(|paid| takes_away(&before, &after, paid)) {
         return Err(ChangeRefused::MoreAndLess);
+    }
+    // Another interval begins a new period.
+    let is_cut_short =
+        |end| before.interval != after.interval || Some(end) < subscription.period_end(catalog);
+    if is_billed_now && subscription.ends_at(catalog).is_some_and(is_cut_short) {
+        return Err(ChangeRefused::Ending);
     }
     let billing = if is_billed_now { Billing::Now } else { Billing::Later };
     let (amount, prices) = (after.amount(catalog), after.prices());
@@ -302,7 +291,10 @@ impl<'a> ItemsBefore<'a> {
 
 /// The items that the subscription bills after the change.
 struct ItemsAfter<'a> {
+    plan: &'a Plan,
     price: String,
+    /// `None` for a former price.
+    interval: Option<Interval>,
     quantity: u32,
     addons: Vec<(&'a Addon, String)>,
     currency: Currency,
@@ -335,8 +327,9 @@ impl<'a> ItemsAfter<'a> {
             let interval = interval.filter(|interval| interval.is_recurring());
             let interval = interval.filter(|one| plan.price(Some(*one)).is_some());
             let interval = interval.ok_or(NotSold::Plan)?;
-            let none = CustomerCurrency::default();
-            let (price, _) = selection::price(plan, interval, Some(&currency), &none)?;
+            let customer =
+                CustomerCurrency { pinned: Some(currency.clone()), ..CustomerCurrency::default() };
+            let (price, _) = selection::price(plan, interval, None, &customer)?;
             (price.id.clone(), Some(interval))
         };
         let quantity = quantity(before, plan, request)?;
@@ -353,7 +346,7 @@ impl<'a> ItemsAfter<'a> {
             let price = match known.and_then(keeps) {
                 Some(price) => price,
                 None => {
-                    let interval = interval.ok_or(NotSold::Plan)?;
+                    let interval = interval.ok_or(ChangeRefused::FormerPrice)?;
                     let sold =
                         selection::addons(catalog, plan, interval, &currency, &ids[..=place])?;
                     sold.last()
@@ -363,7 +356,13 @@ impl<'a> ItemsAfter<'a> {
             };
             addons.extend(known.map(|addon| (addon, price)));
         }
-        Ok(Self { price, quantity, addons, currency, is_same_price })
+        Ok(Self { plan, price, interval, quantity, addons, currency, is_same_price })
+    }
+
+    /// Returns whether a trial of the present plan would become one of a higher plan that has none.
+    fn is_higher_without_trial(&self, before: &ItemsBefore<'_>, catalog: &Catalog) -> bool {
+        let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
+        self.plan.trial_days.is_none() && rank(self.plan) > rank(before.plan)
     }
 
     fn prices(&self) -> Vec<String> {
@@ -438,13 +437,21 @@ fn edits(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>) -> Vec<ItemEdit> {
     edits
 }
 
-/// Returns whether everything that the change edits is paid for until the end of the period, before
-/// and after it. An unpaid item that is lowered or removed must be credited now.
-fn is_paid(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>, paid: &PaidEntitlement<'_>) -> bool {
-    let units = before.quantity().max(after.quantity);
-    keeps_paid_plan(before, after, paid)
-        && (!edits_units(before, after) || units <= paid.quantity)
-        && removed(before, after).chain(added(before, after)).all(|addon| has(paid, addon))
+/// Returns whether everything that the change edits is paid for: what is taken away until now, and
+/// what is added until the end of the period. An unpaid item that is lowered or removed must be
+/// credited now.
+fn is_paid(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>, paid: &Paid<'_>) -> bool {
+    let Some((now, at_end)) = paid.now.as_ref().zip(paid.at_end.as_ref()) else { return false };
+    let is_raised = after.quantity > before.quantity();
+    let has_units = match is_raised {
+        true => after.quantity <= at_end.quantity,
+        false => before.quantity() <= now.quantity,
+    };
+    keeps_paid_plan(before, after, now)
+        && keeps_paid_plan(before, after, at_end)
+        && (!edits_units(before, after) || has_units)
+        && removed(before, after).all(|addon| has(now, addon))
+        && added(before, after).all(|addon| has(at_end, addon))
 }
 
 /// Returns whether the change takes away something that is paid for until the end of the period.

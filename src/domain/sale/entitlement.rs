@@ -29,7 +29,8 @@ pub use alert::{Alert, PaidFor, is_recent};
 pub use choice::PaidEntitlement;
 pub use fallback::subscriptions as fallback_subscriptions;
 pub use once::{
-    SinglePayment, SinglePaymentId, is_bought_once, payments, plans_bought_once, single_payments,
+    BoughtOnce, SinglePayment, SinglePaymentId, all_bought_once, is_bought_once, payments,
+    single_payments,
 };
 
 /// The meaning of Stripe's state for a customer.

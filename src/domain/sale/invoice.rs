@@ -1,7 +1,7 @@
 //! Invoices as Stripe describes them: whether one counts as paid under the vendor's policy, and the
 //! status of its order.
 
-use crate::domain::sale::policy::{Outcome, Policy};
+use crate::domain::sale::policy::{Consequence, Policy};
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
 use crate::domain::sale::stripe_page::StripePage;
 use crate::domain::text_enum::text_enum;
@@ -60,14 +60,14 @@ impl Payment {
     /// Returns whether a policy revokes what this payment bought.
     #[must_use]
     pub fn is_revoked(self, policy: &Policy) -> bool {
-        let outcome = match self {
+        let consequence = match self {
             Self::Refunded => policy.refund,
             Self::Disputed => policy.dispute,
             Self::DisputeLost => policy.dispute_lost,
             Self::PartlyReturned => policy.partial_refund,
-            Self::Unremarkable | Self::Processing | Self::Failed => Outcome::Keep,
+            Self::Unremarkable | Self::Processing | Self::Failed => Consequence::Keep,
         };
-        outcome == Outcome::Revoke
+        consequence == Consequence::Revoke
     }
 }
 
@@ -315,7 +315,7 @@ impl Invoice {
     /// forgave it.
     #[must_use]
     pub fn is_revoked(&self, policy: &Policy) -> bool {
-        let is_forgiven = self.is_forgiven() && policy.forgiven == Outcome::Revoke;
+        let is_forgiven = self.is_forgiven() && policy.forgiven == Consequence::Revoke;
         is_forgiven || self.is_returned(policy)
     }
 

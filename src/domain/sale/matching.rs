@@ -146,9 +146,10 @@ impl Ambiguity {
         match self {
             Self::Taken(id, other) => format!(
                 "it matches {id}, but {id} is linked to {other}. If both Stripe customers are the \
-                 same person, only one of them may have a live subscription: cancel that of the \
-                 other one at Stripe. To keep this one, then run `licentia stripe claim {this} \
-                 --to {id}`. If they are two people, remove this one's `metadata.customer_id` at \
+                 same person, only one of them can be linked. If {other} has a live subscription, \
+                 cancel it at Stripe; then run `licentia stripe claim {this} --to {id}`. If \
+                 {other} paid for a perpetual license, keep it: refund the payment of {this}, and \
+                 give {id} what it bought by `licentia license grant {id}`. If they are two people, remove this one's `metadata.customer_id` at \
                  Stripe, if it has one, {IMPORT}"
             ),
             Self::Contradiction(linked, named) => format!(

@@ -1,5 +1,5 @@
-//! Orders: one for each payment, created with the Checkout session. How they change is decided in
-//! [`crate::domain::sale::settlement`].
+//! Orders: one for each payment. A checkout creates it before the payment; otherwise the first sync
+//! after the invoice does. How they change is decided in [`crate::domain::sale::settlement`].
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, OrderId};

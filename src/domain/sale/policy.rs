@@ -3,57 +3,56 @@
 
 use std::str::FromStr;
 
-/// The outcome for what a payment bought.
+/// The consequence for what a payment bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum Consequence {
     /// It works until the end of what was paid for: of the period, or for ever if it is perpetual.
     Keep,
     /// It is revoked immediately.
     Revoke,
 }
 
-impl FromStr for Outcome {
-    type Err = InvalidOutcome;
+impl FromStr for Consequence {
+    type Err = InvalidConsequence;
 
-    fn from_str(text: &str) -> Result<Self, InvalidOutcome> {
+    fn from_str(text: &str) -> Result<Self, InvalidConsequence> {
         match text {
             "keep" => Ok(Self::Keep),
             "revoke" => Ok(Self::Revoke),
-            _ => Err(InvalidOutcome),
+            _ => Err(InvalidConsequence),
         }
     }
 }
 
-/// A text that is not an [`Outcome`].
+/// A text that is not a [`Consequence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use \"keep\" or \"revoke\"")]
-pub struct InvalidOutcome;
+pub struct InvalidConsequence;
 
-/// The outcome for what a payment bought when its money is returned, and for a renewal that the
-/// vendor forgives.
+/// The consequences when the money of a payment is returned, and when the vendor forgives a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// After a full refund.
-    pub refund: Outcome,
+    pub refund: Consequence,
     /// After a partial refund.
-    pub partial_refund: Outcome,
+    pub partial_refund: Consequence,
     /// While a dispute about it is open. If the vendor wins the dispute, it is restored.
-    pub dispute: Outcome,
+    pub dispute: Consequence,
     /// After a lost dispute.
-    pub dispute_lost: Outcome,
+    pub dispute_lost: Consequence,
     /// After the vendor has forgiven a renewal: voided its invoice, written it off by hand, or
     /// credited all of it before it was paid.
-    pub forgiven: Outcome,
+    pub forgiven: Consequence,
 }
 
 impl Policy {
     /// Revokes nothing. It is used to determine what was ever paid.
     pub const KEEP_ALL: Self = Self {
-        refund: Outcome::Keep,
-        partial_refund: Outcome::Keep,
-        dispute: Outcome::Keep,
-        dispute_lost: Outcome::Keep,
-        forgiven: Outcome::Keep,
+        refund: Consequence::Keep,
+        partial_refund: Consequence::Keep,
+        dispute: Consequence::Keep,
+        dispute_lost: Consequence::Keep,
+        forgiven: Consequence::Keep,
     };
 }
 
@@ -62,11 +61,11 @@ impl Default for Policy {
     /// dispute, and after the vendor has forgiven a renewal.
     fn default() -> Self {
         Self {
-            refund: Outcome::Revoke,
-            partial_refund: Outcome::Keep,
-            dispute: Outcome::Keep,
-            dispute_lost: Outcome::Revoke,
-            forgiven: Outcome::Keep,
+            refund: Consequence::Revoke,
+            partial_refund: Consequence::Keep,
+            dispute: Consequence::Keep,
+            dispute_lost: Consequence::Revoke,
+            forgiven: Consequence::Keep,
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct PromotionCode {
 
 /// The purchase that a code is used for.
 #[derive(Clone, Debug)]
-pub struct Sale<'a> {
+pub struct CodeUse<'a> {
     /// The Stripe customer; `None` if there is none yet.
     pub customer: Option<&'a str>,
     /// Whether the customer has bought anything before.
@@ -120,32 +120,32 @@ impl CodeRefused {
 /// Returns the codes that are not for others: a customer must not learn, even from the duration of
 /// a response, that such a code exists.
 #[must_use]
-pub fn not_for_others(mut codes: Vec<PromotionCode>, sale: &Sale<'_>) -> Vec<PromotionCode> {
-    codes.retain(|code| !is_for_others(code, sale));
+pub fn not_for_others(mut codes: Vec<PromotionCode>, code_use: &CodeUse<'_>) -> Vec<PromotionCode> {
+    codes.retain(|code| !is_for_others(code, code_use));
     codes
 }
 
-fn is_for_others(code: &PromotionCode, sale: &Sale<'_>) -> bool {
-    let is_for_another = code.customer.is_some() && code.customer.as_deref() != sale.customer;
-    is_for_another || (code.is_for_first_purchase && sale.has_bought)
+fn is_for_others(code: &PromotionCode, code_use: &CodeUse<'_>) -> bool {
+    let is_for_another = code.customer.is_some() && code.customer.as_deref() != code_use.customer;
+    is_for_another || (code.is_for_first_purchase && code_use.has_bought)
 }
 
 /// Returns the code that the customer can use. Several codes can have the same text: at most one of
 /// those for everybody is active, and one for each customer.
 ///
-/// `products` are the Stripe products of [`Sale::prices`]; they only matter if a code is for some.
+/// `products` are the Stripe products of [`CodeUse::prices`]; they only matter if a code is for some.
 ///
 /// # Errors
 /// The reason that helps most.
 pub fn choose<'c>(
     codes: &'c [PromotionCode],
-    sale: &Sale<'_>,
+    code_use: &CodeUse<'_>,
     products: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<&'c PromotionCode, CodeRefused> {
     let mut reasons = BTreeSet::new();
     for code in codes {
-        match check(code, sale, products, now) {
+        match check(code, code_use, products, now) {
             Ok(()) => return Ok(code),
             Err(reason) => reasons.insert(reason),
         };
@@ -155,14 +155,14 @@ pub fn choose<'c>(
 
 fn check(
     code: &PromotionCode,
-    sale: &Sale<'_>,
+    code_use: &CodeUse<'_>,
     products: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<(), CodeRefused> {
-    if is_for_others(code, sale) {
+    if is_for_others(code, code_use) {
         return Err(CodeRefused::Unknown);
     }
-    if sale.used.contains(&code.id) {
+    if code_use.used.contains(&code.id) {
         return Err(CodeRefused::AlreadyUsed);
     }
     if code.is_used_up {
@@ -175,9 +175,9 @@ fn check(
         return Err(CodeRefused::OtherProduct);
     }
     // Stripe knows the minimum in other currencies.
-    let own = code.minimum.as_ref().filter(|(_, currency)| currency == sale.currency.as_str());
+    let own = code.minimum.as_ref().filter(|(_, currency)| currency == code_use.currency.as_str());
     match own {
-        Some((least, currency)) if sale.amount.is_some_and(|amount| amount < *least) => {
+        Some((least, currency)) if code_use.amount.is_some_and(|amount| amount < *least) => {
             Err(CodeRefused::TooSmall { least: *least, currency: currency.clone() })
         }
         _ => Ok(()),
@@ -205,7 +205,7 @@ pub(crate) mod tests {
     #[test]
     fn each_restriction_of_a_code_has_its_reason() {
         let (now, usd) = (Timestamp::saturating(1000), "usd".parse().unwrap());
-        let sale = Sale {
+        let code_use = CodeUse {
             customer: Some("cus_1"),
             has_bought: true,
             amount: Some(900),
@@ -214,7 +214,7 @@ pub(crate) mod tests {
             used: ["promo_used".to_owned()].into(),
         };
         let own: BTreeSet<String> = ["prod_1".to_owned()].into();
-        let of = |code| choose(&[code], &sale, &own, now).map(|found| found.id.clone());
+        let of = |code| choose(&[code], &code_use, &own, now).map(|found| found.id.clone());
         let products = |id: &str| Some(BTreeSet::from([id.to_owned()]));
         let least = |amount, currency: &str| Some((amount, currency.to_owned()));
         let (id, none) = (Ok("promo_1".to_owned()), CodeRefused::Unknown);
@@ -246,13 +246,13 @@ pub(crate) mod tests {
         for (code, expected) in table {
             assert_eq!(of(code.clone()), expected, "{code:?}");
         }
-        assert_eq!(choose(&[], &sale, &own, now), Err(none));
+        assert_eq!(choose(&[], &code_use, &own, now), Err(none));
     }
 
     #[test]
     fn of_several_codes_with_one_text_the_usable_one_counts() {
         let (now, usd) = (Timestamp::saturating(1000), "usd".parse().unwrap());
-        let sale = Sale {
+        let code_use = CodeUse {
             customer: Some("cus_1"),
             has_bought: false,
             amount: Some(900),
@@ -265,12 +265,12 @@ pub(crate) mod tests {
         let own = PromotionCode { customer: Some("cus_1".into()), ..code() };
         let none = BTreeSet::new();
         let all = [expired.clone(), of_another.clone(), own];
-        assert_eq!(choose(&all, &sale, &none, now).map(|code| &*code.id), Ok("promo_1"));
+        assert_eq!(choose(&all, &code_use, &none, now).map(|code| &*code.id), Ok("promo_1"));
         let others = vec![of_another, expired.clone()];
-        let refused = choose(&others, &sale, &none, now);
+        let refused = choose(&others, &code_use, &none, now);
         assert_eq!(refused, Err(CodeRefused::Expired));
-        assert_eq!(not_for_others(others, &sale), [expired]);
-        let nobody = Sale { customer: None, ..sale };
+        assert_eq!(not_for_others(others, &code_use), [expired]);
+        let nobody = CodeUse { customer: None, ..code_use };
         assert_eq!(not_for_others(all.to_vec(), &nobody), [all[0].clone()]);
     }
 }

@@ -6,12 +6,12 @@
 
 mod billed;
 mod closed_invoices;
+mod describe;
 mod kept;
 mod licenses;
 mod mail;
 mod orders;
 mod unknown;
-mod words;
 
 use std::collections::BTreeSet;
 

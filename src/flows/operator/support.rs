@@ -198,7 +198,7 @@ pub async fn link(app: &App, by: OwnedActor, id: &CustomerId, to: Option<BuyerId
     app.tasks
         .run(async move {
             match to {
-                Some(to) => buyers::link_named(&own, &to, &id, by.actor()).await,
+                Some(to) => buyers::link_to_customer(&own, &to, &id, by.actor()).await,
                 None => claim::unlink(&own, &id, by.actor()).await,
             }
         })

@@ -15,10 +15,10 @@ use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
 use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{
-    BuyerId, MAX_UNKNOWN_BUYERS, UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed,
+    BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase, purchase_paid,
+    purchase_subscribed,
 };
 use crate::domain::sale::matching::Ambiguity;
-use crate::domain::sale::plan::Plan;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::Subscription;
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ pub async fn claim(
             Ok(claimed.map_err(|doubt| Undecided {
                 customer_id: doubt.customer_id().map(CustomerId::to_string),
                 email: guest.email.clone(),
-                plan: guest.plan(&app.plans).map(|plan| plan.id.to_string()),
+                plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
                 reason: doubt.as_str(),
                 message: doubt.advice(buyer),
                 buyer: buyer.clone(),
@@ -107,9 +107,9 @@ pub async fn claim(
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when Stripe has no such buyer, when it is linked to another
-/// customer, or when the present Stripe customer has a live subscription. [`Error::NotFound`] when
+/// customer, or when a license depends on the present Stripe customer. [`Error::NotFound`] when
 /// there is no such customer. [`Error::Stripe`] or a failure of the database.
-pub(in crate::flows) async fn link_named(
+pub(in crate::flows) async fn link_to_customer(
     app: &App,
     buyer: &BuyerId,
     id: &CustomerId,
@@ -140,8 +140,8 @@ pub(in crate::flows) async fn check_buyer(
     if let Some(link) = known(&mut app.store.read().await?, &buyer).await? {
         return Ok(link);
     }
-    let plan = plan_of(app, &buyer).await?;
-    record(app, &buyer, plan).await
+    let purchase = purchase_of(app, &buyer).await?;
+    record(app, &buyer, purchase).await
 }
 
 /// Does the same for the payment of a guest, if it has a Checkout session.
@@ -154,19 +154,19 @@ pub(in crate::flows) async fn check_guest(
 ) -> Result<BuyerLink> {
     let guest = app.stripe()?.guest_session_of(payment).await?;
     let Some(guest) = guest else { return Ok(BuyerLink::Unlinked) };
-    record(app, &BuyerId::Guest(guest.id.clone()), guest.plan(&app.plans)).await
+    record(app, &BuyerId::Guest(guest.id.clone()), guest.purchase(&app.plans)).await
 }
 
-/// Returns the plan that a buyer pays for.
-async fn plan_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<&'a Plan>> {
+/// Returns the best thing that a buyer pays for.
+async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
     let stripe = app.stripe()?;
     Ok(match buyer {
         BuyerId::Customer(id) => {
             let bought = stripe.bought(id, app.plans.sells_once()).await?;
-            plan_paid(&app.plans, &bought).map(|(_, plan)| plan)
+            purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {
-            stripe.guest_session(id).await?.and_then(|guest| guest.plan(&app.plans))
+            stripe.guest_session(id).await?.and_then(|guest| guest.purchase(&app.plans))
         }
     })
 }
@@ -186,13 +186,13 @@ async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
 
 /// Records an unknown buyer who pays for a plan, or removes one who pays for none, and links the
 /// buyer if that is allowed.
-async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<BuyerLink> {
+async fn record(app: &App, buyer: &BuyerId, purchase: Option<Purchase<'_>>) -> Result<BuyerLink> {
     let mut tx = app.store.write().await?;
     if let Some(link) = known(&mut tx, buyer).await? {
         // It was linked while Stripe responded.
         return Ok(link);
     }
-    match plan.map(|plan| plan.id.as_str()) {
+    match purchase.map(|purchase| purchase.id().as_str()) {
         Some(plan) => {
             if tx.note_unknown_buyer(buyer, plan, app.now()).await? {
                 tracing::warn!(
@@ -206,7 +206,7 @@ async fn record(app: &App, buyer: &BuyerId, plan: Option<&Plan>) -> Result<Buyer
         None => tx.forget_unknown_buyer(buyer).await?,
     }
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
-    if plan.is_some() && app.plans.checkout.allow_unknown_buyers {
+    if purchase.is_some() && app.plans.checkout.allow_unknown_buyers {
         return link_or_wait(app, buyer).await;
     }
     Ok(BuyerLink::Unlinked)
@@ -365,8 +365,8 @@ async fn unlinked(app: &App) -> Result<BTreeMap<BuyerId, String>> {
             || unknown.contains_key(&buyer)
             || known(&mut app.store.read().await?, &buyer).await?.is_some();
         if !is_known {
-            let plan = plan_of(app, &buyer).await?;
-            unknown.extend(plan.map(|plan| (buyer, plan.id.to_string())));
+            let purchase = purchase_of(app, &buyer).await?;
+            unknown.extend(purchase.map(|purchase| (buyer, purchase.id().to_string())));
         }
     }
     unknown.retain(|buyer, _| !linked.contains(buyer));
@@ -398,15 +398,16 @@ async fn single_buyers(app: &App) -> Result<BTreeSet<BuyerId>> {
     Ok(buyers)
 }
 
-/// Returns every Stripe customer who subscribes to a plan, linked or not, with the highest plan.
+/// Returns every Stripe customer who subscribes to something of the catalog, linked or not, with the
+/// id of the best of it.
 async fn paying(app: &App) -> Result<HashMap<StripeCustomerId, String>> {
-    let mut plans: HashMap<StripeCustomerId, (usize, &str)> = HashMap::new();
+    let mut best: HashMap<StripeCustomerId, Purchase<'_>> = HashMap::new();
     let take = |whose, subscription: Subscription| {
-        if let Some((rank, plan)) = plan_subscribed(&app.plans, &[subscription]) {
-            let held = plans.entry(whose).or_default();
-            *held = (*held).max((rank, plan.id.as_str()));
+        if let Some(one) = purchase_subscribed(&app.plans, &[subscription]) {
+            let held = best.entry(whose).or_insert(one);
+            *held = if one.worth() > held.worth() { one } else { *held };
         }
     };
     app.stripe()?.every_subscription(take).await?;
-    Ok(plans.into_iter().map(|(id, (_, plan))| (id, plan.to_owned())).collect())
+    Ok(best.into_iter().map(|(id, purchase)| (id, purchase.id().to_string())).collect())
 }

@@ -6,11 +6,9 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::sale::attempt::StoredChange;
 use crate::domain::sale::change::{
-    self, Billing, ChangeRefused, ChangeRequest, SubscriptionChange, is_applied,
+    self, Billing, ChangeRefused, ChangeRequest, Paid, StoredChange, SubscriptionChange,
 };
-use crate::domain::sale::entitlement::PaidEntitlement;
 use crate::domain::sale::invoice::{InvoiceStatus, Payment};
 use crate::domain::sale::preview::{PreviewTerms, fingerprint, hash};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
@@ -23,6 +21,7 @@ use crate::flows::audit;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::preview::{self, invoice_of_change, refuse_vendors_schedule};
 use crate::flows::sale::promotion;
+use crate::flows::sale::schedule::{self, unless_refused};
 use crate::flows::sale::stripe_customer::is_fresh;
 use crate::flows::sale::subscription::portal_for_owner;
 use crate::flows::sale::sync;
@@ -117,7 +116,7 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
     let repeated = former_attempt(app, lease, previewed).await?;
     let state = sync::sync_held(app, lease).await?.state;
     if let Some((stored, parameters)) = &repeated
-        && (stored.done_at.is_some() || is_made(parameters, &state))
+        && (stored.done_at.is_some() || parameters.is_made(&state))
     {
         return finish(app, lease, &stored.attempt_id, parameters, &state).await;
     }
@@ -129,7 +128,7 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
     if fingerprint(subscription) != terms.state {
         return Err(Error::PreviewOutdated);
     }
-    let mut change = change::decide(subscription, paid.as_ref(), &previewed.request, &app.plans)?;
+    let mut change = change::decide(subscription, &paid, &previewed.request, &app.plans)?;
     let customer = app.store.read().await?.customer(&lease.customer_id).await?;
     let stripe_id = customer.and_then(|customer| customer.stripe_customer_id);
     let stripe_id = stripe_id.ok_or(Error::NoSubscription)?;
@@ -140,7 +139,7 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
             preview::promotion_code(app, owner, request, &change, &state, &held).await?;
     }
     if change.is_empty() {
-        return Ok(());
+        return give_up_waiting(app, lease, subscription, &state).await;
     }
     refuse_vendors_schedule(app, subscription).await?;
     // Before the amounts are compared: the customer's balance gets back what paid a part of it.
@@ -190,12 +189,26 @@ async fn discard_waiting(
     Ok(())
 }
 
-/// Returns the customer's current subscription, and what it grants.
+/// Leaves the subscription as it is: discards a former change that waits for its payment.
+async fn give_up_waiting(
+    app: &App,
+    lease: &Lease,
+    subscription: &Subscription,
+    state: &StripeState,
+) -> Result<()> {
+    if change::waiting_invoice(subscription, &state.invoices).is_some() {
+        discard_waiting(app, subscription, state).await?;
+        sync::sync_held(app, lease).await?;
+    }
+    Ok(())
+}
+
+/// Returns the customer's current subscription, and what is paid for.
 async fn current<'a>(
     app: &'a App,
     lease: &Lease,
     state: &'a StripeState,
-) -> Result<(&'a Subscription, Option<PaidEntitlement<'a>>)> {
+) -> Result<(&'a Subscription, Paid<'a>)> {
     let row = app.store.read().await?.subscription(&lease.customer_id).await?;
     let id = row.map(|row| row.stripe_subscription_id);
     Ok(change::current(state, id.as_ref(), &app.plans, app.now())?)
@@ -259,7 +272,7 @@ async fn make(
     let state = sync::sync_held(app, lease).await?.state;
     match made {
         // Whether a call that failed took effect is seen at Stripe.
-        Err(failure) if !is_made(parameters, &state) => {
+        Err(failure) if !parameters.is_made(&state) => {
             let mut tx = app.store.write().await?;
             lease.lock(&mut tx).await?;
             tx.delete_subscription_change(&lease.customer_id).await?;
@@ -271,44 +284,6 @@ async fn make(
         }
         _ => finish(app, lease, attempt_id, parameters, &state).await,
     }
-}
-
-/// Ignores that Stripe refuses what is done already.
-fn unless_refused(answer: Answer<()>) -> Answer<()> {
-    match answer {
-        Err(StripeFailure::Refused { .. }) => Ok(()),
-        answer => answer,
-    }
-}
-
-/// Returns whether a change was made: it took effect, or waits for its payment.
-fn is_made(parameters: &ChangeParameters, state: &StripeState) -> bool {
-    find(parameters, state).is_some_and(|found| {
-        let has_new_invoice = new_invoice(parameters, found).is_some();
-        let waits = found.pending_until.is_some() && has_new_invoice;
-        // A code for one invoice is gone when that invoice exists. Without edits, that invoice may
-        // also be a renewal before the change.
-        let may_be_used = has_new_invoice && !parameters.edits.is_empty();
-        waits || is_in_effect(parameters, found, may_be_used)
-    })
-}
-
-/// Returns whether a subscription is as a change makes it. `may_be_used` is whether an invoice may
-/// have used up the promotion code.
-fn is_in_effect(parameters: &ChangeParameters, found: &Subscription, may_be_used: bool) -> bool {
-    let is_new = |id: &String| !parameters.discounts.contains(id);
-    let has_code = parameters.promotion_code.is_none() || found.discounts.iter().any(is_new);
-    is_applied(&parameters.edits, found) && (has_code || may_be_used)
-}
-
-fn find<'a>(parameters: &ChangeParameters, state: &'a StripeState) -> Option<&'a Subscription> {
-    state.subscriptions.iter().find(|one| one.id.as_str() == parameters.subscription)
-}
-
-/// Returns the newest invoice of a subscription, unless there was no other since the change.
-fn new_invoice<'a>(parameters: &ChangeParameters, of: &'a Subscription) -> Option<&'a InvoiceId> {
-    let newest = of.latest_invoice.as_ref();
-    newest.filter(|id| Some(id.as_str()) != parameters.latest_invoice.as_deref())
 }
 
 /// Records that the outcome of a change is known.
@@ -327,14 +302,9 @@ async fn finish(
     lease.lock(&mut tx).await?;
     tx.end_subscription_change(attempt_id, &lease.customer_id, app.now()).await?;
     tx.commit(app.fail_points.at(Place::ChangeSettled)).await?;
-    let found = find(parameters, state).ok_or(Error::PreviewOutdated)?;
-    let (invoice, waits) = (new_invoice(parameters, found), found.pending_until.is_some());
-    let is_in_effect = is_in_effect(parameters, found, invoice.is_some());
-    if is_in_effect && !waits && found.schedule == parameters.schedule {
-        // Otherwise the portal's schedule would undo the change at the end of the period. It stays
-        // until the change is paid: if that never happens, it is still wanted.
-        release_schedule(app, found.schedule.as_deref()).await?;
-    }
+    let found = parameters.subscription_in(state).ok_or(Error::PreviewOutdated)?;
+    let (invoice, waits) = (parameters.new_invoice(found), found.pending_until.is_some());
+    let is_in_effect = parameters.is_in_effect(found, invoice.is_some());
     if let Some(invoice) = invoice {
         refuse_unpaid(app, state, invoice).await?;
     }
@@ -379,7 +349,8 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {
         CancelAt::PeriodEnd => {
-            release_schedule(app, subscription.schedule.as_deref()).await?;
+            // Stripe schedules no end beside a schedule.
+            schedule::release(app, subscription.schedule.as_deref()).await?;
             stripe.set_end(id, true, true, place).await
         }
         CancelAt::Now => stripe.cancel_subscription(id, place).await,
@@ -391,6 +362,9 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     let state = sync::sync_held(app, lease).await?.state;
     let (subscription, _) = current(app, lease, &state).await?;
     let id = &subscription.id;
+    if subscription.status == Status::Incomplete {
+        return Err(ChangeRefused::Incomplete.into());
+    }
     let is_paused = subscription.status == Status::Paused;
     if !is_paused && subscription.ends_at(&app.plans).is_none() {
         return Ok(());
@@ -403,7 +377,7 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     record(app, lease, AuditAction::SubscriptionResumeRequested, detail).await?;
     let (stripe, place) = (app.stripe()?, app.fail_points.at(Place::ChangeMade));
     if !is_paused {
-        release_schedule(app, subscription.schedule.as_deref()).await?;
+        schedule::release(app, subscription.schedule.as_deref()).await?;
         let by_period = subscription.cancel_at_period_end;
         let resumed = stripe.set_end(id, false, by_period, place).await;
         return settle_end(app, lease, id, resumed).await;
@@ -427,16 +401,6 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
         refuse_unpaid(app, &state, invoice).await?;
     }
     Ok(resumed?)
-}
-
-/// Ends the schedule of a subscription, if it has one. Otherwise Stripe refuses to schedule the end
-/// of the subscription.
-async fn release_schedule(app: &App, schedule: Option<&str>) -> Result<()> {
-    if let Some(schedule) = schedule {
-        let at = app.fail_points.at(Place::ChangeCleared);
-        unless_refused(app.stripe()?.release_schedule(schedule, at).await)?;
-    }
-    Ok(())
 }
 
 /// Records a request before it is carried out.

@@ -11,10 +11,10 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
-use crate::domain::sale::attempt::Purpose;
+use crate::domain::sale::attempt::CreatedObject;
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
-use crate::domain::sale::plan::Interval;
-use crate::domain::sale::promotion::{EnteredCode, Sale};
+use crate::domain::sale::plan::{Addon, Interval};
+use crate::domain::sale::promotion::{CodeUse, EnteredCode};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
@@ -50,8 +50,9 @@ pub struct CheckoutRequest {
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
 /// [`Error::TooManyRequests`] after wrong codes,
-/// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::NoPerpetualLicense`],
-/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
+/// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::OwnedAlready`],
+/// [`Error::OwnedAddon`],
+/// [`Error::UpdatesQuantity`], [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
 /// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
 /// or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
@@ -155,7 +156,7 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
         }
     }
     let attempt =
-        stripe_customer::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
+        stripe_customer::store_attempt(app, lease, CreatedObject::Checkout, &parameters).await?;
     let session = match session::create(app, &attempt, &parameters).await? {
         Ok(session) => session,
         Err(failure) => return Err(refused(app, &stripe_id, &selection, failure).await),
@@ -168,8 +169,9 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
 ///
 /// # Errors
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
-/// [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], or
-/// [`Error::NoPerpetualLicense`].
+/// [`Error::UnknownPlan`], [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`],
+/// [`Error::SmallerThanOwned`], [`Error::OwnedAlready`], [`Error::OwnedAddon`],
+/// [`Error::UpdatesQuantity`], or [`Error::NoPerpetualLicense`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
@@ -206,7 +208,19 @@ async fn select<'a>(
     if !selection.price.interval.is_recurring() && owned().any(has_all) {
         return Err(Error::OwnedAlready { owned: plan.id.to_string() });
     }
+    let addons: Vec<_> = selection.addons.iter().map(|(addon, _)| *addon).collect();
+    let is_owned =
+        |addon: &&&Addon| owned().any(|paid| paid.owned_addons().any(|of| of == **addon));
+    if let Some(addon) = addons.iter().find(is_owned) {
+        return Err(Error::OwnedAddon { addon: addon.id.to_string() });
+    }
     if selection.price.interval.is_recurring() {
+        let is_all = |paid: &PaidEntitlement<'_>| {
+            paid.has_all_of(plan, selection.quantity, &addons, &app.plans)
+        };
+        if owned().any(is_all) {
+            return Err(Error::OwnedAlready { owned: plan.id.to_string() });
+        }
         refuse_second_subscription(app, &lease.customer_id).await?;
     }
     let rank = app.plans.rank(plan.id.as_str());
@@ -258,7 +272,7 @@ async fn promotion_code(
 ) -> Result<Option<String>> {
     let Some(code) = &request.promotion_code else { return Ok(None) };
     let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
-    let sale = Sale {
+    let code_use = CodeUse {
         customer: stripe_id.map(StripeCustomerId::as_str),
         has_bought: state.has_bought(),
         amount: Some(selection.amount()),
@@ -266,7 +280,7 @@ async fn promotion_code(
         prices: addons.chain([selection.price.id.as_str()]).collect(),
         used: BTreeSet::new(),
     };
-    promotion::usable(app, id, code, &sale).await.map(|code| Some(code.id))
+    promotion::usable(app, id, code, &code_use).await.map(|code| Some(code.id))
 }
 
 /// Returns the error for a session that Stripe refused. Stripe has no code for a customer who is

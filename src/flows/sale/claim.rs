@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::sale::attempt::Purpose;
-use crate::domain::sale::buyer::plan_paid;
+use crate::domain::sale::attempt::CreatedObject;
+use crate::domain::sale::buyer::{Purchase, purchase_paid};
 use crate::domain::sale::entitlement::fallback_subscriptions;
 use crate::domain::sale::matching::{Ambiguity, Decision, StripeCandidate, Tag, decide};
 use crate::domain::sale::settlement::SyncReport;
@@ -29,7 +29,7 @@ use crate::stripe::Needs;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimTarget {
     /// The customer that certainly matches, if there is one.
-    Recognised,
+    Recognized,
     /// The customer that certainly matches. This one has just proven to own the address.
     Proven(CustomerId),
     /// The customer that certainly matches, or else a new account with the email address at Stripe.
@@ -54,7 +54,7 @@ pub(super) async fn claim(
         ClaimTarget::Customer(id) => {
             return link_to(app, theirs, id, by).await.map(Ok);
         }
-        ClaimTarget::Recognised | ClaimTarget::Proven(_) => {
+        ClaimTarget::Recognized | ClaimTarget::Proven(_) => {
             backfill::step(app, theirs, decision(app, theirs, to).await?, Newcomers::ReportOnly)
         }
         ClaimTarget::NewAccount => {
@@ -78,7 +78,8 @@ pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Str
         Error::StripeLinkRefused(problem)
     })?;
     let bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
-    theirs.plan = plan_paid(&app.plans, &bought).map(|(_, plan)| plan.id.to_string());
+    let plan = purchase_paid(&app.plans, &bought).and_then(Purchase::plan);
+    theirs.plan = plan.map(|plan| plan.id.to_string());
     Ok(theirs)
 }
 
@@ -118,7 +119,7 @@ async fn linked(app: &App, stripe_id: &StripeCustomerId) -> Result<CustomerId> {
 }
 
 /// Links a Stripe customer to the customer that the operator names. It replaces another Stripe
-/// customer that no longer has a live subscription.
+/// customer on which no license depends.
 pub(super) async fn link_to(
     app: &App,
     theirs: &StripeCandidate,
@@ -170,11 +171,11 @@ async fn link_leased(
     Ok(sync::sync_held(app, lease).await?.report)
 }
 
-/// Removes a customer's link to a Stripe customer that no longer has a live subscription.
+/// Removes a customer's link to a Stripe customer on which no license depends.
 ///
 /// # Errors
-/// [`Error::StripeLinkRefused`] when it has a live subscription. [`Error::NotFound`] when there is
-/// no such customer. [`Error::Stripe`] or a failure of the database.
+/// [`Error::StripeLinkRefused`] when it has a live subscription, or a perpetual license depends on
+/// it. [`Error::NotFound`] when there is no such customer. [`Error::Stripe`] or a failure of the database.
 pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) -> Result<()> {
     let lease = Lease::take(app, id).await?;
     let work = async {
@@ -187,7 +188,7 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
         let mut tx = app.store.write().await?;
         lease.lock(&mut tx).await?;
         tx.link_stripe_customer(id, None, None).await?;
-        tx.delete_attempt(id, Purpose::Customer).await?;
+        tx.delete_attempt(id, CreatedObject::Customer).await?;
         tx.delete_subscription(id).await?;
         inbox::queue_sync_of_guest(app, &mut tx, id, now).await?;
         let detail = json!({ "stripe_customer_id": before.as_str() });
@@ -201,15 +202,16 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
     lease.during(app, work).await
 }
 
-/// Releases a customer from the Stripe customer `before`: checks that it has no live subscription,
-/// closes its open checkout, which must not be paid any more, and removes the customer's id from
-/// its metadata, so that it is not linked again.
+/// Releases a customer from the Stripe customer `before`. First closes its open checkout, also if
+/// the rest is then refused, so that nothing is bought after the check. Then checks that no license
+/// depends on it, and removes the customer's id from its metadata, so that it is not linked again.
 ///
 /// # Errors
-/// [`Error::StripeLinkRefused`] when it has a live subscription.
+/// [`Error::StripeLinkRefused`] when it has a live subscription, or a perpetual license depends on
+/// it.
 async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Result<()> {
     let stripe = app.stripe()?;
-    let checkout = app.store.read().await?.attempt(id, Purpose::Checkout).await?;
+    let checkout = app.store.read().await?.attempt(id, CreatedObject::Checkout).await?;
     if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
         stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
     }
@@ -222,7 +224,7 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
         )));
     }
-    if plan_paid(&app.plans, &bought).is_some() {
+    if purchase_paid(&app.plans, &bought).is_some() {
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which paid for a perpetual license; without the link, it \
              would be revoked. To keep both, refund one purchase and grant its license instead"

@@ -9,7 +9,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession};
+use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession, Purchase};
 use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::CheckoutSessionId;
@@ -87,7 +87,7 @@ pub(super) async fn claim(
         (None, to) => {
             let owner = match to {
                 ClaimTarget::Customer(id) => Ok(Owner::Named(id.clone())),
-                to => recognise(app, &mut tx, guest, to).await?,
+                to => recognize(app, &mut tx, guest, to).await?,
             };
             drop(tx);
             match owner {
@@ -101,7 +101,7 @@ pub(super) async fn claim(
         buyer: BuyerId::Guest(guest.id.clone()),
         customer_id: Some(id.to_string()),
         email: guest.email.clone(),
-        plan: guest.plan(&app.plans).map(|plan| plan.id.to_string()),
+        plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
         action,
         changes: report.changes,
         alerts: report.alerts,
@@ -109,7 +109,7 @@ pub(super) async fn claim(
 }
 
 /// Returns the customer with the guest's address, if it certainly is the same person.
-async fn recognise(
+async fn recognize(
     app: &App,
     tx: &mut Tx,
     guest: &GuestSession,
@@ -124,7 +124,8 @@ async fn recognise(
         let is_owned = reads_mailbox(tx, &customer).await?;
         return Ok(if is_owned { Ok(Owner::Matched(id)) } else { Err(Ambiguity::Unverified(id)) });
     }
-    let is_paid = guest.plan(&app.plans).is_some();
+    // Without a plan, the purchase has no effect on a new account.
+    let is_paid = guest.purchase(&app.plans).and_then(Purchase::plan).is_some();
     // The address may be reserved for a customer who has changed it.
     let is_free = is_paid
         && *to == ClaimTarget::NewAccount

@@ -9,7 +9,7 @@ use crate::domain::account::customer::{Customer, DueFields, SyncStatus};
 use crate::domain::contact::DisplayName;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::private::Private;
-use crate::domain::sale::attempt::Purpose;
+use crate::domain::sale::attempt::CreatedObject;
 use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -34,7 +34,7 @@ pub(super) enum LinkReason<'a> {
     Matched { theirs: &'a StripeCandidate, reason: MatchReason },
     /// An operator named the customer.
     Claimed {
-        /// The Stripe customer that it replaces. It has no live subscription.
+        /// The Stripe customer that it replaces. No license depends on it.
         instead_of: Option<&'a StripeCustomerId>,
     },
 }
@@ -92,7 +92,7 @@ pub(super) async fn link(
     // A Stripe customer that this service created has the data from here.
     let synced_at = matches!(why, LinkReason::Created { .. }).then_some(now);
     tx.link_stripe_customer(id, Some(stripe_id), synced_at).await?;
-    tx.delete_attempt(id, Purpose::Customer).await?;
+    tx.delete_attempt(id, CreatedObject::Customer).await?;
     match why {
         LinkReason::Created { parameters, .. } => {
             // The data may have changed since the attempt was stored.

@@ -1,4 +1,4 @@
-//! Sales: checkout, the sync with Stripe, and orders.
+//! Selling: checkout, changes of a subscription, the sync with Stripe, unknown buyers, orders, plans.
 
 pub mod account_check;
 pub mod backfill;
@@ -15,6 +15,7 @@ pub mod plans;
 pub mod preview;
 mod promotion;
 pub mod reconcile;
+mod schedule;
 pub mod settle;
 pub mod setup;
 pub(super) mod stripe_customer;

@@ -1,4 +1,5 @@
-//! Previews of what a change of a subscription costs. Nothing is written, here or at Stripe.
+//! Previews of what a change of a subscription costs. Nothing is changed, here or at Stripe; only
+//! wrong promotion codes are counted.
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
@@ -11,7 +12,7 @@ use crate::domain::sale::preview::{
     LIFETIME, NextInvoice, Preview, PreviewTerms, UpcomingInvoice, fingerprint, next_date,
     request_hash,
 };
-use crate::domain::sale::promotion::{PromotionCode, Sale};
+use crate::domain::sale::promotion::{CodeUse, PromotionCode};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -48,7 +49,7 @@ pub async fn preview(app: &App, customer: &Customer, request: &ChangeRequest) ->
     let state = sync::state_at_stripe(app, id, stripe_id).await?;
     let current = row.as_ref().map(|row| &row.stripe_subscription_id);
     let (subscription, paid) = change::current(&state, current, &app.plans, now)?;
-    let mut change = change::decide(subscription, paid.as_ref(), request, &app.plans)?;
+    let mut change = change::decide(subscription, &paid, request, &app.plans)?;
     refuse_vendors_schedule(app, subscription).await?;
     let held = app.stripe()?.discounts(&subscription.id).await?;
     let owner = (id, stripe_id);
@@ -108,7 +109,7 @@ pub(super) async fn promotion_code(
     promotion::refuse_beside(app, held).await?;
     let subscription = change.subscription;
     let waiting = change::waiting_invoice(subscription, &state.invoices);
-    let sale = Sale {
+    let code_use = CodeUse {
         customer: Some(stripe_id.as_str()),
         has_bought: state.has_bought(),
         amount: change.amount,
@@ -116,7 +117,7 @@ pub(super) async fn promotion_code(
         prices: change.prices.iter().map(String::as_str).collect(),
         used: app.stripe()?.used_codes(&subscription.id, waiting).await?,
     };
-    promotion::usable(app, id, code, &sale).await.map(Some)
+    promotion::usable(app, id, code, &code_use).await.map(Some)
 }
 
 /// Returns the invoice that a change creates at once, if it is billed from this time; `None` if it

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::discount::{Discount, longest, refused_beside};
 use crate::domain::sale::promotion::{
-    CodeRefused, EnteredCode, PromotionCode, Sale, choose, not_for_others,
+    CodeRefused, CodeUse, EnteredCode, PromotionCode, choose, not_for_others,
 };
 use crate::error::{Error, Result};
 use crate::flows::account::attempts;
@@ -23,26 +23,26 @@ pub(in crate::flows) async fn usable(
     app: &App,
     customer_id: &CustomerId,
     code: &EnteredCode,
-    sale: &Sale<'_>,
+    code_use: &CodeUse<'_>,
 ) -> Result<PromotionCode> {
     let counted = attempts::promotion_code(app, customer_id, code.client).await?;
-    let found = find(app, &code.text, sale).await;
+    let found = find(app, &code.text, code_use).await;
     if !matches!(&found, Err(Error::InvalidPromotionCode(reason)) if reason.may_be_guess()) {
         attempts::give_back(app, counted).await;
     }
     found
 }
 
-async fn find(app: &App, text: &str, sale: &Sale<'_>) -> Result<PromotionCode> {
+async fn find(app: &App, text: &str, code_use: &CodeUse<'_>) -> Result<PromotionCode> {
     let stripe = app.stripe()?;
-    let codes = not_for_others(stripe.promotion_codes(text).await?, sale);
+    let codes = not_for_others(stripe.promotion_codes(text).await?, code_use);
     let mut products = BTreeSet::new();
     if codes.iter().any(|code| code.products.is_some()) {
-        for price in &sale.prices {
+        for price in &code_use.prices {
             products.extend(stripe.product_of(price).await?);
         }
     }
-    Ok(choose(&codes, sale, &products, app.now())?.clone())
+    Ok(choose(&codes, code_use, &products, app.now())?.clone())
 }
 
 /// Refuses a code while the subscription has one of these discounts. No code is looked up before,

@@ -9,8 +9,8 @@ use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::Actor;
-use crate::domain::sale::attempt::{Attempt, Purpose};
-use crate::domain::sale::buyer::plan_paid;
+use crate::domain::sale::attempt::{Attempt, CreatedObject};
+use crate::domain::sale::buyer::{Purchase, purchase_paid};
 use crate::domain::sale::matching::{MatchReason, StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::time::{SKEW, Timestamp};
@@ -52,7 +52,8 @@ pub(in crate::flows) async fn ensure(
     if let Some(id) = &customer.stripe_customer_id {
         return Ok(Ensured { id: id.clone(), existed: true });
     }
-    let attempt = app.store.read().await?.attempt(&lease.customer_id, Purpose::Customer).await?;
+    let attempt =
+        app.store.read().await?.attempt(&lease.customer_id, CreatedObject::Customer).await?;
     if attempt.is_some() {
         let id = resume(app, lease, customer, attempt).await?;
         return Ok(Ensured { id, existed: true });
@@ -139,7 +140,7 @@ async fn choose(
     for one in found {
         let bought = app.stripe()?.bought(&one.id, app.plans.sells_once()).await?;
         let live = bought.subscriptions.iter().any(|subscription| subscription.status.is_live());
-        let worth = (plan_paid(&app.plans, &bought).map(|(rank, _)| rank), live);
+        let worth = (purchase_paid(&app.plans, &bought).map(Purchase::worth), live);
         if best.as_ref().is_none_or(|(before, _)| worth > *before) {
             best = Some((worth, one));
         }
@@ -232,7 +233,7 @@ async fn after_refusal(
     // The next attempt uses the customer's data of that time.
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
-    tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
+    tx.delete_attempt(&lease.customer_id, CreatedObject::Customer).await?;
     tx.commit(app.fail_points.at(Place::StripeCustomerRefused)).await?;
     Err(failure.into())
 }
@@ -249,7 +250,7 @@ async fn begin(
         name: customer.stripe_name().map(|name| name.to_owned().into()),
         business_name: customer.company_name.as_ref().map(|name| name.to_string().into()),
     };
-    let attempt = store_attempt(app, lease, Purpose::Customer, &parameters).await?;
+    let attempt = store_attempt(app, lease, CreatedObject::Customer, &parameters).await?;
     Ok((attempt, parameters))
 }
 
@@ -257,7 +258,7 @@ async fn begin(
 pub(in crate::flows) async fn store_attempt(
     app: &App,
     lease: &Lease,
-    purpose: Purpose,
+    purpose: CreatedObject,
     parameters: &impl serde::Serialize,
 ) -> Result<Attempt> {
     let parameters = serde_json::to_string(parameters)
@@ -272,8 +273,8 @@ pub(in crate::flows) async fn store_attempt(
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, purpose, &attempt).await?;
     let place = match purpose {
-        Purpose::Customer => Place::StripeCustomerBegun,
-        Purpose::Checkout => Place::CheckoutBegun,
+        CreatedObject::Customer => Place::StripeCustomerBegun,
+        CreatedObject::Checkout => Place::CheckoutBegun,
     };
     tx.commit(app.fail_points.at(place)).await?;
     Ok(attempt)
@@ -352,7 +353,7 @@ pub(in crate::flows) async fn push(
 pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
-    let checkout = tx.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    let checkout = tx.attempt(&lease.customer_id, CreatedObject::Checkout).await?;
     drop(tx);
     let Some(stripe_id) = &customer.stripe_customer_id else { return Ok(()) };
     let stripe = app.stripe()?;

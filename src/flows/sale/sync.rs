@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::sale::lease::Lease;
+use crate::flows::sale::schedule;
 use crate::flows::sale::settle;
 use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
@@ -180,6 +181,9 @@ async fn sync_under_lease(
         }
     };
     app.fail_points.reach(Place::SyncFetched);
+    if mode == Mode::Apply {
+        schedule::release_replaced(app, &lease.customer_id, &fetched.state).await?;
+    }
     let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
     Ok(Synced { report, state: fetched.state })
 }

@@ -23,8 +23,7 @@ use crate::stripe::{Needs, StripeFailure};
 /// Fetches a customer's purchases. Ends refused trials, unless this is a dry run. Returns also the
 /// first trials of cards, which are to be remembered.
 ///
-/// Ending a trial is the only change at Stripe that a sync makes while it fetches: the state to
-/// settle is the one after it.
+/// The state to settle is the one after a trial was ended.
 pub(in crate::flows) async fn purchases(
     app: &App,
     (id, stripe_id): (&CustomerId, &StripeCustomerId),

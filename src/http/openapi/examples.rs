@@ -69,8 +69,8 @@ fn with_content() -> Vec<Error> {
         Error::NothingToSend(NothingToSend::Revoked),
         Error::InvalidQuantity(Quantity { min: 1, max: 20 }),
         Error::UnknownAddon("`pdf` is listed twice; list it once".into()),
-        Error::CurrencyNotSold { sold: "usd, eur".into() },
-        Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },
+        Error::CurrencyNotSold { sold: vec!["usd".into(), "eur".into()] },
+        Error::CurrencyPinned { pinned: "gbp".into(), sold: vec!["usd".into(), "eur".into()] },
         Error::InvalidPromotionCode(CodeRefused::Expired),
         Error::LowerThanOwned {
             owned: "studio".into(),

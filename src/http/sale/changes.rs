@@ -235,12 +235,12 @@ enum CancelAtView {
 /// A cancellation.
 #[derive(Object)]
 #[oai(rename = "Cancellation", deny_unknown_fields, example)]
-struct CancelRequest {
+struct CancelBody {
     /// When the subscription ends: `period_end`, or `now` without a refund.
     at: CancelAtView,
 }
 
-impl Example for CancelRequest {
+impl Example for CancelBody {
     fn example() -> Self {
         Self { at: CancelAtView::PeriodEnd }
     }
@@ -315,7 +315,7 @@ impl ChangesApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         Caller(caller): Caller,
-        Input(request): Input<CancelRequest>,
+        Input(request): Input<CancelBody>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<SubscriptionView>, Failure<CancelCodes>> {
         check(throttle, &caller)?;

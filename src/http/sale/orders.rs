@@ -49,7 +49,8 @@ impl From<OrderStatus> for OrderStatusView {
     }
 }
 
-/// An order. There is one for each payment; a checkout creates it.
+/// An order. There is one for each payment. A checkout creates it before the payment; for
+/// renewals, changes and payment links, it appears with the invoice.
 #[derive(Object)]
 #[oai(rename = "Order", example)]
 pub struct OrderView {

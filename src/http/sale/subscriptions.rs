@@ -109,13 +109,13 @@ impl Example for CheckoutOpened {
 /// A request for the customer portal.
 #[derive(Object)]
 #[oai(rename = "Portal", deny_unknown_fields, example)]
-struct PortalRequest {
+struct PortalBody {
     /// The page to return to. Its origin must be allowed. The default is this server.
     #[oai(validator(max_length = 2000), skip_serializing_if_is_none)]
     return_url: Option<String>,
 }
 
-impl Example for PortalRequest {
+impl Example for PortalBody {
     fn example() -> Self {
         Self { return_url: Some(format!("{EXAMPLE_ORIGIN}/docs")) }
     }
@@ -295,7 +295,7 @@ impl SubscriptionsApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
-        OptionalInput(request): OptionalInput<PortalRequest>,
+        OptionalInput(request): OptionalInput<PortalBody>,
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
         let customer = buyer.customer(app).await?;

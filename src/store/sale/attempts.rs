@@ -2,14 +2,18 @@
 //! idempotency key and parameters, so that a call without a response is repeated exactly.
 
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::attempt::{Attempt, Purpose};
+use crate::domain::sale::attempt::{Attempt, CreatedObject};
 use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
 
 impl Tx {
     /// Returns the customer's last attempt with this purpose.
-    pub async fn attempt(&mut self, id: &CustomerId, purpose: Purpose) -> Result<Option<Attempt>> {
+    pub async fn attempt(
+        &mut self,
+        id: &CustomerId,
+        purpose: CreatedObject,
+    ) -> Result<Option<Attempt>> {
         sql!(
             self,
             fetch_optional: Attempt,
@@ -24,7 +28,7 @@ impl Tx {
     pub async fn put_attempt(
         &mut self,
         id: &CustomerId,
-        purpose: Purpose,
+        purpose: CreatedObject,
         attempt: &Attempt,
     ) -> Result<()> {
         let insert = Insert::new("stripe_attempts", attempt)
@@ -36,7 +40,7 @@ impl Tx {
     }
 
     /// Deletes an attempt whose object no longer exists at Stripe.
-    pub async fn delete_attempt(&mut self, id: &CustomerId, purpose: Purpose) -> Result<()> {
+    pub async fn delete_attempt(&mut self, id: &CustomerId, purpose: CreatedObject) -> Result<()> {
         sql!(
             self,
             execute,

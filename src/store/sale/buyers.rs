@@ -109,7 +109,7 @@ impl Tx {
         )
     }
 
-    /// Ends the waiting of the purchases for a customer: the account got another address.
+    /// Ends the waiting of all purchases for a customer.
     pub async fn delete_waiting_purchases(&mut self, id: &CustomerId) -> Result<()> {
         sql!(self, execute, "DELETE FROM waiting_purchases WHERE customer_id = $1", id)?;
         Ok(())

@@ -1,7 +1,7 @@
 //! The last change of each customer's subscription.
 
 use crate::domain::ids::{AttemptId, CustomerId};
-use crate::domain::sale::attempt::StoredChange;
+use crate::domain::sale::change::StoredChange;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;

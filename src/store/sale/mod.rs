@@ -1,4 +1,5 @@
-//! The tables of the sync with Stripe: subscriptions, orders, events, attempts and leases.
+//! The tables of selling: subscriptions, changes, orders, buyers, kept purchases, trial cards, events,
+//! attempts, leases, and the plans of the last start.
 
 pub(super) mod account_checks;
 mod attempts;

@@ -53,8 +53,32 @@ fn held(prices: &[&str], units: u32) -> Subscription {
     subscription
 }
 
+/// Returns what is paid for, if nothing was bought once.
+fn paid_for<'a>(now: Option<PaidEntitlement<'a>>, at_end: Option<PaidEntitlement<'a>>) -> Paid<'a> {
+    Paid { now, at_end, owned_addons: Vec::new() }
+}
+
 /// The decision: the edits, and when they are billed.
 type Decided = Result<(Vec<ItemEdit>, Billing), ChangeRefused>;
+
+/// Returns the entitlement to these units and add-ons.
+fn entitled<'a>(
+    subscription: &'a Subscription,
+    plan: &'a Plan,
+    (quantity, addons): (u32, &[&str]),
+    catalog: &'a Catalog,
+) -> PaidEntitlement<'a> {
+    PaidEntitlement {
+        plan,
+        rank: catalog.rank(plan.id.as_str()),
+        term: Term::default(),
+        quantity,
+        addons: addons.iter().filter_map(|id| catalog.addon(id)).collect(),
+        updates_until: None,
+        basis: Basis::Subscription,
+        of: Some(subscription),
+    }
+}
 
 /// Returns the decision if these units and add-ons are paid for.
 fn decided(
@@ -64,17 +88,8 @@ fn decided(
     catalog: &Catalog,
 ) -> Decided {
     let plan = subscription.plan(catalog).map(|(plan, _)| plan);
-    let grant = plan.map(|plan| PaidEntitlement {
-        plan,
-        rank: catalog.rank(plan.id.as_str()),
-        term: Term::default(),
-        quantity: paid.0,
-        addons: paid.1.iter().filter_map(|id| catalog.addon(id)).collect(),
-        updates_until: None,
-        basis: Basis::Subscription,
-        of: Some(subscription),
-    });
-    let change = decide(subscription, grant.as_ref(), wanted, catalog)?;
+    let grant = plan.map(|plan| entitled(subscription, plan, paid, catalog));
+    let change = decide(subscription, &paid_for(grant.clone(), grant), wanted, catalog)?;
     Ok((change.edits, change.billing))
 }
 
@@ -192,7 +207,7 @@ fn the_prices_and_the_amount_are_those_after_the_change() {
     let catalog = catalog_of(PLANS);
     let after = |prices: &[&str], request: &ChangeRequest| {
         let subscription = held(prices, 5);
-        let change = decide(&subscription, None, request, &catalog).unwrap();
+        let change = decide(&subscription, &Paid::default(), request, &catalog).unwrap();
         (change.prices.join(" "), change.amount, change.currency.to_string())
     };
     let usd = || "usd".to_owned();
@@ -222,7 +237,8 @@ fn an_impossible_change_is_refused_with_the_reason() {
     let quantity = catalog.plan("team").unwrap().quantity;
     let one = catalog.plan("starter").unwrap().quantity;
     let addon = |text: &str| not_sold(NotSold::Addon(text.to_owned()));
-    let usd = not_sold(NotSold::Currency(vec!["usd".parse().unwrap()]));
+    let (eur_only, usd_only) = ("eur".parse().unwrap(), vec!["usd".parse().unwrap()]);
+    let usd = not_sold(NotSold::Pinned { pinned: eur_only, sold: usd_only });
     for (prices, wanted, expected) in [
         (&["team_m"][..], plan("gold"), not_sold(NotSold::Plan)),
         (&["team_m"], plan("free"), not_sold(NotSold::Plan)),
@@ -246,6 +262,7 @@ fn an_impossible_change_is_refused_with_the_reason() {
             ),
         ),
         (&["other"], units(3), ChangeRefused::UnknownPrice),
+        (&["team_2020"], with_addons(&["pdf"]), ChangeRefused::FormerPrice),
     ] {
         let subscription = held(prices, 5);
         let decided = decided(&subscription, (5, &[]), &wanted, &catalog);
@@ -267,6 +284,68 @@ fn an_impossible_change_is_refused_with_the_reason() {
             Err(expected),
             "{status}"
         );
+    }
+}
+
+#[test]
+fn what_was_removed_from_a_shorter_period_is_billed_for_the_rest_of_the_longer_one() {
+    let catalog = catalog_of(PLANS);
+    let subscription = held(&["team_y"], 5);
+    let team = catalog.plan("team").unwrap();
+    let of = |paid| Some(entitled(&subscription, team, paid, &catalog));
+    // The month that paid for more has not ended.
+    let paid = paid_for(of((8, &["pdf"])), of((5, &[])));
+    let billing = |request: &ChangeRequest| {
+        decide(&subscription, &paid, request, &catalog).map(|change| change.billing)
+    };
+    assert_eq!(billing(&with_addons(&["pdf"])), Ok(Billing::Now));
+    assert_eq!(billing(&units(8)), Ok(Billing::Now));
+    assert_eq!(billing(&units(3)), Ok(Billing::Later));
+}
+
+#[test]
+fn an_add_on_that_was_bought_once_is_not_sold_again() {
+    let catalog = catalog_of(PLANS);
+    let (subscription, pdf) = (held(&["team_m"], 5), catalog.addon("pdf").unwrap());
+    let paid = Paid { owned_addons: vec![pdf], ..Paid::default() };
+    let refused = decide(&subscription, &paid, &with_addons(&["pdf"]), &catalog).unwrap_err();
+    assert_eq!(refused, ChangeRefused::OwnedAddon("pdf".into()));
+    assert!(refused.to_string().contains("owns `pdf` for ever"), "{refused}");
+}
+
+#[test]
+fn a_subscription_that_ends_bills_nothing_that_cannot_be_used() {
+    let catalog = catalog_of(PLANS);
+    let with_period = Subscription { cancel_at_period_end: true, ..held(&["team_m"], 5) };
+    let end = with_period.period_end(&catalog).unwrap();
+    let sooner = Subscription { cancel_at: Some(end - TimeDelta::days(3)), ..held(&["team_m"], 5) };
+    let later = Subscription { cancel_at: Some(end + TimeDelta::days(3)), ..held(&["team_m"], 5) };
+    for (subscription, wanted, expected) in [
+        (&with_period, units(8), Ok(Billing::Now)),
+        (&with_period, every(Interval::Year), Err(ChangeRefused::Ending)),
+        (&sooner, units(8), Err(ChangeRefused::Ending)),
+        (&sooner, units(3), Ok(Billing::Later)),
+        (&later, units(8), Ok(Billing::Now)),
+        (&later, every(Interval::Year), Err(ChangeRefused::Ending)),
+    ] {
+        let decided = decided(subscription, (5, &[]), &wanted, &catalog);
+        assert_eq!(decided.map(|(_, billing)| billing), expected, "{wanted:?}");
+    }
+}
+
+#[test]
+fn a_trial_does_not_become_a_higher_plan_without_one() {
+    let plans = PLANS.replace("name = \"Starter\"", "name = \"Starter\"\n    trial_days = 14");
+    let catalog = catalog_of(&plans);
+    let trial = |price: &str| Subscription { status: Status::Trialing, ..held(&[price], 1) };
+    let more = ChangeRequest { quantity: Some(9), ..plan("team") };
+    for (price, wanted, expected) in [
+        ("starter_m", more, Err(ChangeRefused::Trial)),
+        ("team_m", plan("starter"), Ok(Billing::Later)),
+        ("team_m", units(9), Ok(Billing::Later)),
+    ] {
+        let decided = decided(&trial(price), (1, &[]), &wanted, &catalog);
+        assert_eq!(decided.map(|(_, billing)| billing), expected, "{wanted:?}");
     }
 }
 

@@ -303,9 +303,8 @@ fn updates_not_applied(plan: &Slug, (paid, held): (u32, u32), paid_at: Timestamp
         );
     }
     let effect = match paid.saturating_sub(held) {
-        0 => "they are sold for all of them, so they have no effect".to_owned(),
-        1 => "1 unit of it has no effect".to_owned(),
-        more => format!("{} of it have no effect", counted(more, "unit")),
+        0 => "updates are sold for all units at once, so these have no effect".to_owned(),
+        more => format!("the updates of {} have no effect", counted(more, "unit")),
     };
     let (paid, held) = (counted(paid, "unit"), counted(held, "unit"));
     format!(

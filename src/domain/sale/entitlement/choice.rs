@@ -65,6 +65,31 @@ impl<'a> PaidEntitlement<'a> {
         self.basis == Basis::Once && !lacks.plan && (lacks.units || lacks.addons)
     }
 
+    /// Returns whether this perpetual license has everything that a subscription to so many units
+    /// of a plan with these add-ons grants.
+    #[must_use]
+    pub fn has_all_of(
+        &self,
+        plan: &Plan,
+        units: u32,
+        addons: &[&Addon],
+        catalog: &Catalog,
+    ) -> bool {
+        let subscribed = Entitlement {
+            quantity: units,
+            addons: addons.to_vec(),
+            ..Entitlement::new(plan, Source::Paid, Term::default())
+        };
+        let owned = self.entitlement().coverage(catalog);
+        self.basis == Basis::Once && owned.shortfall(&subscribed.coverage(catalog)).is_none()
+    }
+
+    /// Returns the add-ons that were bought once: they belong to every plan that they are sold
+    /// with.
+    pub fn owned_addons(&self) -> impl Iterator<Item = &'a Addon> + '_ {
+        self.addons.iter().copied().filter(|_| self.basis == Basis::Once)
+    }
+
     /// Returns what a license for it grants.
     #[must_use]
     pub fn entitlement(&self) -> Entitlement<'a> {

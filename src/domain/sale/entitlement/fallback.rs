@@ -10,7 +10,7 @@ use super::PaidEntitlement;
 use super::paid::{Span, counted_invoices, plan_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
-use crate::domain::sale::policy::{Outcome, Policy};
+use crate::domain::sale::policy::{Consequence, Policy};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -62,7 +62,7 @@ fn paid_times<'a>(
     if catalog.plans.iter().all(|plan| plan.fallback_months.is_none()) {
         return paid;
     }
-    let policy = &Policy { forgiven: Outcome::Revoke, ..*policy };
+    let policy = &Policy { forgiven: Consequence::Revoke, ..*policy };
     for subscription in &state.subscriptions {
         let own = plan_invoices(subscription, &state.invoices, catalog);
         let own = counted_invoices(&own, catalog, policy);

@@ -98,11 +98,26 @@ fn is_of_updates(payment: &SinglePayment<'_>, catalog: &Catalog) -> bool {
 }
 
 /// The purchase of a line that was paid once.
-enum BoughtOnce<'c> {
+#[derive(Clone, Copy, Debug)]
+pub enum BoughtOnce<'c> {
     /// A perpetual license, and the months of its updates; `None` covers all builds.
-    Plan { rank: usize, plan: &'c Plan, months: Option<u32> },
+    Plan {
+        /// Its rank.
+        rank: usize,
+        /// Its plan.
+        plan: &'c Plan,
+        /// The months.
+        months: Option<u32>,
+    },
     /// More updates for a perpetual license.
-    Updates { rank: usize, plan: &'c Plan, months: u32 },
+    Updates {
+        /// The rank of the plan.
+        rank: usize,
+        /// The plan.
+        plan: &'c Plan,
+        /// The months.
+        months: u32,
+    },
     /// An add-on.
     Addon(&'c Addon),
 }
@@ -138,20 +153,13 @@ pub fn is_bought_once(line: &Line, catalog: &Catalog) -> bool {
     bought_once(line, catalog).is_some()
 }
 
-/// Returns the plans that single payments paid for under the policy of the catalog, with their
-/// ranks. Updates of a plan count too, because somebody paid for them.
-pub fn plans_bought_once<'c>(
+/// Returns everything that single payments bought under the policy of the catalog.
+pub fn all_bought_once<'c>(
     state: &StripeState,
     catalog: &'c Catalog,
-) -> impl Iterator<Item = (usize, &'c Plan)> {
+) -> impl Iterator<Item = BoughtOnce<'c>> {
     let paid = single_payments(state, catalog, &catalog.policy).into_iter();
-    let lines = paid.flat_map(|payment| payment.lines);
-    lines.filter_map(|line| match bought_once(line, catalog)? {
-        BoughtOnce::Plan { rank, plan, .. } | BoughtOnce::Updates { rank, plan, .. } => {
-            Some((rank, plan))
-        }
-        BoughtOnce::Addon(_) => None,
-    })
+    paid.flat_map(|payment| payment.lines).filter_map(|line| bought_once(line, catalog))
 }
 
 /// All single payments for one plan together.

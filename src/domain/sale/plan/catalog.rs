@@ -91,7 +91,8 @@ impl Catalog {
 
     /// Returns the ids of all Stripe prices of the plans.
     pub fn price_ids(&self) -> impl Iterator<Item = &str> {
-        self.plans.iter().flat_map(Plan::price_ids)
+        let of_addons = self.addons.iter().flat_map(Addon::price_ids);
+        self.plans.iter().flat_map(Plan::price_ids).chain(of_addons)
     }
 
     /// Returns how long a trial lasts.

@@ -151,7 +151,7 @@ impl UnknownPayment<'_> {
 }
 
 /// What follows from payments for unknown prices.
-pub(super) struct Consequences {
+pub(super) struct UnknownFindings {
     /// Whether a license depends on one, so that none is revoked.
     pub is_unclear: bool,
     /// One alert for each price.
@@ -167,7 +167,7 @@ pub(super) fn consequences(
     unpaid: &[&IssuedLicense],
     catalog: &Catalog,
     now: Timestamp,
-) -> Consequences {
+) -> UnknownFindings {
     let has_license = |payment: &UnknownPayment<'_>| {
         unpaid.iter().any(|license| payment.may_have_bought(license, catalog, now))
     };
@@ -178,7 +178,7 @@ pub(super) fn consequences(
             Some((payment.price, payment.alert(has_license, now)?))
         })
         .collect();
-    Consequences {
+    UnknownFindings {
         is_unclear: payments.iter().any(has_license),
         alerts: alerts.into_values().collect(),
         kept: with_license().filter_map(|(payment, has)| payment.kept(has)).collect(),

@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::domain::ids::OrderId;
 use crate::domain::sale::addon_ids::AddonIds;
-use crate::domain::sale::attempt::{Attempt, Purpose};
+use crate::domain::sale::attempt::{Attempt, CreatedObject};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::{CheckoutOptions, Currency, Interval, Price, Sold};
 use crate::domain::sale::selection::Selection;
@@ -39,7 +39,6 @@ pub(super) fn parameters(
         mode: if is_once { SessionMode::Payment } else { SessionMode::Subscription },
         currency: (!price.others.is_empty()).then(|| currency.to_string()),
         adjustable: is_chosen_on_page.then_some((plan.quantity.min, plan.quantity.max)),
-        is_currency_fixed: true,
         options: options.of_page(),
         promotion_code: None,
         trial_days: None,
@@ -56,7 +55,8 @@ pub(super) async fn last_session(
     lease: &Lease,
     stripe_id: &StripeCustomerId,
 ) -> Result<Option<(CheckoutSession, SessionParameters)>> {
-    let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    let stored =
+        app.store.read().await?.attempt(&lease.customer_id, CreatedObject::Checkout).await?;
     let Some(attempt) = stored else { return Ok(None) };
     let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
     let Ok(parameters) = serde_json::from_str::<SessionParameters>(attempt.parameters.as_str())
@@ -132,7 +132,7 @@ pub(super) async fn record(
     let attempt = Attempt { result: Some(session.id.to_string()), ..attempt };
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
-    tx.put_attempt(&lease.customer_id, Purpose::Checkout, &attempt).await?;
+    tx.put_attempt(&lease.customer_id, CreatedObject::Checkout, &attempt).await?;
     tx.put_order(&order).await?;
     tx.commit(app.fail_points.at(Place::CheckoutRecorded)).await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::license::Basis;
-use crate::domain::sale::policy::Outcome;
+use crate::domain::sale::policy::Consequence;
 
 /// The beginning: 2026-01-15T00:00:00Z.
 const BEGIN: i64 = 1_768_435_200;
@@ -113,7 +113,7 @@ fn a_forgiven_month_is_a_gap_and_one_that_was_returned_in_part_follows_the_polic
     let mut partly = months(0..12);
     partly.invoices[5].payment = Payment::PartlyReturned;
     assert_eq!(kept(&partly), team(1, 0));
-    let policy = Policy { partial_refund: Outcome::Revoke, ..policy };
+    let policy = Policy { partial_refund: Consequence::Revoke, ..policy };
     let catalog = Catalog { policy, ..selling() };
     assert!(assess(&partly, None, &catalog, at(month(36))).entitlement.is_none());
 }

@@ -1,7 +1,7 @@
 //! Renewals that the vendor forgives, and renewals that are paid after the subscription has ended.
 
 use super::*;
-use crate::domain::sale::policy::Outcome::{Keep, Revoke};
+use crate::domain::sale::policy::Consequence::{Keep, Revoke};
 
 /// Returns a subscription with an unpaid renewal, after this change to the renewal's invoice.
 fn renewal(status: &str, change: impl Fn(&mut Invoice)) -> StripeState {

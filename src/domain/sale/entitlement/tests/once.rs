@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::license::Basis;
 use crate::domain::sale::plan::Price;
-use crate::domain::sale::policy::Outcome;
+use crate::domain::sale::policy::Consequence;
 use crate::domain::sale::stripe_state::PaidSession;
 
 /// The time of the first payment: the last day of a long month.
@@ -198,7 +198,7 @@ fn a_refunded_purchase_is_as_if_never_bought_stripe_15() {
     }
     let disputed = paid_once(vec![refund(first.clone(), Disputed)]);
     assert_eq!(owns(&disputed, BOUGHT), one_year);
-    let revokes = Policy { dispute: Outcome::Revoke, ..Policy::default() };
+    let revokes = Policy { dispute: Consequence::Revoke, ..Policy::default() };
     assert_eq!(owns_by(revokes, &disputed, BOUGHT), None);
     // A dispute that is won is unremarkable again.
     assert_eq!(owns_by(revokes, &paid_once(vec![first]), BOUGHT), one_year);
@@ -210,7 +210,7 @@ fn a_partial_refund_follows_the_policy_stripe_15_24_26() {
     invoice.payment = Payment::PartlyReturned;
     let state = paid_once(vec![invoice]);
     assert!(owns(&state, BOUGHT).is_some(), "kept by default");
-    let revokes = Policy { partial_refund: Outcome::Revoke, ..Policy::default() };
+    let revokes = Policy { partial_refund: Consequence::Revoke, ..Policy::default() };
     assert_eq!(owns_by(revokes, &state, BOUGHT), None);
 }
 
@@ -371,9 +371,9 @@ fn updates_for_another_number_of_units_are_reported() {
              had 3 units: {effect}; refund what has no effect, or grant a license"
         )]
     };
-    let none = "they are sold for all of them, so they have no effect";
+    let none = "updates are sold for all units at once, so these have no effect";
     assert_eq!(of(1), about("1 unit", none));
     assert_eq!(of(3), [""; 0]);
-    assert_eq!(of(4), about("4 units", "1 unit of it has no effect"));
-    assert_eq!(of(9), about("9 units", "6 units of it have no effect"));
+    assert_eq!(of(4), about("4 units", "the updates of 1 unit have no effect"));
+    assert_eq!(of(9), about("9 units", "the updates of 6 units have no effect"));
 }

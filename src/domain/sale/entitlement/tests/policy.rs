@@ -1,7 +1,7 @@
 //! The vendor's policy for refunds and disputes.
 
 use super::*;
-use crate::domain::sale::policy::Outcome::{Keep, Revoke};
+use crate::domain::sale::policy::Consequence::{Keep, Revoke};
 
 /// Returns a subscription whose current period was paid, with this outcome of the payment.
 fn paid_and(payment: Payment) -> StripeState {

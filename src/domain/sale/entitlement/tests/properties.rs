@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::sale::policy::Outcome::{Keep, Revoke};
+use crate::domain::sale::policy::Consequence::{Keep, Revoke};
 
 const PRICES: [&str; 3] = ["price_starter_monthly", "price_pro_monthly", "price_x"];
 

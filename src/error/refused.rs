@@ -1,0 +1,32 @@
+//! Turns the reasons why something is not sold, or a subscription is not changed, into errors.
+
+use super::Error;
+use crate::domain::sale::change::ChangeRefused;
+use crate::domain::sale::plan::Currency;
+use crate::domain::sale::selection::NotSold;
+
+impl From<NotSold> for Error {
+    fn from(reason: NotSold) -> Self {
+        let texts =
+            |currencies: Vec<Currency>| currencies.iter().map(Currency::to_string).collect();
+        match reason {
+            NotSold::Plan => Self::UnknownPlan,
+            NotSold::Quantity(sold) => Self::InvalidQuantity(sold),
+            NotSold::Addon(problem) => Self::UnknownAddon(problem),
+            NotSold::Currency(sold) => Self::CurrencyNotSold { sold: texts(sold) },
+            NotSold::Pinned { pinned, sold } => {
+                Self::CurrencyPinned { pinned: pinned.to_string(), sold: texts(sold) }
+            }
+        }
+    }
+}
+
+impl From<ChangeRefused> for Error {
+    fn from(reason: ChangeRefused) -> Self {
+        match reason {
+            ChangeRefused::NotSold(reason) => reason.into(),
+            ChangeRefused::NoSubscription => Self::NoSubscription,
+            reason => Self::ChangeNotPossible(reason),
+        }
+    }
+}
