@@ -34,6 +34,7 @@ mod database_faults;
 mod demo;
 mod drift;
 mod edge;
+mod ends;
 mod event_order;
 mod export;
 mod find;
