@@ -36,8 +36,12 @@ pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 /// (docs/license-format.md, section 7). It costs a signature and no write.
 pub const SIGNED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
 
+/// How long before its app would warn a token is replaced: apps refresh once a day.
+const NEXT_REFRESH: TimeDelta = TimeDelta::days(1);
+
 /// A refresh replaces a license of a former signing key if it was issued longer ago than this: only
-/// the present key signs again. Servers that disagree about that key replace a license this often.
+/// the present key signs again. Servers that disagree about that key replace a license this often,
+/// and so does a refresh that avoids a warning.
 pub const REPLACED_AFTER: TimeDelta = TimeDelta::hours(1);
 
 text_enum! {
@@ -325,13 +329,24 @@ impl IssuedLicense {
         self.issued_at > now + SKEW
     }
 
-    /// Returns whether a fresh license token is due: half of its lifetime has passed, and a fresh
-    /// one would last longer.
+    /// Returns whether a fresh license token is due: half of its lifetime has passed, or apps would
+    /// warn that it ends soon, and a fresh one would last longer.
     #[must_use]
     pub fn is_refresh_due(&self, catalog: &Catalog, now: Timestamp) -> bool {
         let plan = catalog.plan(&self.plan);
         token_expires(self.term(), plan, catalog, now) > self.token_expires_at
-            && self.is_half_used(now)
+            && (self.is_half_used(now) || self.warns_of_the_token(catalog, now))
+    }
+
+    /// Returns whether apps warn that the token ends soon, and would not with a fresh one. An app
+    /// that is online must not: it refreshes once a day.
+    fn warns_of_the_token(&self, catalog: &Catalog, now: Timestamp) -> bool {
+        let plan = catalog.plan(&self.plan);
+        let warn_days = plan.map_or(0, |plan| plan.warn_days);
+        let warns_from = self.token_expires_at - TimeDelta::days(warn_days.into());
+        now >= warns_from - NEXT_REFRESH
+            && now >= self.issued_at + REPLACED_AFTER
+            && (1..catalog.token_days_of(plan)).contains(&warn_days)
     }
 
     /// Returns whether a refresh replaces the license because another key signs now.

@@ -242,6 +242,23 @@ async fn a_refresh_returns_only_a_license_that_works() {
     }
 }
 
+#[tokio::test]
+async fn an_app_that_refreshes_daily_does_not_warn_about_its_token() {
+    let app = start().await;
+    let plans = PLANS.replace("token_days = 5\nwarn_days = 2", "token_days = 30\nwarn_days = 28");
+    let server = another(&app, &plans).await;
+    let license = issued(&app, "ada", "limited", Term::default()).await;
+    let mut token = license.token;
+    for day in 1..100 {
+        set_clock(&app, START + day * DAY);
+        token = refresh_by(&server, &token).await.unwrap().token;
+        set_clock(&app, START + (day + 1) * DAY - 1);
+        let verdict = offline(&server, token.expose());
+        assert_eq!((verdict.state, verdict.warn), (Some(State::Active), false), "day {day}");
+    }
+    assert!(app.count("licenses").await < 110, "at most one a day");
+}
+
 /// Returns another server on the same database whose plans file has these plans.
 async fn another(app: &TestApp, plans: &str) -> App {
     let file = app.directory.path().join("other-plans.toml");

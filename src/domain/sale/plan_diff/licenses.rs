@@ -310,10 +310,9 @@ fn differences(before: &Content, after: &Content) -> Vec<Difference> {
         })
     });
     let on_end = (before.on_end != after.on_end)
-        .then(|| (before.on_end.clone(), after.on_end.clone()))
-        .map(|(before, after)| Difference::OnEnd { before, after });
+        .then(|| Difference::OnEnd { before: before.on_end.clone(), after: after.on_end.clone() });
     let warn_days = (before.warn_days != after.warn_days)
-        .then(|| Difference::WarnDays { before: before.warn_days, after: after.warn_days });
+        .then_some(Difference::WarnDays { before: before.warn_days, after: after.warn_days });
     let promises = on_end.into_iter().chain(warn_days);
     new_plan.into_iter().chain(loses).chain(gains).chain(limits).chain(promises).collect()
 }
