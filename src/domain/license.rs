@@ -31,8 +31,8 @@ pub use token::LicenseToken;
 /// Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
 pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 
-/// A refresh signs the license again if it was issued longer ago than this. A device whose clock was
-/// ahead and is right again needs a later `iat` than that of the license that it has
+/// A refresh signs the license again if it was issued longer ago than this. A device whose clock
+/// was ahead and is right again needs a later `iat` than that of the license that it has
 /// (docs/license-format.md, section 7). It costs a signature and no write.
 pub const SIGNED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
 

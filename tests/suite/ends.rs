@@ -130,13 +130,14 @@ fn set_clock(app: &TestApp, time: i64) {
 
 /// Fails unless the online verdict says what the crate says.
 fn must_agree(online: &Answer, offline: &Verdict, why: &str) {
+    let changes_at = offline.changes_at;
     let expected = json!({
         "valid": offline.valid,
         "state": offline.state.map(State::as_str),
         "code": offline.code.map(Code::as_str),
         "reason": offline.code.map(Code::as_str),
         "warn": offline.warn,
-        "changes_at": offline.changes_at.map(|time| Timestamp::from(time).to_datetime().to_rfc3339()),
+        "changes_at": changes_at.map(|time| Timestamp::from(time).to_datetime().to_rfc3339()),
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(online.body[name], *value, "{why}: {name}");

@@ -33,8 +33,8 @@ documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidQuantity, UnknownAddon,
     PaymentUnderWay, InvalidLicense, KeyRevoked, Revoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, KeyRevoked, Revoked, ResetRequired,
-    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, KeyRevoked, Revoked,
+    ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
 /// A request for a checkout.
 #[derive(Object)]
