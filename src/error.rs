@@ -174,12 +174,24 @@ errors! {
     /// The license token cannot be used as a credential: it was not issued here, or is too old.
     #[error("this license cannot be refreshed: {0}")]
     InvalidLicense(String) => InvalidLicense,
-    /// The subscription or the trial has ended.
-    #[error("the customer's license has ended; a new subscription starts a new license")]
-    LicenseEnded => LicenseEnded,
+    /// The key that signed the license was revoked.
+    #[error(
+        "the key that signed the license was revoked; log in to get the current license, or let it \
+         be mailed to the customer's address"
+    )]
+    KeyRevoked => KeyRevoked,
     /// The license was permanently revoked, or the customer's current license is revoked.
     #[error("the license was revoked; log in to get the current one, or ask the vendor")]
-    LicenseRevoked => LicenseRevoked,
+    Revoked => Revoked,
+    /// The subscription or the trial has ended.
+    #[error("the customer's license has ended; a new subscription starts a new license")]
+    LicenseExpired => LicenseExpired,
+    /// The token of the current license has expired, and its plan is not in the plans file.
+    #[error(
+        "the license token has expired, and no other one is issued, because the plan is no longer \
+         offered; ask the vendor"
+    )]
+    TokenExpired => TokenExpired,
     /// The plan does not exist, or is not for sale at this interval.
     #[error(
         "`plan`: this plan is not for sale, or not at this `interval`; GET /api/plans lists both"

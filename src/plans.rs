@@ -3,6 +3,7 @@
 
 mod check;
 mod former_ids;
+mod on_end;
 mod plan;
 mod price;
 

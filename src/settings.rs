@@ -27,6 +27,12 @@ pub struct Section {
     shared: Rc<Shared>,
 }
 
+/// Returns the header of a table: its full name without the numbers of array items.
+fn without_indices(name: &str) -> String {
+    let parts = name.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest));
+    parts.collect()
+}
+
 /// Returns the known name that is most similar to an unknown one, if any is similar enough.
 #[must_use]
 pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
@@ -239,10 +245,9 @@ impl Section {
             Some(Value::Table(table)) => table,
             Some(_) => {
                 // The value is not shown: it may be a secret that was meant for the table.
-                self.problem(
-                    key,
-                    format_args!("this is a table of settings, [{key}], not one value"),
-                );
+                let header = without_indices(&self.name(key));
+                let problem = format!("this is a table of settings, [{header}], not one value");
+                self.problem(key, problem);
                 Table::new()
             }
         };

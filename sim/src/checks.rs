@@ -295,7 +295,8 @@ fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[Issued
             let bought = (license.quantity, license.addons.clone(), license.updates_until);
             (license.source, license.plan.clone(), license.term(), bought)
         };
-        let refreshed = older.is_half_used(newer.issued_at);
+        let refreshed = older.is_half_used(newer.issued_at)
+            || older.is_of_former_key(&newer.key_id, newer.issued_at);
         // The two times may be from different servers' clocks.
         let taken_back = older
             .revoked_at

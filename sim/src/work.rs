@@ -263,8 +263,8 @@ impl History {
                 | Error::NotFound(_)
                 | Error::Unauthenticated
                 | Error::EmailTaken
-                | Error::LicenseEnded
-                | Error::LicenseRevoked
+                | Error::LicenseExpired
+                | Error::Revoked
                 | Error::InvalidLicense(_)
         );
         let is_not_sold = matches!(

@@ -8,13 +8,12 @@ mod entitlement;
 mod extras;
 pub mod grant;
 pub mod parts;
-
-use std::fmt;
+mod token;
 
 use chrono::TimeDelta;
-use licentia_verify::Claims;
+use licentia_verify::{Claims, Rejection};
 
-use crate::domain::column::{Column, ColumnType, Parameter, Value, row};
+use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::plan::Catalog;
@@ -26,10 +25,24 @@ pub use coverage::{Coverage, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
 use parts::license_parts;
+pub use token::LicenseToken;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
 /// Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
 pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
+
+/// A refresh signs the license again if it was issued longer ago than this. A device whose clock
+/// was ahead and is right again needs a later `iat` than that of the license that it has
+/// (docs/license-format.md, section 7). It costs a signature and no write.
+pub const SIGNED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
+
+/// How long before its app would warn a token is replaced: apps refresh once a day.
+const NEXT_REFRESH: TimeDelta = TimeDelta::days(1);
+
+/// A refresh replaces a license of a former signing key if it was issued longer ago than this: only
+/// the present key signs again. Servers that disagree about that key replace a license this often,
+/// and so does a refresh that avoids a warning.
+pub const REPLACED_AFTER: TimeDelta = TimeDelta::hours(1);
 
 text_enum! {
     /// The reason why a license was issued.
@@ -124,45 +137,6 @@ text_enum! {
         Superseded = "superseded",
         /// The license was revoked.
         Revoked = "revoked",
-    }
-}
-
-/// The text of a license token, which may be anything until it is verified. Its holder can refresh
-/// the license with it, so `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LicenseToken(String);
-
-impl LicenseToken {
-    /// Returns the token with this text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// Returns the whole token, a credential.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for LicenseToken {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("LicenseToken(…)")
-    }
-}
-
-impl Parameter for LicenseToken {
-    const TYPE: ColumnType = String::TYPE;
-
-    fn to_value(&self) -> Value {
-        self.0.to_value()
-    }
-}
-
-impl Column for LicenseToken {
-    fn from_value(value: Value) -> Result<Self, String> {
-        String::from_value(value).map(Self)
     }
 }
 
@@ -298,14 +272,47 @@ impl IssuedLicense {
     /// Returns the claims of the token, which we signed; `None` if the stored token is damaged.
     #[must_use]
     pub fn claims(&self) -> Option<Claims> {
-        let inspected = licentia_verify::inspect(self.token.expose()).ok()?;
-        serde_json::from_value(inspected.claims.into()).ok()
+        self.token.claims()
+    }
+
+    /// Returns the claims of a token that says the same and is signed at `now`, if a refresh signs
+    /// one. It expires when the stored one does, so it is worth no more.
+    #[must_use]
+    pub fn claims_signed_again(&self, now: Timestamp) -> Option<Claims> {
+        let signed_at = (now - BACKDATED).epoch_seconds();
+        let is_old = now >= self.issued_at + SIGNED_AGAIN_AFTER;
+        let claims = self.claims().filter(|_| is_old)?;
+        Some(Claims { iat: signed_at, nbf: signed_at, ..claims })
     }
 
     /// Returns whether an operator revoked it.
     #[must_use]
     pub fn is_revoked_by_operator(&self) -> bool {
         self.revoked_at.is_some() && self.revocation_reason == Some(RevocationReason::Operator)
+    }
+
+    /// Returns why the license was revoked, as verifiers say it; `None` if it was not.
+    #[must_use]
+    pub fn revocation(&self) -> Option<Rejection> {
+        self.revoked_at?;
+        Some(match self.revocation_reason {
+            Some(RevocationReason::Key) => Rejection::KeyRevoked { kid: self.key_id.clone() },
+            Some(RevocationReason::Payment | RevocationReason::Operator) | None => {
+                Rejection::Revoked
+            }
+        })
+    }
+
+    /// Returns why the license, whose signature holds, does not work at `now`, as verifiers say it.
+    /// `None` if it works. A promise about the end (`on_end`) does not count.
+    #[must_use]
+    pub fn rejection(&self, now: Timestamp) -> Option<Rejection> {
+        let ended = |end: &Timestamp| now >= *end;
+        let over = || self.term().ends().filter(ended);
+        let token = Some(self.token_expires_at).filter(ended);
+        self.revocation()
+            .or_else(|| Some(Rejection::LicenseExpired { at: over()?.to_system_time() }))
+            .or_else(|| Some(Rejection::TokenExpired { at: token?.to_system_time() }))
     }
 
     /// Returns whether the license works at `now`: it is not revoked, and its term with the grace
@@ -322,13 +329,30 @@ impl IssuedLicense {
         self.issued_at > now + SKEW
     }
 
-    /// Returns whether a fresh license token is due: half of its lifetime has passed, and a fresh
-    /// one would last longer.
+    /// Returns whether a fresh license token is due: half of its lifetime has passed, or apps would
+    /// warn that it ends soon, and a fresh one would last longer.
     #[must_use]
     pub fn is_refresh_due(&self, catalog: &Catalog, now: Timestamp) -> bool {
         let plan = catalog.plan(&self.plan);
         token_expires(self.term(), plan, catalog, now) > self.token_expires_at
-            && self.is_half_used(now)
+            && (self.is_half_used(now) || self.warns_of_the_token(catalog, now))
+    }
+
+    /// Returns whether apps warn that the token ends soon, and would not with a fresh one. An app
+    /// that is online must not: it refreshes once a day.
+    fn warns_of_the_token(&self, catalog: &Catalog, now: Timestamp) -> bool {
+        let plan = catalog.plan(&self.plan);
+        let warn_days = plan.map_or(0, |plan| plan.warn_days);
+        let warns_from = self.token_expires_at - TimeDelta::days(warn_days.into());
+        now >= warns_from - NEXT_REFRESH
+            && now >= self.issued_at + REPLACED_AFTER
+            && (1..catalog.token_days_of(plan)).contains(&warn_days)
+    }
+
+    /// Returns whether a refresh replaces the license because another key signs now.
+    #[must_use]
+    pub fn is_of_former_key(&self, signing_kid: &str, now: Timestamp) -> bool {
+        self.key_id != signing_kid && now >= self.issued_at + REPLACED_AFTER
     }
 
     /// Returns whether at least half of the license token's lifetime has passed.

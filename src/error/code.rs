@@ -52,8 +52,10 @@ codes! {
     PasswordRequired = "password_required", 403, "The current password is missing";
     ResetRequired = "reset_required", 403, "Set a new password by a mailed link first";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
-    LicenseEnded = "license_ended", 403, "The license has ended";
-    LicenseRevoked = "license_revoked", 403, "The license was revoked";
+    KeyRevoked = "key_revoked", 403, "The key of the license was revoked";
+    Revoked = "revoked", 403, "The license was revoked";
+    LicenseExpired = "license_expired", 403, "The license has ended";
+    TokenExpired = "token_expired", 403, "The license token has expired";
     UnknownPlan = "unknown_plan", 422, "The plan is not for sale";
     NoSuchPlan = "no_such_plan", 422, "There is no such plan";
     WouldShorten = "would_shorten", 409, "The customer has more than this grants";

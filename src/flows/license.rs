@@ -1,9 +1,12 @@
-//! Licenses: issue, show, refresh and verify them, and revoke a signing key. What support does with
+//! Licenses: issue, show and refresh them, and revoke a signing key. Online verification is in
+//! `online.rs`. What support does with
 //! them is in [`crate::flows::operator::licenses`], and
 //! [`crate::domain::sale::settlement`] decides which licenses follow from a sync.
 
+mod online;
+
 use chrono::TimeDelta;
-use licentia_verify::{License, Rejection};
+use licentia_verify::{Rejection, Request};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -11,7 +14,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{
-    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, Phase, RevocationReason, claims,
+    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, RevocationReason, claims,
 };
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
@@ -23,6 +26,9 @@ use crate::flows::account::session::SignedIn;
 use crate::flows::sale::sync;
 use crate::flows::{audit, mail};
 use crate::store::Tx;
+
+use online::stored_revocation;
+pub use online::{OnlineVerdict, verify};
 
 /// How long after its expiry a license token can be refreshed: a device may be unused
 /// for a season. Afterwards the customer must log in.
@@ -235,7 +241,7 @@ pub async fn current(app: &App, caller: &SignedIn) -> Result<IssuedLicense> {
     if sync::catch_up(app, customer.stripe_customer_id.as_ref(), &current).await? {
         current = newest(app, &customer.customer_id).await?;
     }
-    fresh(app, current).await
+    fresh(app, current, For::Person).await
 }
 
 /// Reissues the current license of the customer with this address, if that is due: a mail must not
@@ -244,7 +250,7 @@ pub(super) async fn freshen(app: &App, email: &Email) -> Result<()> {
     let customer = app.store.read().await?.customer_by_email(email).await?;
     let Some(customer) = customer else { return Ok(()) };
     match app.store.current_license(&customer.customer_id).await? {
-        Some(current) => fresh(app, current).await.map(drop),
+        Some(current) => fresh(app, current, For::Person).await.map(drop),
         None => Ok(()),
     }
 }
@@ -282,62 +288,94 @@ pub async fn history(
 }
 
 /// Returns the current license of the customer who holds this one, so that an app gets an upgrade
-/// or a renewal without a password. An expired license token is accepted for [`REFRESHABLE`]. A
-/// token that was issued by a clock that was ahead is always accepted. A fresh license is issued
-/// when one is due; otherwise nothing is written.
+/// or a renewal without a password. The text is read as verifiers read it. An expired license token
+/// is accepted for [`REFRESHABLE`]. A token that was issued by a clock that was ahead is
+/// always accepted. A fresh license is issued when one is due; otherwise nothing is written. What
+/// is returned works now.
 ///
 /// # Errors
-/// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of
-/// the database.
-pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
-    let now = app.now();
-    let (held, mut current) = held(app, token, now).await?;
+/// [`Error::InvalidLicense`], [`Error::KeyRevoked`], [`Error::Revoked`], [`Error::LicenseExpired`],
+/// [`Error::TokenExpired`], or a failure of the database.
+pub async fn refresh(app: &App, text: &LicenseToken) -> Result<IssuedLicense> {
+    let (held, mut current) = held(app, text).await?;
     let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
     if sync::catch_up(app, held.holder_stripe_id.as_ref(), &current).await? {
         current = newest(app, &current.customer_id).await.map_err(deleted)?;
     }
-    let license = fresh(app, current).await.map_err(deleted)?;
-    if license.revoked_at.is_some() {
-        return Err(Error::LicenseRevoked);
+    let license = fresh(app, current, For::App).await.map_err(deleted)?;
+    // Read again: the sync may have taken seconds.
+    let now = app.now();
+    match license.rejection(now) {
+        Some(rejection) => Err(refusal(&rejection)),
+        None => signed_again(app, license, now),
     }
-    if license.term().phase(now) == Phase::Over {
-        return Err(Error::LicenseEnded);
-    }
-    Ok(license)
+}
+
+/// Returns the license, with a token that is signed at `now` and otherwise says the same, if that
+/// is due and the key of the license signs now. Nothing is stored: [`LicenseToken::is_of`] accepts
+/// both tokens.
+fn signed_again(app: &App, license: IssuedLicense, now: Timestamp) -> Result<IssuedLicense> {
+    let key = app.keys.signing(now);
+    let claims = license.claims_signed_again(now).filter(|_| key.kid == license.key_id);
+    let Some(claims) = claims else { return Ok(license) };
+    Ok(IssuedLicense { token: app.keys.sign(&claims, key)?, ..license })
 }
 
 /// Returns the customer who holds this license, so that an app can open the checkout and the portal
 /// without a password. It accepts the license tokens that [`refresh`] accepts.
 ///
 /// # Errors
-/// [`Error::InvalidLicense`], [`Error::LicenseRevoked`], or a failure of the database.
-pub async fn holder(app: &App, token: &LicenseToken) -> Result<Customer> {
-    let (_, current) = held(app, token, app.now()).await?;
+/// [`Error::InvalidLicense`], [`Error::KeyRevoked`], [`Error::Revoked`], or a failure of the
+/// database.
+pub async fn holder(app: &App, text: &LicenseToken) -> Result<Customer> {
+    let (_, current) = held(app, text).await?;
     let customer = app.store.read().await?.customer(&current.customer_id).await?;
     customer.ok_or_else(unknown)
 }
 
 /// Returns the record of a license that is a credential of its holder, and the holder's current
 /// license.
-async fn held(
-    app: &App,
-    token: &LicenseToken,
-    now: Timestamp,
-) -> Result<(HeldLicense, IssuedLicense)> {
-    let license_id = authentic(app, token, now).await?;
+async fn held(app: &App, text: &LicenseToken) -> Result<(HeldLicense, IssuedLicense)> {
+    let token = text.read().map_err(|rejection| refusal(&rejection))?;
+    let license_id = authentic(app, text, &token).await?;
     let stored = app.store.held_license(&license_id).await?;
-    let held = stored.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
-    if held.0.is_credential() { Ok(held) } else { Err(Error::LicenseRevoked) }
+    let (held, current) =
+        stored.filter(|(held, _)| token.is_of(&held.held_token)).ok_or_else(unknown)?;
+    match held.held_revocation_reason {
+        _ if held.is_credential() => Ok((held, current)),
+        Some(RevocationReason::Key) => Err(Error::KeyRevoked),
+        _ => Err(Error::Revoked),
+    }
+}
+
+/// Returns the error for a license that a verifier rejects.
+fn refusal(rejection: &Rejection) -> Error {
+    match rejection {
+        Rejection::KeyRevoked { .. } => Error::KeyRevoked,
+        Rejection::Revoked => Error::Revoked,
+        Rejection::LicenseExpired { .. } => Error::LicenseExpired,
+        Rejection::TokenExpired { .. } => Error::TokenExpired,
+        other => Error::InvalidLicense(other.to_string()),
+    }
 }
 
 fn unknown() -> Error {
     Error::InvalidLicense("it is not on record".into())
 }
 
+/// The receiver of a current license.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// An app that refreshes its license.
+    App,
+    /// A customer who logs in or gets a mail.
+    Person,
+}
+
 /// Returns the current license, reissued if that is due. Otherwise nothing is written.
-async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
+async fn fresh(app: &App, current: IssuedLicense, receiver: For) -> Result<IssuedLicense> {
     let now = app.now();
-    if refresh_entitlement(app, &current, now).is_none() {
+    if refresh_entitlement(app, &current, receiver, now).is_none() {
         return Ok(current);
     }
     let mut tx = app.store.write().await?;
@@ -345,130 +383,63 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     // Another request may have reissued it in the meantime.
     let current = tx.current_license(&current.customer_id).await?;
     let current = current.ok_or(Error::NotFound("license"))?;
-    let Some(entitlement) = refresh_entitlement(app, &current, now) else { return Ok(current) };
+    let entitlement = refresh_entitlement(app, &current, receiver, now);
+    let Some(entitlement) = entitlement else { return Ok(current) };
     let license = issue(app, &mut tx, &current.customer_id, &entitlement, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseRefreshed)).await?;
     Ok(license)
 }
 
 /// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
-/// has passed and a fresh token would last longer, the plans file has changed what the plan grants,
-/// or a clock that was ahead issued the license. A license whose plan was removed from the plans
-/// file keeps its last token.
+/// has passed and a fresh token would last longer, an app refreshes a license of a former key, the
+/// plans file has changed what the plan grants, or a clock that was ahead issued the license. A
+/// license whose plan was removed from the plans file keeps its end.
 fn refresh_entitlement<'a>(
     app: &'a App,
     current: &IssuedLicense,
+    receiver: For,
     now: Timestamp,
 ) -> Option<Entitlement<'a>> {
     let entitlement = current.entitlement(&app.plans).filter(|_| current.works(now))?;
     if current.is_from_the_future(now) {
         return Some(entitlement.with_the_right_clock(&app.plans, now));
     }
-    let is_due = current.is_refresh_due(&app.plans, now) || current.is_outdated(&app.plans);
+    let is_due = current.is_refresh_due(&app.plans, now)
+        || (receiver == For::App && current.is_of_former_key(&app.keys.signing(now).kid, now))
+        || current.is_outdated(&app.plans);
     is_due.then_some(entitlement)
 }
 
 /// Returns the id of a license that our key signed and that is valid, expired recently, or was
-/// issued by a clock that was ahead.
+/// issued by a clock that was ahead. `token` is the one in `text`.
 ///
 /// # Errors
-/// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a
-/// failure of the database.
-async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<LicenseId> {
-    let invalid = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
-    let id = match licentia_verify::verify(token.expose(), &app.trusted, now.to_system_time()) {
-        Ok(license) => license.claims().jti.parse().ok(),
-        // The verifier returns these only after the signature and the claims were checked.
-        Err(Rejection::NotYetValid { .. }) => id_of(token),
-        Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
-            if now < Timestamp::from(at) + REFRESHABLE =>
-        {
-            id_of(token)
+/// [`Error::KeyRevoked`] or [`Error::Revoked`] for one whose key was revoked,
+/// [`Error::InvalidLicense`], or a failure of the database.
+async fn authentic(app: &App, text: &LicenseToken, token: &LicenseToken) -> Result<LicenseId> {
+    let now = app.now();
+    let checked = app.trusted.check(&Request::new(text.expose(), now.to_system_time()));
+    match &checked.license {
+        Ok(_)
+        | Err(
+            Rejection::NotYetValid { .. }
+            | Rejection::TokenExpired { .. }
+            | Rejection::LicenseExpired { .. },
+        ) => {}
+        Err(rejection) => {
+            let revocation = stored_revocation(app, token, rejection).await?;
+            return Err(refusal(revocation.as_ref().unwrap_or(rejection)));
         }
-        Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {
-            let days = REFRESHABLE.num_days();
-            return Err(Error::InvalidLicense(format!(
-                "it expired more than {days} days ago; log in to get the current one, or let it be \
-                 mailed to the customer's address"
-            )));
-        }
-        Err(rejection @ Rejection::UnknownKey { .. }) => {
-            let issued = issued(app, id_of(token), token).await?;
-            let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
-            return Err(if revoked { Error::LicenseRevoked } else { invalid(&rejection) });
-        }
-        Err(rejection) => return Err(invalid(&rejection)),
-    };
-    id.ok_or_else(|| Error::InvalidLicense("its id was not issued here".into()))
-}
-
-/// Returns the id in a license, if it has our format. The license is not verified.
-fn id_of(token: &LicenseToken) -> Option<LicenseId> {
-    let claims = licentia_verify::inspect(token.expose()).ok()?.claims;
-    claims.get("jti")?.as_str()?.parse().ok()
-}
-
-/// Returns the stored license with this id and exactly this license token. Another token with the
-/// same id was not issued here, even if its signature is valid.
-async fn issued(
-    app: &App,
-    id: Option<LicenseId>,
-    token: &LicenseToken,
-) -> Result<Option<IssuedLicense>> {
-    let Some(id) = id else { return Ok(None) };
-    Ok(app.store.license(&id).await?.filter(|license| license.token == *token))
-}
-
-/// The result of verifying a license online.
-#[derive(Debug)]
-pub enum Verdict {
-    /// The license is valid now.
-    Valid {
-        /// The verified license.
-        license: Box<License>,
-        /// Whether a newer license has replaced it. A refresh returns the newer one.
-        superseded: bool,
-    },
-    /// Offline verification fails too.
-    Rejected(Rejection),
-    /// The license was issued here and revoked.
-    Revoked,
-    /// Our key signed the license, but it is not stored: its customer was deleted, the database is
-    /// another one, or the key is used elsewhere.
-    Unknown,
-}
-
-/// Verifies a license online: offline verification, also for a build of the app that was made at
-/// `build`, then the database.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn verify(app: &App, token: &LicenseToken, build: Option<Timestamp>) -> Result<Verdict> {
-    let (now, trusted) = (app.now().to_system_time(), &app.trusted);
-    let verified = match build.map(Timestamp::to_system_time) {
-        None => licentia_verify::verify(token.expose(), trusted, now),
-        Some(build) => licentia_verify::verify_build(token.expose(), trusted, now, build),
-    };
-    match verified {
-        Ok(license) => Ok(match issued(app, license.claims().jti.parse().ok(), token).await? {
-            None => Verdict::Unknown,
-            Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
-            Some(issued) => Verdict::Valid {
-                license: Box::new(license),
-                superseded: issued.superseded_at.is_some(),
-            },
-        }),
-        // A revocation is reported instead of the rejection.
-        Err(
-            rejection @ (Rejection::TokenExpired { .. }
-            | Rejection::LicenseExpired { .. }
-            | Rejection::UpdateNotCovered { .. }
-            | Rejection::UnknownKey { .. }),
-        ) => {
-            let issued = issued(app, id_of(token), token).await?;
-            let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
-            Ok(if revoked { Verdict::Revoked } else { Verdict::Rejected(rejection) })
-        }
-        Err(rejection) => Ok(Verdict::Rejected(rejection)),
     }
+    let claims = checked.claims().ok_or_else(unknown)?;
+    // The end of the token counts, whatever the license promises about its end.
+    if now >= Timestamp::saturating(claims.exp) + REFRESHABLE {
+        let days = REFRESHABLE.num_days();
+        return Err(Error::InvalidLicense(format!(
+            "it expired more than {days} days ago; log in to get the current one, or let it be \
+             mailed to the customer's address"
+        )));
+    }
+    let not_ours = |_| Error::InvalidLicense("its id was not issued here".into());
+    claims.jti.parse().map_err(not_ours)
 }

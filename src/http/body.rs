@@ -20,6 +20,10 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The largest event from Stripe, in bytes. Those with many line items have a few hundred thousand.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
+/// The largest request to verify a license, in bytes: a `license.json` of 328 KiB as a JSON string,
+/// in which a quote or a line break takes two.
+pub const MAX_LICENSE_BODY_BYTES: usize = 512 * 1024;
+
 /// The maximum number of bodies over [`MAX_BODY_BYTES`] at the same time, 32 MiB in total. The
 /// signature covers the whole body, so a request with a fake signature header occupies memory until
 /// it is checked. Most events are smaller. Beyond the limit, the slowest one that is still arriving

@@ -76,8 +76,9 @@ async fn check_admin_key(request: &Request, bearer: Bearer) -> poem::Result<Stor
 
 /// Returns the token if it has the form of a JWT.
 async fn check_form(_: &Request, bearer: Bearer) -> Option<LicenseToken> {
-    let parts = bearer.token.split('.').count();
-    (parts == JWT_PARTS).then(|| LicenseToken::new(bearer.token))
+    let token = LicenseToken::new(bearer.token).read().ok()?;
+    let parts = token.expose().split('.').count();
+    (parts == JWT_PARTS).then_some(token)
 }
 
 async fn check_session(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {

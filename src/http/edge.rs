@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::http::body::{BodySlot, LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
+use crate::http::body::{BodySlot, LargeBodies, MAX_BODY_BYTES};
 use crate::http::cors::Cors;
 use crate::http::idempotency::{self, Keyed};
 use crate::http::openapi::{self, Operation, Path, Paths};
@@ -54,7 +54,9 @@ pub struct Edge {
     paths: Paths,
     over_tls: bool,
     cors: Cors,
-    large_bodies: LargeBodies,
+    large_events: LargeBodies,
+    /// Apart from the events: anybody may send a license.
+    large_licenses: LargeBodies,
 }
 
 /// A request that is being handled.
@@ -80,9 +82,9 @@ impl Edge {
         paths: Paths,
         over_tls: bool,
     ) -> Self {
-        let (throttle, large_bodies) = (Arc::default(), LargeBodies::default());
-        let cors = Cors::of(&app.return_origins);
-        Self { api, pages, app, throttle, paths, over_tls, cors, large_bodies }
+        let (large_events, large_licenses) = Default::default();
+        let (throttle, cors) = (Arc::default(), Cors::of(&app.return_origins));
+        Self { api, pages, app, throttle, paths, over_tls, cors, large_events, large_licenses }
     }
 
     /// Returns the response to a request.
@@ -170,7 +172,7 @@ impl Edge {
         let admitted = match self.admit(&request, operation) {
             Ok(limit) if has_body => {
                 // Boxed: most requests have no body, and a future is copied several times.
-                let read = Box::pin(self.read_body(&mut request, body, limit));
+                let read = Box::pin(self.read_body(&mut request, body, (limit, operation)));
                 in_time(deadline, read).await
             }
             admitted => admitted.map(|_| None),
@@ -217,7 +219,7 @@ impl Edge {
             return Err(Error::InvalidRequest("the header `Host` is missing".into()));
         }
         let is_webhook = operation.is_some_and(|operation| operation.is_webhook);
-        let limit = if is_webhook { MAX_EVENT_BYTES } else { MAX_BODY_BYTES };
+        let limit = operation.map_or(MAX_BODY_BYTES, |operation| operation.max_body_bytes);
         let announced = request.headers().get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
@@ -238,9 +240,11 @@ impl Edge {
         &self,
         request: &mut Request,
         body: Body,
-        limit: usize,
+        (limit, operation): (usize, Option<&Operation>),
     ) -> std::result::Result<Option<BodySlot>, Error> {
-        let body = self.large_bodies.read(body, limit).await?;
+        let is_webhook = operation.is_some_and(|operation| operation.is_webhook);
+        let bodies = if is_webhook { &self.large_events } else { &self.large_licenses };
+        let body = bodies.read(body, limit).await?;
         if let Some(keyed) = request.extensions_mut().get_mut::<Keyed>() {
             keyed.body = body.bytes.clone();
         }

@@ -16,8 +16,10 @@ use poem::{Endpoint, Response, get};
 use poem_openapi::OpenApi;
 use serde_json::{Map, Value, json};
 
+use super::body::{MAX_BODY_BYTES, MAX_EVENT_BYTES, MAX_LICENSE_BODY_BYTES};
 use super::cors::Access;
 use super::idempotency;
+use super::license::licenses;
 use super::problem::{self, description};
 use super::sale::webhooks;
 use super::service;
@@ -156,6 +158,8 @@ pub struct Operation {
     pub access: Access,
     /// Whether it receives events from Stripe.
     pub is_webhook: bool,
+    /// The largest body of a request, in bytes.
+    pub max_body_bytes: usize,
     /// The handler of an operation without a credential and without parameters in the path or the
     /// query. It can be called directly; for others, the framework first finds the parameters.
     pub handler: Option<BoxEndpoint<'static>>,
@@ -198,6 +202,11 @@ impl Path {
                 needs_bearer,
                 access: Access::to(operation),
                 is_webhook: template == webhooks::PATH,
+                max_body_bytes: match template {
+                    webhooks::PATH => MAX_EVENT_BYTES,
+                    licenses::VERIFY_PATH => MAX_LICENSE_BODY_BYTES,
+                    _ => MAX_BODY_BYTES,
+                },
                 handler: handler.filter(|_| is_plain),
                 metrics: OnceLock::new(),
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use super::on_end::on_end;
 use super::price::{MONTHS, price};
 use super::{LIMITS, TOKEN_DAYS, small};
 use crate::domain::contact::DisplayName;
@@ -15,6 +16,9 @@ const TRIAL_DAYS: RangeInclusive<u64> = 1..=730;
 const QUANTITIES: RangeInclusive<u64> = 1..=MAX_QUANTITY as u64;
 /// At most a hundred years: a perpetual license may be for a machine that is never online.
 const PERPETUAL_TOKEN_DAYS: RangeInclusive<u64> = 1..=36_525;
+
+/// At most a year: a yearly license may warn from its first day.
+const WARN_DAYS: RangeInclusive<u64> = 0..=365;
 
 /// A plan or an add-on, with the sections of the file that it was read from, for the problems of
 /// [`super::check`]. After an invalid setting, which is reported already, it has a default.
@@ -43,6 +47,8 @@ pub(super) fn plan(mut section: Section) -> Option<Read<Plan>> {
     let trial_days = section.integer("trial_days", TRIAL_DAYS).map(small);
     let fallback_months = section.integer("fallback_months", MONTHS).map(small);
     let token_days = section.integer("token_days", PERPETUAL_TOKEN_DAYS).map(small);
+    let warn_days = section.integer("warn_days", WARN_DAYS).map_or(0, small);
+    let on_end = on_end(&mut section);
     let grace_days = section.integer("grace_days", GRACE_DAYS).map_or(0, small);
     let (prices, sections) = prices(&mut section);
     let former_prices = former_prices(&mut section);
@@ -58,6 +64,8 @@ pub(super) fn plan(mut section: Section) -> Option<Read<Plan>> {
         trial_days,
         fallback_months,
         token_days,
+        warn_days,
+        on_end,
         grace_days,
         prices,
         former_prices,
@@ -97,7 +105,7 @@ fn id_and_name(section: &mut Section, an_id: &str, a_name: &str) -> (Option<Slug
     (id, name.map(|name| name.as_str().to_owned()).unwrap_or_default())
 }
 
-fn features(section: &mut Section) -> Vec<Slug> {
+pub(super) fn features(section: &mut Section) -> Vec<Slug> {
     let features: Vec<Slug> = section.list("features");
     if features.iter().collect::<BTreeSet<_>>().len() < features.len() {
         section.problem("features", "a feature is listed twice; remove one of them");

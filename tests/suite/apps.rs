@@ -87,10 +87,9 @@ async fn a_license_that_is_no_credential_opens_nothing_security_39() {
     for token in ["nonsense", "sess_unknown", "a.b"] {
         assert_eq!(try_all(token).await, refused(401, "unauthenticated"), "{token}");
     }
-    for (reason, code) in [
-        (RevocationReason::Operator, "license_revoked"),
-        (RevocationReason::Key, "license_revoked"),
-    ] {
+    for (reason, code) in
+        [(RevocationReason::Operator, "revoked"), (RevocationReason::Key, "key_revoked")]
+    {
         let sql = format!("UPDATE licenses SET revoked_at = 1, revocation_reason = '{reason}'");
         execute(&shop.app.app.store, &sql).await.unwrap();
         assert_eq!(try_all(&ada.trial).await, refused(403, code));

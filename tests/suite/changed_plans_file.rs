@@ -147,6 +147,50 @@ async fn everything_that_a_plans_file_takes_away_is_reported() {
     assert_eq!(report_removals(&another(&app, renamed).await).await.unwrap(), []);
 }
 
+#[tokio::test]
+async fn a_changed_promise_is_reported_at_the_start_and_by_diff() {
+    let app = TestApp::start().await;
+    let id = app.sign_up("ada@example.com").await.text("/customer/customer_id").to_owned();
+    let granted = app.grant(&id, "starter").await;
+    let directory = tempfile::tempdir().unwrap();
+    let plan = |name: &str, more: &str| {
+        let changes = [("name = \"Starter\"", &*format!("name = \"Starter\"\n{more}"))];
+        let file = changed(directory.path(), &changes);
+        let to = directory.path().join(name);
+        std::fs::rename(file, &to).unwrap();
+        to.to_str().unwrap().to_owned()
+    };
+    let all = plan("all.toml", "on_end = { mode = \"warn\" }\nwarn_days = 14\ntoken_days = 60");
+    let less = plan("less.toml", "on_end = { mode = \"stop\" }\nwarn_days = 7");
+    let none = plan("none.toml", "");
+    let texts = async |file: &str| {
+        let removals = report_removals(&another(&app, file.to_owned()).await).await.unwrap();
+        removals.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    report_removals(&app.app).await.unwrap();
+    assert_eq!(texts(&all).await, [""; 0], "more is no removal");
+    let expected = [
+        "`starter` promises less about the end, `on_end`: stop instead of warn; a license in the \
+         field keeps its promise until it is refreshed",
+        "apps with a license of `starter` warn 7 days before a change for the worse instead of 14",
+        "license tokens of `starter` work for 30 days without a refresh instead of 60",
+    ];
+    assert_eq!(texts(&less).await, expected);
+
+    let done = plans(&app, &["diff", &all, &less]);
+    let notes: String = expected.iter().map(|text| format!("note: {text}\n")).collect();
+    let line = format!(
+        "{id} {} starter: on_end: warn → stop, which promises less; warn_days: 14 → 7; \
+         token_days: 60 → 30\n",
+        granted.license_id
+    );
+    let all_out = format!("{line}{notes}1 of 1 licenses would change.\n");
+    assert_eq!((done.code, done.out), (1, all_out));
+    let done = plans(&app, &["diff", &none, &all]);
+    let better = "starter: on_end: stop → warn; warn_days: 0 → 14; token_days: 30 → 60\n";
+    assert!(done.out.contains(better) && !done.out.contains("note:"), "{done:?}");
+}
+
 /// Returns another server on the same database, with another plans file.
 async fn another(app: &TestApp, file: String) -> App {
     let config = Config { plans_file: Some(file.into()), ..app.config.clone() };

@@ -128,7 +128,7 @@ async fn walk(point: &'static str) {
     }
     let refresh = "/api/licenses/refresh";
     let (_, refused) = patient.call(Method::POST, refresh, trial, json!({})).await;
-    assert_eq!(refused["code"], "license_revoked", "{point}: {refused}");
+    assert_eq!(refused["code"], "revoked", "{point}: {refused}");
     let (_, seen) = patient
         .call(Method::GET, "/api/orders", stranger["access_token"].as_str().unwrap(), Value::Null)
         .await;

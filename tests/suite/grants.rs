@@ -233,7 +233,7 @@ async fn a_revoked_license_stays_revoked_until_the_next_payment() {
     // The leaked one cannot fetch it.
     let thief = shop.app.client.with_token(leaked["token"].as_str().unwrap());
     let refreshed = thief.send(Method::POST, "/api/licenses/refresh", None).await;
-    assert_eq!(refreshed.problem(), (403, "license_revoked"));
+    assert_eq!(refreshed.problem(), (403, "revoked"));
 }
 
 #[tokio::test]

@@ -429,7 +429,7 @@ async fn stripe_28_a_guest_with_the_address_of_an_unverified_account_must_prove_
     assert_eq!(thief.client.get("/api/customers/me").await.status, 401);
     let holder = shop.app.client.with_token(&token);
     let refreshed = holder.post("/api/licenses/refresh", &json!({})).await;
-    assert_eq!(refreshed.problem().1, "license_revoked");
+    assert_eq!(refreshed.problem().1, "revoked");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn a_key_does_not_replace_a_license_that_is_revoked_or_whose_owner_is_gone
     let id = license["license_id"].as_str().unwrap();
     admin.send(Method::POST, &format!("/api/admin/licenses/{id}/revoke"), None).await;
     for call in &calls {
-        assert_eq!(call.send().await.problem(), (403, "license_revoked"), "{}", call.path);
+        assert_eq!(call.send().await.problem(), (403, "revoked"), "{}", call.path);
     }
     let customer = format!("/api/admin/customers/{}", ada.customer_id);
     assert_eq!(admin.delete(&customer).await.status, 204);

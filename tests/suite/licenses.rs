@@ -139,7 +139,7 @@ async fn the_online_verdict_reports_a_revoked_license() {
 async fn a_token_that_is_too_long_is_refused_before_it_is_read_security_6() {
     let app = TestApp::start().await;
     let answer = verdict(&app, &"a".repeat(8193)).await;
-    assert_eq!(answer.problem(), (400, "invalid_request"));
+    assert_eq!((answer.status, answer.text("/reason")), (200, "too_large"));
 }
 
 #[tokio::test]
@@ -263,7 +263,8 @@ async fn an_expired_token_is_refreshed_while_the_license_is_valid() {
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
     app.clock.advance_days(14);
-    assert_eq!(refresh(&app, first.token.expose()).await.text("/token"), first.token.expose());
+    let again = refresh(&app, first.token.expose()).await;
+    assert_eq!(again.text("/license_id"), first.license_id.as_str());
     app.clock.advance_days(17);
     assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), "token_expired");
 
@@ -290,10 +291,10 @@ async fn an_expired_revoked_or_invalid_license_cannot_be_refreshed() {
     assert_eq!(nothing.problem(), (401, "unauthenticated"));
 
     app.clock.advance_days(14);
-    assert_eq!(refresh(&app, &trial).await.problem(), (403, "license_ended"));
+    assert_eq!(refresh(&app, &trial).await.problem(), (403, "license_expired"));
     let paid = granted(&app, &signed_up, "professional").await;
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
-    assert_eq!(refresh(&app, paid.token.expose()).await.problem(), (403, "license_revoked"));
+    assert_eq!(refresh(&app, paid.token.expose()).await.problem(), (403, "revoked"));
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = NULL").await.unwrap();
 
     // A token that expired more than a season ago is no credential.
@@ -344,8 +345,9 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
         }
         // Without a newer license, the reason does not matter.
         let nothing = refresh(&app, first.token.expose()).await;
-        assert_eq!(nothing.problem(), (403, "license_revoked"), "{reasons:?}");
-        assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), "revoked");
+        let code = if reasons.contains(&Key) { "key_revoked" } else { "revoked" };
+        assert_eq!(nothing.problem(), (403, code), "{reasons:?}");
+        assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), code);
 
         let second = granted(&app, &signed_up, "professional").await;
         let answer = refresh(&app, first.token.expose()).await;
@@ -353,7 +355,7 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
         if status == 200 {
             assert_eq!(answer.text("/token"), second.token.expose());
         } else {
-            assert_eq!(answer.problem(), (403, "license_revoked"), "{reasons:?}");
+            assert_eq!(answer.problem(), (403, code), "{reasons:?}");
         }
         // The customer with the password has the new license, which is a credential.
         let me = app.client.with_token(signed_up.text("/access_token"));
@@ -373,7 +375,7 @@ async fn an_app_recovers_without_a_password_after_a_late_payment_security_39() {
     let held = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
     shop.sandbox.refund(&shop.sandbox.payment_intent(&session).unwrap(), None).unwrap();
     shop.settled().await;
-    assert_eq!(refresh(&shop.app, &held).await.problem(), (403, "license_revoked"));
+    assert_eq!(refresh(&shop.app, &held).await.problem(), (403, "revoked"));
 
     shop.pass_days(&mut ada, 31).await;
     shop.settled().await;
@@ -396,6 +398,35 @@ async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() 
     assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
     assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));
 
+    // A refresh signs the license again, and only the time of signing may differ.
+    app.clock.advance_days(1);
+    let again = refresh(&app, token).await.text("/token").to_owned();
+    assert_ne!(again, token);
+    assert_eq!(verdict(&app, &again).await.body["valid"], true);
+    assert_eq!(refresh(&app, &again).await.text("/token"), again);
+    let signed = licentia_verify::inspect(&again).unwrap().claims;
+    let signed: licentia_verify::Claims = serde_json::from_value(signed.into()).unwrap();
+    type Forgery = fn(&mut licentia_verify::Claims);
+    let forgeries: [Forgery; 7] = [
+        |claims| claims.exp += 1,
+        |claims| claims.nbf -= 1,
+        |claims| (claims.iat, claims.nbf) = (claims.iat - 86_401, claims.nbf - 86_401),
+        |claims| claims.seq += 1,
+        |claims| claims.license_expires = None,
+        |claims| claims.limits = [("seats".to_owned(), 99)].into(),
+        |claims| claims.on_end = Some(licentia_verify::OnEnd::Warn),
+    ];
+    for (place, forge) in forgeries.into_iter().enumerate() {
+        let mut claims = signed.clone();
+        forge(&mut claims);
+        let key = app.app.keys.signing(app.app.now());
+        let forged = app.app.keys.sign(&claims, key).unwrap();
+        let answer = verdict(&app, forged.expose()).await;
+        assert_eq!(answer.text("/reason"), "unknown_license", "{place}");
+        assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));
+    }
+    app.clock.advance_days(-1);
+
     // The state of one license does not affect the verdict on the other token.
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
     assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
@@ -411,5 +442,12 @@ async fn a_refresh_without_changes_does_not_write() {
     let lock = database::HeldLock::take(&app.config.database_url, "customers, licenses").await;
     let token = signed_up.text("/license/token");
     assert_eq!(refresh(&app, token).await.text("/token"), token);
+    // The license is signed again, which is not stored.
+    for _ in 0..6 {
+        app.clock.advance_days(1);
+        let again = refresh(&app, token).await;
+        assert_eq!(again.text("/license_id"), signed_up.text("/license/license_id"));
+        assert_ne!(again.text("/token"), token);
+    }
     lock.release().await;
 }

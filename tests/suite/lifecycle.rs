@@ -65,7 +65,7 @@ async fn a_subscription_renews_is_canceled_and_ends_stripe_11() {
     assert_eq!(shop.subscription(&ada).await["status"], "canceled");
     let app = shop.app.client.with_token(&token);
     let refused = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
-    assert_eq!(refused.problem(), (403, "license_ended"));
+    assert_eq!(refused.problem(), (403, "license_expired"));
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_failed_renewal_has_a_grace_period_and_then_ends_until_it_is_paid_stri
     shop.pass_days(&mut ada, 7).await;
     must_have(&shop, &ada, "professional", "expired", FIRST).await;
     assert!(shop.offline(&token).await.is_err());
-    assert_eq!(refresh(&shop, &ada).await, "license_ended");
+    assert_eq!(refresh(&shop, &ada).await, "license_expired");
     assert_eq!(shop.subscription(&ada).await["status"], "past_due");
 
     shop.sandbox.replace_card(&shop.stripe_customer_of(&session), Card::Paid).unwrap();
@@ -185,7 +185,7 @@ async fn when_every_retry_fails_the_paid_license_ends_with_every_account_setting
         shop.pass_days(&mut ada, 50).await;
         assert_eq!(shop.subscription(&ada).await["status"], status);
         assert_eq!(shop.license(&ada).await["status"], "expired");
-        assert_eq!(refresh(&shop, &ada).await, "license_ended");
+        assert_eq!(refresh(&shop, &ada).await, "license_expired");
         shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
         if after_retries == AfterRetries::Cancel {
             // The subscription has ended for good, so another one is bought.
@@ -263,7 +263,7 @@ async fn a_cancellation_by_either_field_takes_effect_on_its_date_and_can_be_undo
         assert_eq!(shop.subscription(&ada).await["status"], "canceled");
         assert_eq!(shop.license(&ada).await["status"], "expired");
         assert!(shop.offline(&token).await.is_err());
-        assert_eq!(refresh(&shop, &ada).await, "license_ended");
+        assert_eq!(refresh(&shop, &ada).await, "license_expired");
         assert_eq!(shop.orders(&ada).await.len(), 1);
 
         // Much later, the same customer buys again.

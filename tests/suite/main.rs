@@ -35,6 +35,7 @@ mod database_faults;
 mod demo;
 mod drift;
 mod edge;
+mod ends;
 mod event_order;
 mod export;
 mod find;

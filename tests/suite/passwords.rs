@@ -96,7 +96,7 @@ async fn security_34_a_reset_that_proves_the_mailbox_replaces_the_licenses_from_
 
     let token = app.reset_token("ada@example.com").await;
     let done = reset(&app.client, &token, NEW).await;
-    assert_eq!(refresh(&former).await.problem(), (403, "license_revoked"));
+    assert_eq!(refresh(&former).await.problem(), (403, "revoked"));
     // The owner keeps the trial, with its end.
     let ada = app.client.with_token(done.text("/access_token"));
     let trial = ada.get("/api/licenses/current").await;

@@ -199,7 +199,7 @@ async fn stripe_28_an_unverified_account_must_prove_the_mailbox_first_security_3
     assert_eq!(thief.client.get("/api/customers/me").await.status, 401);
     let holder = shop.app.client.with_token(&token);
     let refreshed = holder.post("/api/licenses/refresh", &json!({})).await;
-    assert_eq!(refreshed.problem().1, "license_revoked");
+    assert_eq!(refreshed.problem().1, "revoked");
     assert_eq!(shop.sync_all().await.drifted.len(), 0);
 }
 

@@ -7,6 +7,7 @@ use licentia::domain::sale::policy::Consequence::{Keep, Revoke};
 use licentia::domain::sale::policy::Policy;
 use licentia::error::Error;
 use licentia::plans;
+use licentia_verify::OnEnd;
 
 const GOOD: &str = r#"
 product = "acme-app"
@@ -55,6 +56,7 @@ per_unit = ["seats"]
 quantity = { min = 2, max = 500 }
 trial_days = 30
 fallback_months = 12
+warn_days = 14
 prices = [
     { id = "price_team_month", interval = "month", amount = 900, currency = "usd", currencies = { eur = 800 } },
     { id = "price_team_year", interval = "year", amount = 9000, currency = "usd" },
@@ -72,6 +74,10 @@ prices = [
     { id = "price_studio_updates", interval = "updates", amount = 9900, currency = "usd", updates_months = 6 },
 ]
 former_prices = ["price_studio_2025"]
+[plan.on_end]
+mode = "limited"
+features = ["view", "export"]
+limits = { seats = 1 }
 [[addon]]
 id = "pdf"
 name = "PDF export"
@@ -140,6 +146,10 @@ fn everything_that_can_be_sold_is_read() {
     let months: Vec<_> = studio.prices.iter().map(|price| price.updates_months).collect();
     assert_eq!(months, [Some(12), Some(6)]);
     assert_eq!(studio.price(None).unwrap().interval, Interval::Once);
+
+    assert_eq!((team.warn_days, &team.on_end), (14, &OnEnd::Stop));
+    let (features, limits) = (vec!["view".into(), "export".into()], [("seats".into(), 1)].into());
+    assert_eq!((studio.warn_days, &studio.on_end), (0, &OnEnd::Limited { features, limits }));
 
     let pdf = catalog.addon("pdf").unwrap();
     assert!(pdf.is_for(team) && !pdf.is_for(studio));
@@ -261,6 +271,7 @@ fn the_commented_settings_of_the_example_are_valid_and_complete() {
     let team = &catalog.plans[3];
     assert!(catalog.addon("pdf").unwrap().is_for(team) && catalog.sells_once());
     assert!(team.trial_days.is_some() && team.fallback_months.is_some());
+    assert!(team.warn_days > 0 && team.on_end != OnEnd::Stop);
     assert!(!team.former_ids.is_empty() && !team.prices[2].others.is_empty());
     // Each setting of a table is in the message about an unknown one.
     for header in ["[trial]", "[policy]", "[checkout]", "id = \"studio\"", "id = \"pdf\""] {
@@ -448,6 +459,45 @@ id = "solo"
 former_ids = ["solo"] #> `plan[5].former_ids`: these plans are former ids of each other: solo → solo
 name = "Solo"
 token_days = 3650 #> `plan[5].token_days`: use at most 367
+warn_days = 366 #> `plan[5].warn_days`: 366 is not valid; use a whole number from 0 to 365
+on_end = { features = ["a", "a"] } #> `plan[5].on_end.mode`: it is missing; for example mode = "limited"
+#^ `plan[5].on_end.features`: a feature is listed twice
+[[plan]]
+id = "duo"
+name = "Duo"
+warn_days = 1.5 #> `plan[6].warn_days`: 1.5 is not valid; use a whole number from 0 to 365
+on_end = "warn" #> `plan[6].on_end`: this is a table of settings, [plan.on_end], not one value
+[[plan]]
+id = "trio"
+name = "Trio"
+warn_days = -1 #> `plan[7].warn_days`: -1 is not valid
+token_days = 0 #> `plan[7].token_days`: 0 is not valid; use a whole number from 1 to
+[plan.on_end]
+mode = "Warn" #> `plan[7].on_end.mode`: "Warn": use stop, limited or warn
+feature = ["a"] #> `plan[7].on_end.feature`: there is no such setting; did you mean `features`?
+limits = { "a b" = 1, c = -1, d = 1.0 } #> `plan[7].on_end.limits`: "a b": use 1 to 64 letters
+#^ `plan[7].on_end.limits`: `c` is -1; use a whole number from 0 to
+#^ `plan[7].on_end.limits`: `d` is 1.0; use a whole number from 0 to
+[[plan]]
+id = "quartet"
+name = "Quartet"
+[plan.on_end]
+mode = "warn"
+features = ["a b"] #> `plan[8].on_end.features`: with the mode "warn", everything remains; remove it
+#^ `plan[8].on_end.features`: "a b": use 1 to 64 letters
+[[plan]]
+id = "quintet"
+name = "Quintet"
+on_end = { mode = "stop", limits = { seats = 1 } } #> `plan[9].on_end.limits`: with the mode "stop", nothing remains
+[[plan]]
+id = "sextet"
+name = "Sextet"
+on_end = {} #> `plan[10].on_end.mode`: it is missing
+[[plan]]
+id = "septet"
+name = "Septet"
+[[plan.on_end]] #> `plan[11].on_end`: this is a table of settings, [plan.on_end], not one value
+mode = "warn"
 [[addon]]
 id = "team" #> `addon[0].id`: two plans or add-ons have the id "team"
 name = "Team"
@@ -464,10 +514,12 @@ prices = [
 
 #[test]
 fn each_mistake_has_its_line() {
+    let is_mark = |line: &str| line.trim_start().starts_with("#^ ");
     let mut expected = Vec::new();
     for (n, line) in MISTAKEN.lines().enumerate() {
-        // The mark `#^` stands below the line of the problem.
-        let marks = [("#> ", n + 1), ("#^ ", n)];
+        // The marks `#^` stand below the line of the problem.
+        let above = (1..=n).take_while(|up| MISTAKEN.lines().nth(n + 1 - up).is_some_and(is_mark));
+        let marks = [("#> ", n + 1), ("#^ ", n + 1 - above.count())];
         let marked = marks.iter().filter_map(|(mark, n)| Some((n, line.split_once(mark)?.1)));
         expected.extend(marked.map(|(n, text)| format!("plans.toml:{n}: {text}")));
     }
@@ -492,4 +544,10 @@ fn the_size_of_a_license_counts_add_ons_and_the_largest_quantity() {
     assert!(found[0].contains("a license of the plan \"trial\" with all of its add-ons has"));
     let not_for_all = format!("{two}plans = [\"professional\"]\n");
     assert_eq!(problems(&not_for_all).len(), 1);
+    // What remains at the end is in the license too.
+    let remains =
+        format!("{one}plans = []\n[[plan]]\nid = \"x\"\nname = \"X\"\nfeatures = [{wide}]");
+    assert!(plans::parse("plans.toml", &remains).is_ok());
+    let on_end = format!("on_end = {{ mode = \"limited\", features = [{wide}] }}");
+    assert_eq!(problems(&format!("{remains}\n{on_end}\n")).len(), 1);
 }

@@ -83,13 +83,13 @@ pub async fn canceled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> S
     })
     .await?;
     refused(keys, last, stage.now(), "license_expired")?;
-    ended(stage, last, "license_ended").await?;
+    ended(stage, last, "license_expired").await?;
     let end = day(end);
     done(
         (),
         format!(
             "canceled in the portal: cancel_at {end}, the license worked until then \
-             (license_expired offline, license_ended on refresh)"
+             (license_expired offline and on refresh)"
         ),
     )
 }
@@ -119,7 +119,7 @@ pub async fn refunded(stage: &Stage, keys: &KeySet) -> Step<()> {
         (Some(false), "revoked"),
         (online["valid"].as_bool(), text(&online, "reason")?),
     )?;
-    ended(stage, &token, "license_revoked").await?;
+    ended(stage, &token, "revoked").await?;
     // Offline, a revoked license works until the app refreshes it or the license token expires.
     verifies(stage, keys, &token, PLAN)?;
     let goodbye = mail(stage, 3, &bob).await?;

@@ -1,13 +1,14 @@
-//! The content of a license: its plan, features and limits. A changed plans file changes it.
+//! The content of a license: its plan, features and limits, and what it promises about its end. A
+//! changed plans file changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use licentia_verify::Claims;
+use licentia_verify::{Claims, OnEnd};
 
 use super::IssuedLicense;
 use crate::domain::sale::plan::Catalog;
 
-/// The plan, features and limits of a license.
+/// The content of a license.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// The plan's id.
@@ -16,12 +17,32 @@ pub struct Content {
     pub features: BTreeSet<String>,
     /// The limits.
     pub limits: BTreeMap<String, u64>,
+    /// What remains at the end, with the features in alphabetical order.
+    pub on_end: OnEnd,
+    /// How many days before the next change for the worse the app should warn.
+    pub warn_days: u64,
+}
+
+/// Returns a promise with its features in alphabetical order, so that equal ones compare equal.
+fn sorted(on_end: OnEnd) -> OnEnd {
+    match on_end {
+        OnEnd::Limited { mut features, limits } => {
+            features.sort_unstable();
+            OnEnd::Limited { features, limits }
+        }
+        OnEnd::Stop | OnEnd::Warn => on_end,
+    }
 }
 
 impl From<Claims> for Content {
     fn from(claims: Claims) -> Self {
-        let features = claims.features.into_iter().collect();
-        Self { plan: claims.plan, features, limits: claims.limits.into_iter().collect() }
+        Self {
+            plan: claims.plan,
+            features: claims.features.into_iter().collect(),
+            limits: claims.limits,
+            on_end: sorted(claims.on_end.unwrap_or_default()),
+            warn_days: claims.warn_days.unwrap_or_default(),
+        }
     }
 }
 
@@ -35,6 +56,8 @@ impl IssuedLicense {
             plan: entitlement.plan.id.to_string(),
             features: entitlement.features().into_iter().collect(),
             limits: entitlement.limits(),
+            on_end: sorted(entitlement.plan.on_end.clone()),
+            warn_days: entitlement.plan.warn_days.into(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use licentia_verify::{CLAIMS_VERSION, Claims};
+use licentia_verify::{CLAIMS_VERSION, Claims, OnEnd};
 use serde_json::{Value, json};
 
 use super::grant::MAX_LIMIT;
@@ -158,13 +158,12 @@ pub fn token_expires(
     catalog: &Catalog,
     now: Timestamp,
 ) -> Timestamp {
-    let days = plan.and_then(|plan| plan.token_days).unwrap_or(catalog.token_days);
-    let longest = now + TimeDelta::days(days.into());
+    let longest = now + TimeDelta::days(catalog.token_days_of(plan).into());
     term.ends().map_or(longest, |ends| ends.min(longest))
 }
 
-/// Returns the claims of a license that is issued at `now`. `iat` and `nbf` are
-/// [`BACKDATED`].
+/// Returns the claims of a license that is issued at `now`. `iat` and `nbf` are [`BACKDATED`]. A
+/// claim that would have its default is left out, so that the token is short.
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,
@@ -191,8 +190,8 @@ pub fn claims(
         license_expires: entitlement.term.expires.map(Timestamp::epoch_seconds),
         grace_until: entitlement.term.grace_until.map(Timestamp::epoch_seconds),
         updates_until: entitlement.updates_until.map(Timestamp::epoch_seconds),
-        on_end: None,
-        warn_days: None,
+        on_end: Some(plan.on_end.clone()).filter(|on_end| *on_end != OnEnd::Stop),
+        warn_days: Some(plan.warn_days.into()).filter(|days| *days > 0),
         status: None,
         cnf: None,
         seq: holder.seq,

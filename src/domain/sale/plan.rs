@@ -5,10 +5,13 @@ mod addon;
 mod catalog;
 mod checkout;
 mod price;
+mod promise;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+
+use licentia_verify::OnEnd;
 
 use crate::domain::count::counted;
 
@@ -16,6 +19,7 @@ pub use addon::Addon;
 pub use catalog::{Catalog, Sold};
 pub use checkout::{BillingAddress, CheckoutOptions};
 pub use price::{Currency, Interval, InvalidCurrency, MAX_MONTHS, Price};
+pub use promise::{EndMode, promise_text, promises_less};
 
 /// The most units of a plan that a customer can buy: Stripe's largest adjustable quantity (API
 /// reference: `line_items.adjustable_quantity.maximum`).
@@ -121,6 +125,10 @@ pub struct Plan {
     pub fallback_months: Option<u32>,
     /// The longest lifetime of its license tokens, in days. `None` is [`Catalog::token_days`].
     pub token_days: Option<u32>,
+    /// How many days before the next change for the worse an app should warn.
+    pub warn_days: u32,
+    /// What remains of its licenses at their end.
+    pub on_end: OnEnd,
     /// The grace period after a failed payment, in days.
     pub grace_days: u32,
     /// The prices. A plan that is not for sale, such as the trial, has none.

@@ -6,10 +6,13 @@ mod licenses;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use licentia_verify::OnEnd;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::count::counted;
-use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Slug, Sold};
+use crate::domain::sale::plan::{
+    Addon, Catalog, Interval, Plan, Slug, Sold, promise_text, promises_less,
+};
 
 pub use licenses::{Difference, LicenseChange, license_change};
 
@@ -42,6 +45,15 @@ struct Goods {
     /// The plans that the add-on is sold with.
     #[serde(default)]
     with_plans: BTreeSet<String>,
+    /// What remains of the plan's licenses at their end.
+    #[serde(default)]
+    on_end: OnEnd,
+    /// How many days before the next change for the worse apps warn.
+    #[serde(default)]
+    warn_days: u32,
+    /// The longest lifetime of the plan's license tokens, in days; 0 if it was not stored.
+    #[serde(default)]
+    token_days: u32,
 }
 
 impl Granted {
@@ -49,7 +61,7 @@ impl Granted {
     #[must_use]
     pub fn of(catalog: &Catalog) -> Self {
         Self {
-            plans: catalog.plans.iter().map(Goods::from).collect(),
+            plans: catalog.plans.iter().map(|plan| Goods::of_plan(plan, catalog)).collect(),
             addons: catalog.addons.iter().map(|addon| Goods::of_addon(addon, catalog)).collect(),
         }
     }
@@ -57,7 +69,8 @@ impl Granted {
     /// Returns everything that these plans granted and the new ones do not.
     #[must_use]
     pub fn removals(&self, new: &Catalog) -> Vec<Removal> {
-        let plans = self.plans.iter().map(|old| (old, new.plan(&old.id).map(Goods::from)));
+        let plan = |id: &str| new.plan(id).map(|plan| Goods::of_plan(plan, new));
+        let plans = self.plans.iter().map(|old| (old, plan(&old.id)));
         let addon = |id: &str| new.addon(id).map(|addon| Goods::of_addon(addon, new));
         let addons = self.addons.iter().map(|old| (old, addon(&old.id)));
         let mut removals = Vec::new();
@@ -87,27 +100,6 @@ fn limits(limits: &BTreeMap<Slug, u64>) -> BTreeMap<String, u64> {
     limits.iter().map(|(name, limit)| (name.to_string(), *limit)).collect()
 }
 
-impl From<&Plan> for Goods {
-    fn from(plan: &Plan) -> Self {
-        Self {
-            id: plan.id.to_string(),
-            features: names(&plan.features),
-            limits: limits(&plan.limits),
-            per_unit: names(&plan.per_unit),
-            prices: plan.price_ids().map(str::to_owned).collect(),
-            fallback_months: plan.fallback_months,
-            updates_months: plan
-                .prices
-                .iter()
-                .filter(|price| !price.interval.is_recurring())
-                .map(|price| (price.id.clone(), price.updates_months))
-                .collect(),
-            updates: updates_prices(plan).map(str::to_owned).collect(),
-            with_plans: BTreeSet::new(),
-        }
-    }
-}
-
 /// Returns the prices of a plan that extend the updates of a perpetual license.
 fn updates_prices(plan: &Plan) -> impl Iterator<Item = &str> {
     let updates = plan.prices.iter().filter(|price| price.interval == Interval::Updates);
@@ -126,6 +118,41 @@ fn updates_months(plan: &str, price: &str, catalog: &Catalog) -> Option<Option<u
 }
 
 impl Goods {
+    /// Adds what `new` promises less about the end of a license and of its token.
+    fn compare_ends(&self, new: &Self, removals: &mut Vec<Removal>) {
+        let id = || new.id.clone();
+        if promises_less(&new.on_end, &self.on_end) {
+            let (before, after) = (self.on_end.clone(), new.on_end.clone());
+            removals.push(Removal::OnEnd { id: id(), before, after });
+        }
+        if new.warn_days < self.warn_days {
+            let (before, after) = (self.warn_days, new.warn_days);
+            removals.push(Removal::WarnDays { id: id(), before, after });
+        }
+        if new.token_days < self.token_days {
+            let (before, after) = (self.token_days, new.token_days);
+            removals.push(Removal::TokenDays { id: id(), before, after });
+        }
+    }
+
+    fn of_plan(plan: &Plan, catalog: &Catalog) -> Self {
+        let once = plan.prices.iter().filter(|price| !price.interval.is_recurring());
+        Self {
+            id: plan.id.to_string(),
+            features: names(&plan.features),
+            limits: limits(&plan.limits),
+            per_unit: names(&plan.per_unit),
+            prices: plan.price_ids().map(str::to_owned).collect(),
+            fallback_months: plan.fallback_months,
+            updates_months: once.map(|price| (price.id.clone(), price.updates_months)).collect(),
+            updates: updates_prices(plan).map(str::to_owned).collect(),
+            with_plans: BTreeSet::new(),
+            on_end: plan.on_end.clone(),
+            warn_days: plan.warn_days,
+            token_days: catalog.token_days_of(Some(plan)),
+        }
+    }
+
     fn of_addon(addon: &Addon, catalog: &Catalog) -> Self {
         let with_plans = catalog.plans.iter().filter(|plan| addon.is_for(plan));
         Self {
@@ -138,6 +165,9 @@ impl Goods {
             limits: limits(&addon.limits),
             per_unit: BTreeSet::new(),
             prices: addon.price_ids().map(str::to_owned).collect(),
+            on_end: OnEnd::Stop,
+            warn_days: 0,
+            token_days: 0,
         }
     }
 
@@ -162,6 +192,7 @@ impl Goods {
         {
             removals.push(Removal::Fallback { id: id(), before, after });
         }
+        self.compare_ends(new, removals);
         for (price, before) in &self.updates_months {
             let after = updates_months(&self.id, price, catalog).flatten();
             if let Some(after) = after
@@ -250,6 +281,33 @@ pub enum Removal {
         /// Whether it sold updates.
         was_updates: bool,
     },
+    /// The promise about the end of a license is weaker.
+    OnEnd {
+        /// The plan.
+        id: String,
+        /// The former promise.
+        before: OnEnd,
+        /// The present promise.
+        after: OnEnd,
+    },
+    /// Apps warn later.
+    WarnDays {
+        /// The plan.
+        id: String,
+        /// The former number of days.
+        before: u32,
+        /// The present number of days.
+        after: u32,
+    },
+    /// License tokens live shorter.
+    TokenDays {
+        /// The plan.
+        id: String,
+        /// The former number of days.
+        before: u32,
+        /// The present number of days.
+        after: u32,
+    },
     /// A plan that the add-on is no longer sold with.
     WithPlan {
         /// The add-on.
@@ -312,6 +370,24 @@ impl fmt::Display for Removal {
                 formatter,
                 "{price} sold perpetual licenses of `{id}` and counts as updates now: its buyers \
                  lose the license"
+            ),
+            Self::OnEnd { id, before, after } => write!(
+                formatter,
+                "`{id}` promises less about the end, `on_end`: {} instead of {}; a license in the \
+                 field keeps its promise until it is refreshed",
+                promise_text(after),
+                promise_text(before)
+            ),
+            Self::WarnDays { id, before, after } => write!(
+                formatter,
+                "apps with a license of `{id}` warn {} before a change for the worse instead of \
+                 {before}",
+                counted(*after, "day")
+            ),
+            Self::TokenDays { id, before, after } => write!(
+                formatter,
+                "license tokens of `{id}` work for {} without a refresh instead of {before}",
+                counted(*after, "day")
             ),
             Self::WithPlan { id, plan } => write!(
                 formatter,

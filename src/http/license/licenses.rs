@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use licentia_verify::{Claims, State};
+use licentia_verify::{License, State};
 use poem::web::Data;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::domain::license::{IssuedLicense, LicenseStatus, LicenseToken};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flows::license::{self, Verdict};
+use crate::flows::license::{self, OnlineVerdict};
 use crate::http::Tag;
 use crate::http::caller::{Caller, LicenseBearer};
 use crate::http::idempotency::Once;
@@ -24,10 +24,13 @@ use crate::http::problem::{Failure, NothingMore, documented};
 pub struct LicensesApi;
 
 documented!(CurrentCodes: NotFound);
-documented!(RefreshCodes: InvalidLicense, LicenseEnded, LicenseRevoked);
+documented!(RefreshCodes: InvalidLicense, KeyRevoked, Revoked, LicenseExpired, TokenExpired);
 
 /// An example for the API description. It has three parts, but is not a valid license.
 const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
+
+/// The path of the online verification, which takes larger bodies than others.
+pub const VERIFY_PATH: &str = "/api/licenses/verify";
 
 /// The maximum number of licenses in one response.
 const MAX_PAGE: i64 = 100;
@@ -161,8 +164,8 @@ struct Licenses {
 #[derive(Object)]
 #[oai(rename = "VerifyLicense", deny_unknown_fields, example)]
 struct VerifyRequest {
-    /// The license token, a signed JWT.
-    #[oai(validator(max_length = 8192))]
+    /// The license token, a signed JWT, or the text of a `license.json`. Blanks and quotes around
+    /// it, and line breaks inside, do no harm.
     token: String,
     /// When the build of the app was made. A license with `updates_until` covers only earlier
     /// builds (`update_not_covered`). Without it, builds are not checked.
@@ -182,9 +185,18 @@ impl Example for VerifyRequest {
 struct VerdictView {
     /// Whether the license works now.
     valid: bool,
-    /// The stable code of the reason why it does not work: `malformed`, `bad_signature`,
-    /// `unknown_key`, `wrong_type`, `wrong_audience`, `wrong_issuer`, `not_yet_valid`,
-    /// `token_expired`, `license_expired`, `update_not_covered`, `revoked`, `unknown_license`, …
+    /// The state of a valid license: `active`, `grace`, `limited` (over, and some of it remains) or
+    /// `overdue` (over, and all of it remains). `null` if it is invalid.
+    #[oai(nullable)]
+    state: Option<String>,
+    /// The stable code of the reason why it is not active: `malformed`, `bad_signature`,
+    /// `unknown_key`, `key_revoked`, `wrong_type`, `wrong_audience`, `wrong_issuer`,
+    /// `not_yet_valid`, `revoked`, `update_not_covered`, `license_expired`, `token_expired`, … It
+    /// is that of an offline verification, or `unknown_license` for a license that is not on
+    /// record.
+    #[oai(nullable)]
+    code: Option<String>,
+    /// The same as `code`.
     #[oai(nullable)]
     reason: Option<String>,
     /// The reason as text.
@@ -196,6 +208,8 @@ struct VerdictView {
     /// Whether the license is in its grace period.
     #[oai(nullable)]
     grace: Option<bool>,
+    /// Whether the app should warn the user: the license is not active, or changes soon.
+    warn: bool,
     /// When the result will change next.
     #[oai(nullable)]
     changes_at: Option<DateTime<Utc>>,
@@ -220,6 +234,7 @@ impl Example for VerdictView {
         };
         Self {
             valid: true,
+            state: Some(State::Active.as_str().into()),
             superseded: Some(false),
             grace: Some(false),
             changes_at: expires_at,
@@ -240,9 +255,9 @@ struct VerifiedLicense {
     plan: String,
     /// Whether this is a trial.
     trial: bool,
-    /// The features of the license.
+    /// The features that are in effect now.
     features: Vec<String>,
-    /// The limits of the license, for example the number of seats.
+    /// The limits that are in effect now, for example the number of seats.
     limits: BTreeMap<String, u64>,
     /// The end of the paid time or of the trial. `null` if the license does not end.
     #[oai(nullable)]
@@ -252,46 +267,52 @@ struct VerifiedLicense {
     updates_until: Option<DateTime<Utc>>,
 }
 
-impl From<&Claims> for VerifiedLicense {
-    fn from(claims: &Claims) -> Self {
+impl From<&License> for VerifiedLicense {
+    fn from(license: &License) -> Self {
+        let claims = license.claims();
         let time = |seconds| Timestamp::saturating(seconds).to_datetime();
         Self {
             license_id: claims.jti.clone(),
             customer_id: claims.sub.clone(),
             plan: claims.plan.clone(),
             trial: claims.trial,
-            features: claims.features.clone(),
-            limits: claims.limits.clone(),
+            features: license.features().to_vec(),
+            limits: license.limits().clone(),
             expires_at: claims.license_expires.map(time),
             updates_until: claims.updates_until.map(time),
         }
     }
 }
 
-impl From<Verdict> for VerdictView {
-    fn from(verdict: Verdict) -> Self {
+impl From<OnlineVerdict> for VerdictView {
+    fn from(verdict: OnlineVerdict) -> Self {
         let time = |time| Timestamp::from(time).to_datetime();
-        let (reason, message, changes_at) = match verdict {
-            Verdict::Valid { license, superseded } => {
+        let (code, message, changes_at) = match verdict {
+            OnlineVerdict::Valid { license, superseded } => {
+                let code = license.code().map(|code| code.to_string());
                 return Self {
                     valid: true,
+                    state: Some(license.state().as_str().into()),
+                    code: code.clone(),
+                    reason: code,
+                    message: None,
                     superseded: Some(superseded),
                     grace: Some(license.state() == State::Grace),
+                    warn: license.needs_warning(),
                     changes_at: license.changes_at().map(time),
-                    license: Some(license.claims().into()),
-                    ..Self::default()
+                    license: Some((&*license).into()),
                 };
             }
-            Verdict::Rejected(rejection) => {
+            OnlineVerdict::Rejected(rejection) => {
                 (rejection.code().as_str(), rejection.to_string(), rejection.changes_at())
             }
-            Verdict::Revoked => ("revoked", "the license was revoked".into(), None),
-            Verdict::Unknown => {
+            OnlineVerdict::Unknown => {
                 ("unknown_license", "the license is not on record; was it deleted?".into(), None)
             }
         };
         Self {
-            reason: Some(reason.into()),
+            code: Some(code.into()),
+            reason: Some(code.into()),
             message: Some(message),
             changes_at: changes_at.map(time),
             ..Self::default()
@@ -344,11 +365,13 @@ impl LicensesApi {
 
     /// Refresh a license
     ///
-    /// Returns the customer's newest license. The app sends its license token as
+    /// Returns the customer's newest license, which works now. The app sends its license token as
     /// `Authorization: Bearer`; no password is needed. The token may have expired up to 90 days
-    /// ago. A license that was revoked for lack of payment can be refreshed once the customer has
-    /// paid. A license that leaked, or whose key was revoked, cannot (`license_revoked`): log in
-    /// instead.
+    /// ago. The returned token was signed within the last minute, so that a device whose clock was
+    /// ahead notices that it is right again. A license that was revoked for lack of payment can be
+    /// refreshed once the customer has paid. A license that leaked (`revoked`), or whose key was
+    /// revoked (`key_revoked`), cannot: log in instead. The codes are those of an offline
+    /// verification.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
     async fn refresh(
         &self,
@@ -367,9 +390,9 @@ impl LicensesApi {
 
     /// Verify a license online
     ///
-    /// Returns whether a license works now, including whether it was revoked or replaced, which
-    /// only the server knows. Everything else can be verified offline, also whether it covers a
-    /// build.
+    /// Returns whether a license works now, including whether it was revoked or replaced. It is the
+    /// verdict of an offline verification, and needs no credential. A `license.json` is accepted
+    /// too.
     #[oai(path = "/verify", method = "post", operation_id = "verifyLicense")]
     async fn verify(
         &self,

@@ -29,7 +29,7 @@ use crate::http::throttle::Throttle;
 pub struct ChangesApi;
 
 documented!(PreviewCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    InvalidPromotionCode, NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked,
+    InvalidPromotionCode, NoSubscription, ChangeNotPossible, InvalidLicense, KeyRevoked, Revoked,
     TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(ChangeCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
     InvalidPromotionCode, NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed,

@@ -30,11 +30,11 @@ pub struct SubscriptionsApi;
 documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
     CurrencyPinned, InvalidPromotionCode, LowerThanOwned, NoPerpetualLicense, InvalidReturnUrl,
     AlreadySubscribed,
-    PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
+    PaymentUnderWay, InvalidLicense, KeyRevoked, Revoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevoked, ResetRequired,
-    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, KeyRevoked, Revoked,
+    ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
 /// A request for a checkout.
 #[derive(Object)]

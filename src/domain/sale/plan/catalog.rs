@@ -95,6 +95,13 @@ impl Catalog {
         self.plans.iter().flat_map(Plan::price_ids).chain(of_addons)
     }
 
+    /// Returns the longest lifetime of the license tokens of a plan, in days. `None` is a plan that
+    /// is not in the catalog.
+    #[must_use]
+    pub fn token_days_of(&self, plan: Option<&Plan>) -> u32 {
+        plan.and_then(|plan| plan.token_days).unwrap_or(self.token_days)
+    }
+
     /// Returns how long a trial lasts.
     #[must_use]
     pub fn trial_lasts(&self) -> TimeDelta {

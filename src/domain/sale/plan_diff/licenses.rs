@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use licentia_verify::OnEnd;
+
 use super::updates_months;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Basis, Content, IssuedLicense, Source};
-use crate::domain::sale::plan::{Catalog, Plan, Price, Slug};
+use crate::domain::sale::plan::{Catalog, Plan, Price, Slug, promise_text, promises_less};
 use crate::domain::sale::subscription::{BilledItem, BilledItems};
 
 /// A license that another plans file changes, and how.
@@ -52,6 +54,27 @@ pub enum Difference {
         /// The value by the new file.
         after: Option<u64>,
     },
+    /// Something else remains at the end.
+    OnEnd {
+        /// The promise by the old file.
+        before: OnEnd,
+        /// The promise by the new file.
+        after: OnEnd,
+    },
+    /// Apps warn at another number of days before a change for the worse.
+    WarnDays {
+        /// The number by the old file.
+        before: u64,
+        /// The number by the new file.
+        after: u64,
+    },
+    /// Its license tokens have another longest lifetime, in days.
+    TokenDays {
+        /// The number by the old file.
+        before: u32,
+        /// The number by the new file.
+        after: u32,
+    },
     /// An add-on is lost: it is not for the plan any more.
     LosesAddon(String),
     /// A subscription left it after another number of months; `None` if it leaves nothing now.
@@ -90,6 +113,15 @@ impl fmt::Display for Difference {
             Self::Loses(feature) => write!(formatter, "loses {feature}"),
             Self::Limit { name, before, after } => {
                 write!(formatter, "{name}: {} → {}", value(before), value(after))
+            }
+            Self::OnEnd { before, after } => {
+                let (old, new) = (promise_text(before), promise_text(after));
+                let note = if promises_less(after, before) { ", which promises less" } else { "" };
+                write!(formatter, "on_end: {old} → {new}{note}")
+            }
+            Self::WarnDays { before, after } => write!(formatter, "warn_days: {before} → {after}"),
+            Self::TokenDays { before, after } => {
+                write!(formatter, "token_days: {before} → {after}")
             }
             Self::LosesAddon(addon) => write!(formatter, "loses the add-on {addon}"),
             Self::Fallback { before, after } => {
@@ -131,6 +163,7 @@ pub fn license_change(
         None => match license.content(new) {
             Some(after) => {
                 let mut all = differences(&before, &after);
+                all.extend(token_days(license, old, new));
                 all.extend(purchase_differences(license, billed, old, new));
                 all
             }
@@ -144,6 +177,13 @@ pub fn license_change(
         plan: before.plan,
         differences,
     })
+}
+
+/// Returns how the longest lifetime of the license's tokens differs.
+fn token_days(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Option<Difference> {
+    let days = |catalog: &Catalog| Some(catalog.token_days_of(Some(catalog.plan(&license.plan)?)));
+    let (before, after) = (days(old)?, days(new)?);
+    (before != after).then_some(Difference::TokenDays { before, after })
 }
 
 /// Returns how what a payment gives differs: the builds of a perpetual license, the add-ons, and
@@ -269,5 +309,10 @@ fn differences(before: &Content, after: &Content) -> Vec<Difference> {
             after: after.copied(),
         })
     });
-    new_plan.into_iter().chain(loses).chain(gains).chain(limits).collect()
+    let on_end = (before.on_end != after.on_end)
+        .then(|| Difference::OnEnd { before: before.on_end.clone(), after: after.on_end.clone() });
+    let warn_days = (before.warn_days != after.warn_days)
+        .then_some(Difference::WarnDays { before: before.warn_days, after: after.warn_days });
+    let promises = on_end.into_iter().chain(warn_days);
+    new_plan.into_iter().chain(loses).chain(gains).chain(limits).chain(promises).collect()
 }

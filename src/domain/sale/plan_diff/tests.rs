@@ -51,6 +51,83 @@ fn settings_that_take_away_what_was_sold_are_reported() {
 }
 
 #[test]
+fn a_weaker_promise_about_the_end_is_reported() {
+    let limited = |features: &[&str]| {
+        let features = features.iter().map(ToString::to_string).collect();
+        OnEnd::Limited { features, limits: BTreeMap::new() }
+    };
+    let found = |before: OnEnd, after: OnEnd| {
+        let mut old = selling();
+        plan(&mut old, "team").on_end = before;
+        let mut new = old.clone();
+        plan(&mut new, "team").on_end = after;
+        let removals = Granted::of(&old).removals(&new);
+        let license = license("team", Basis::Subscription);
+        let change = license_change(&license, None, &old, &new);
+        let differences = change.into_iter().flat_map(|change| change.differences);
+        let texts = |texts: Vec<String>| texts.join("; ");
+        (
+            texts(removals.iter().map(Removal::to_string).collect()),
+            texts(differences.map(|difference| difference.to_string()).collect()),
+        )
+    };
+    let (removal, difference) = found(OnEnd::Warn, OnEnd::Stop);
+    let expected = "`team` promises less about the end, `on_end`: stop instead of warn; a license \
+                    in the field keeps its promise until it is refreshed";
+    assert_eq!(removal, expected);
+    assert_eq!(difference, "on_end: warn → stop, which promises less");
+    let (removal, difference) = found(limited(&["open", "print"]), limited(&["open"]));
+    assert!(removal.contains("limited (open) instead of limited (open, print)"), "{removal}");
+    assert!(difference.ends_with("→ limited (open), which promises less"), "{difference}");
+    for (before, after, text) in [
+        (OnEnd::Stop, OnEnd::Warn, "on_end: stop → warn"),
+        (limited(&["open"]), OnEnd::Warn, "on_end: limited (open) → warn"),
+        (limited(&["b", "a"]), limited(&["a", "b"]), ""),
+    ] {
+        assert_eq!(found(before, after), (String::new(), text.to_owned()));
+    }
+}
+
+#[test]
+fn fewer_days_of_warning_and_of_a_token_are_reported() {
+    let mut old = selling();
+    (old.token_days, plan(&mut old, "team").warn_days) = (30, 14);
+    let found = |warn_days: u32, token_days: Option<u32>| {
+        let mut new = old.clone();
+        let team = plan(&mut new, "team");
+        (team.warn_days, team.token_days) = (warn_days, token_days);
+        let removals: Vec<_> =
+            Granted::of(&old).removals(&new).iter().map(Removal::to_string).collect();
+        let change = license_change(&license("team", Basis::Subscription), None, &old, &new);
+        let differences = change.into_iter().flat_map(|change| change.differences);
+        (removals, differences.map(|difference| difference.to_string()).collect::<Vec<_>>())
+    };
+    let (removals, differences) = found(1, Some(7));
+    let expected = [
+        "apps with a license of `team` warn 1 day before a change for the worse instead of 14",
+        "license tokens of `team` work for 7 days without a refresh instead of 30",
+    ];
+    assert_eq!(removals, expected);
+    assert_eq!(differences, ["warn_days: 14 → 1", "token_days: 30 → 7"]);
+    let (removals, differences) = found(30, Some(90));
+    assert!(removals.is_empty());
+    assert_eq!(differences, ["warn_days: 14 → 30", "token_days: 30 → 90"]);
+    assert_eq!(found(14, Some(30)), (Vec::new(), Vec::new()), "it says what was so anyway");
+}
+
+#[test]
+fn plans_that_an_earlier_version_stored_promised_nothing() {
+    let mut stored = serde_json::to_value(Granted::of(&selling())).unwrap();
+    for goods in stored["plans"].as_array_mut().unwrap() {
+        for name in ["on_end", "warn_days", "token_days"] {
+            assert!(goods.as_object_mut().unwrap().remove(name).is_some(), "{name}");
+        }
+    }
+    let stored: Granted = serde_json::from_value(stored).unwrap();
+    assert_eq!(stored.removals(&selling()), []);
+}
+
+#[test]
 fn a_one_time_price_that_is_removed_or_sells_something_else_is_reported() {
     for (price, id) in [
         ("price_studio_once", "studio"),

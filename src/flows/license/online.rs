@@ -1,0 +1,93 @@
+//! Online verification: the verdict of an app that has everything, also the database.
+
+use licentia_verify::{Code, License, Rejection, Request};
+
+use crate::app::App;
+use crate::domain::ids::LicenseId;
+use crate::domain::license::{IssuedLicense, LicenseToken};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// Returns the id in a license, if it has our format. The license is not verified.
+fn id_of(token: &LicenseToken) -> Option<LicenseId> {
+    let claims = licentia_verify::inspect(token.expose()).ok()?.claims;
+    claims.get("jti")?.as_str()?.parse().ok()
+}
+
+/// Returns the stored license with this license token. A token that has the same id and says
+/// something else was not issued here, even if its signature is valid.
+async fn issued(app: &App, token: &LicenseToken) -> Result<Option<IssuedLicense>> {
+    let Some(id) = id_of(token) else { return Ok(None) };
+    Ok(app.store.license(&id).await?.filter(|license| token.is_of(&license.token)))
+}
+
+/// Returns how a rejected license was revoked, if verifiers report that instead of this rejection:
+/// a revoked key always, and a revoked license before what follows in the order of the rules. Only
+/// this server can tell, because it does not publish a revoked key any more.
+pub(super) async fn stored_revocation(
+    app: &App,
+    token: &LicenseToken,
+    rejection: &Rejection,
+) -> Result<Option<Rejection>> {
+    let place = |code: Code| Code::ALL.iter().position(|other| *other == code);
+    let is_known_key = place(rejection.code()) > place(Code::BadSignature);
+    if !is_known_key && !matches!(rejection, Rejection::UnknownKey { .. }) {
+        return Ok(None);
+    }
+    let revocation = issued(app, token).await?.and_then(|license| license.revocation());
+    let comes_first = |revocation: &Rejection| {
+        !is_known_key || place(revocation.code()) < place(rejection.code())
+    };
+    Ok(revocation.filter(comes_first))
+}
+
+/// The result of verifying a license online.
+#[derive(Debug)]
+pub enum OnlineVerdict {
+    /// The license is valid now.
+    Valid {
+        /// The verified license.
+        license: Box<License>,
+        /// Whether a newer license has replaced it. A refresh returns the newer one.
+        superseded: bool,
+    },
+    /// Offline verification fails too, or the license was revoked.
+    Rejected(Rejection),
+    /// Our key signed the license, but it is not stored: its customer was deleted, the database is
+    /// another one, or the key is used elsewhere.
+    Unknown,
+}
+
+/// Verifies a license online: offline verification, also for a build of the app that was made at
+/// `build`, then the database. The text is read as verifiers read it.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn verify(
+    app: &App,
+    text: &LicenseToken,
+    build: Option<Timestamp>,
+) -> Result<OnlineVerdict> {
+    let build = build.map(Timestamp::to_system_time);
+    let request = Request { build, ..Request::new(text.expose(), app.now().to_system_time()) };
+    let token = match text.read() {
+        Ok(token) => token,
+        Err(rejection) => return Ok(OnlineVerdict::Rejected(rejection)),
+    };
+    Ok(match app.trusted.check(&request).license {
+        Ok(license) => match issued(app, &token).await? {
+            None => OnlineVerdict::Unknown,
+            Some(issued) => issued.revocation().map_or_else(
+                || OnlineVerdict::Valid {
+                    license: Box::new(license),
+                    superseded: issued.superseded_at.is_some(),
+                },
+                OnlineVerdict::Rejected,
+            ),
+        },
+        Err(rejection) => {
+            let revocation = stored_revocation(app, &token, &rejection).await?;
+            OnlineVerdict::Rejected(revocation.unwrap_or(rejection))
+        }
+    })
+}
