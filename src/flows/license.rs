@@ -35,6 +35,9 @@ const READ_AT_ONCE: i64 = 500;
 /// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
 const REVOKED_AT_ONCE: i64 = 100;
 
+/// How long after its revocation a key may have signed, on a server that had not noticed.
+const UNNOTICED: TimeDelta = TimeDelta::minutes(10);
+
 /// The most licenses of an account that [`replace_all`] revokes: far more than one has before its
 /// address is verified.
 const MAX_REPLACED: i64 = 1000;
@@ -65,8 +68,13 @@ pub(super) async fn issue_as(
     let holder = Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs() };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
     let key = app.keys.signing(now);
+    if tx.must_not_sign(&key.kid).await? {
+        // This server has not noticed yet.
+        app.keys_due.notify_one();
+        return Err(Error::Busy);
+    }
     let license = IssuedLicense {
-        token: app.keys.sign(&claims, key)?,
+        token: key.sign(&claims)?,
         license_id,
         customer_id: customer_id.clone(),
         seq,
@@ -138,6 +146,21 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
         last = Some((newest.customer_id.clone(), newest.seq));
         revoked += revoke_batch(app, &batch, kid).await?;
     }
+}
+
+/// Reads the keys again ([`App::reload_keys`]). Revokes the licenses that a server which had not
+/// noticed yet signed with a key while it was revoked.
+///
+/// # Errors
+/// As [`App::reload_keys`].
+pub async fn follow_keys(app: &App) -> Result<()> {
+    let reloaded = app.reload_keys().await;
+    let (now, keys) = (app.now(), app.keys.current());
+    let is_recent = |revoked: Timestamp| revoked + UNNOTICED > now;
+    for key in keys.records.iter().filter(|key| key.revoked_at.is_some_and(is_recent)) {
+        revoke_key(app, &key.kid).await?;
+    }
+    reloaded
 }
 
 /// Revokes these licenses, whose key was revoked. Returns their number, without those that were
@@ -376,7 +399,8 @@ fn refresh_entitlement<'a>(
 /// failure of the database.
 async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<LicenseId> {
     let invalid = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
-    let id = match licentia_verify::verify(token.expose(), &app.trusted, now.to_system_time()) {
+    let keys = app.keys.current();
+    let id = match licentia_verify::verify(token.expose(), &keys.trusted, now.to_system_time()) {
         Ok(license) => license.claims().jti.parse().ok(),
         // The verifier returns these only after the signature and the claims were checked.
         Err(Rejection::NotYetValid { .. }) => id_of(token),
@@ -444,7 +468,8 @@ pub enum Verdict {
 /// # Errors
 /// A failure of the database.
 pub async fn verify(app: &App, token: &LicenseToken, build: Option<Timestamp>) -> Result<Verdict> {
-    let (now, trusted) = (app.now().to_system_time(), &app.trusted);
+    let (now, keys) = (app.now().to_system_time(), app.keys.current());
+    let trusted = &keys.trusted;
     let verified = match build.map(Timestamp::to_system_time) {
         None => licentia_verify::verify(token.expose(), trusted, now),
         Some(build) => licentia_verify::verify_build(token.expose(), trusted, now, build),

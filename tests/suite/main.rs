@@ -46,6 +46,7 @@ mod idempotency;
 mod idempotency_attacks;
 mod import;
 mod key_revocation;
+mod key_rotation;
 mod keys;
 mod left_out;
 mod licenses;

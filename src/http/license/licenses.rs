@@ -96,6 +96,10 @@ pub struct LicenseView {
     updates_until: Option<DateTime<Utc>>,
     /// When the token expires. An app that is online refreshes it earlier.
     token_expires_at: DateTime<Utc>,
+    /// The key bundle, which an app that ships with the root key stores beside the token. Only in
+    /// the response to a refresh, and only if there is a root key.
+    #[oai(skip_serializing_if_is_none)]
+    keys: Option<String>,
 }
 
 impl Example for LicenseView {
@@ -116,6 +120,7 @@ impl Example for LicenseView {
             grace_until: None,
             updates_until: None,
             token_expires_at: time(1_796_396_400),
+            keys: None,
         }
     }
 }
@@ -143,7 +148,13 @@ impl LicenseView {
             grace_until: license.grace_until.map(Timestamp::to_datetime),
             updates_until: license.updates_until.map(Timestamp::to_datetime),
             token_expires_at: license.token_expires_at.to_datetime(),
+            keys: None,
         })
+    }
+
+    /// Adds the key bundle.
+    fn with_keys(self, keys: Option<String>) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -344,7 +355,7 @@ impl LicensesApi {
 
     /// Refresh a license
     ///
-    /// Returns the customer's newest license. The app sends its license token as
+    /// Returns the customer's newest license and the key bundle. The app sends its license token as
     /// `Authorization: Bearer`; no password is needed. The token may have expired up to 90 days
     /// ago. A license that was revoked for lack of payment can be refreshed once the customer has
     /// paid. A license that leaked, or whose key was revoked, cannot (`license_revoked`): log in
@@ -362,7 +373,7 @@ impl LicensesApi {
             once.begin(app, Some(&holder.customer_id)).await?;
         }
         let license = license::refresh(app, &token).await?;
-        Ok(Json(LicenseView::new(license, app.now())?))
+        Ok(Json(LicenseView::new(license, app.now())?.with_keys(app.keys.bundle())))
     }
 
     /// Verify a license online
