@@ -141,6 +141,7 @@ impl KeyRing {
         let published = now + PUBLISHED_BEFORE_SIGNING;
         let keys = Self::load(config)?.map(|ring| ring.keys);
         let signs_from = if at_once || keys.is_none() { now } else { published };
+        let signs_from = files::free_time(&config.keys_dir, signs_from);
         let mut before = signs_from;
         for key in keys.iter().flatten().rev().filter(|key| key.signs_from > published) {
             if let Some(file) = &key.file {

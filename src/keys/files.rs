@@ -138,6 +138,16 @@ pub fn write_new(path: &Path, pem: &str, unique: u128) -> Result<PathBuf> {
     })
 }
 
+/// Returns this time, or the next second that is not the name of a file. The caller must hold the
+/// [`lock`].
+pub fn free_time(directory: &Path, signs_from: Timestamp) -> Timestamp {
+    let mut free = signs_from;
+    while directory.join(name(free)).exists() && free < Timestamp::MAX {
+        free = free + TimeDelta::seconds(1);
+    }
+    free
+}
+
 /// Renames a key's file, so that the key signs from the given time. If that name is taken, an
 /// earlier second is used. Returns the new path. The caller must hold the [`lock`].
 pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
