@@ -251,13 +251,6 @@ impl App {
         let ring = self.keys.current().ring.clone();
         self.key_store().register(&ring, None, now).await?;
         let root = root_key(&self.keys.config, &ring, &self.store, &self.random).await?;
-        if let Some(root) = &root {
-            let file = root.file.display();
-            tracing::warn!(
-                "the root key is on this server ({file}): whoever copies it can sign for every \
-                 app, and revoking it needs new apps; docs/keys.md says how to move it off"
-            );
-        }
         let oldest = now - RENEWED_AT_START;
         self.publish_keys(ring, root, oldest, now).await?.must_sign(now)
     }

@@ -20,6 +20,7 @@ use crate::config::{Config, LogFormat, StripeMode};
 use crate::error::{Error, Result};
 use crate::flows::sale::account_check;
 use crate::http;
+use crate::keys::ROOT_FILE;
 use crate::random::Random;
 use crate::store::Store;
 use crate::worker;
@@ -97,6 +98,14 @@ async fn serve(config: &Config) -> Result<()> {
         tracing::warn!(
             "live calls to Stripe go to {url} (`stripe.api_url`): that host gets the secret key \
              and decides which payments count"
+        );
+    }
+    let root = config.keys_dir.join(ROOT_FILE);
+    if root.exists() {
+        let root = root.display();
+        tracing::warn!(
+            "the root key is on this server ({root}): whoever copies it can sign for every app \
+             that pins it, and only new apps help then; docs/keys.md says how to move it off"
         );
     }
     crate::flows::sale::plans::report_removals(&app).await?;

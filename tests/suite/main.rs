@@ -45,6 +45,7 @@ mod holds;
 mod idempotency;
 mod idempotency_attacks;
 mod import;
+mod key_bundle;
 mod key_revocation;
 mod key_rotation;
 mod keys;
