@@ -257,8 +257,8 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     }
     print(format_args!(
         "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Running servers \
-         notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps that are \
-         offline.\n"
+         notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
+         that are offline.\n"
     ))
 }
 
