@@ -1,9 +1,9 @@
 //! The app: everything that a flow needs, and how it starts. It decides nothing about customers.
 
+pub mod keys;
+
 use std::sync::Arc;
 
-use bytes::Bytes;
-use licentia_verify::KeySet;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::{FailPoints, Place};
 use crate::intake::Intake;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Keys};
 use crate::mailer::Mailer;
 use crate::metrics::Metrics;
 use crate::outgoing::Outgoing;
@@ -37,13 +37,10 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     /// The database.
     pub store: Store,
-    /// The signing keys.
-    pub keys: KeyRing,
-    /// The published keys, with which the server itself verifies licenses. They accept any issuer,
-    /// because the server's URL may have changed.
-    pub trusted: KeySet,
-    /// The published key set, as JSON.
-    pub jwks: Bytes,
+    /// The signing keys, which change while the server runs.
+    pub keys: Keys,
+    /// Notified when the keys must be read again at once.
+    pub keys_due: Notify,
     /// The plans.
     pub plans: Catalog,
     /// The URL at which clients reach the server. Links in mails begin with it.
@@ -169,7 +166,9 @@ impl App {
             ))
         })?;
         let around = Surroundings::real(config, store, clock, random)?;
-        Self::new(config, plans, keys, templates, around)
+        let app = Self::new(config, plans, keys, templates, around)?;
+        app.read_keys().await?;
+        Ok(app)
     }
 
     /// Returns an app of these parts.
@@ -184,15 +183,12 @@ impl App {
         around: Surroundings,
     ) -> Result<Self> {
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
-        let jwks = serde_json::to_vec(&keys.jwks());
-        let jwks = jwks.map_err(|error| Error::Internal(error.to_string()))?;
-        let trusted = keys.key_set(plans.product.as_str())?;
+        let keys = Keys::new(config, keys, plans.product.as_str())?;
         let own = [config.public_url.clone().into()];
         Ok(Self(Arc::new(Parts {
             store: around.store,
             keys,
-            trusted,
-            jwks: jwks.into(),
+            keys_due: Notify::new(),
             plans,
             public_url: config.public_url.clone(),
             issuer,
@@ -285,7 +281,9 @@ impl Files {
         store.end_leases_of_stopped_servers(points.at(Place::LeasesEnded)).await?;
         let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
         let around = Surroundings::real(config, store, clock, random)?;
-        App::new(config, self.plans, keys, self.templates, around)
+        let app = App::new(config, self.plans, keys, self.templates, around)?;
+        app.begin_with_keys().await?;
+        Ok(app)
     }
 }
 
@@ -314,7 +312,10 @@ async fn usable_keys(
     random: &Random,
 ) -> Result<KeyRing> {
     let mut tx = store.read().await?;
-    let in_the_field = tx.keys_in_the_field(now).await?;
+    let mut in_the_field = tx.keys_in_the_field(now).await?;
+    // A retired key no longer signs, and its public part is in the database.
+    let records = tx.key_records().await?;
+    in_the_field.retain(|kid| records.iter().all(|key| key.kid != *kid || key.ends_at.is_none()));
     let directory = &config.keys_dir;
     if let Some(ring) = keys {
         ring.must_hold(&in_the_field, directory)?;

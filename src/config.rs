@@ -46,6 +46,7 @@ const LEVELS: &[&str] = &["stripe", "email", "signup", "webhooks"];
 const SECRETS: &[&str] = &[
     "database_url",
     "signing_key",
+    "former_signing_keys",
     "keys_passphrase",
     "stripe.secret_key",
     "stripe.webhook_secret",
@@ -75,6 +76,9 @@ pub struct Config {
     pub keys_dir: PathBuf,
     /// A signing key in PEM, in place of the newest one in `keys_dir`. A secret.
     pub signing_key: Option<SecretString>,
+    /// The keys that were set as `signing_key` before, in PEM, one after another. They stay
+    /// published, and the newest of them signs until the new key was announced. A secret.
+    pub former_signing_keys: Option<SecretString>,
     /// The passphrase that decrypts existing keys and encrypts new ones. A secret.
     pub keys_passphrase: Option<SecretString>,
     /// The name of the signature algorithm in licenses: `EdDSA` (default) or `Ed25519` (RFC 9864).
@@ -186,6 +190,7 @@ impl Config {
             database_url,
             keys_dir: root.text("keys_dir").map_or_else(|| "keys".into(), PathBuf::from),
             signing_key: root.secret("signing_key"),
+            former_signing_keys: root.secret("former_signing_keys"),
             keys_passphrase: root.secret("keys_passphrase"),
             license_algorithm: root
                 .parsed::<AlgorithmName>("license_algorithm")

@@ -228,6 +228,13 @@ text_enum! {
         AccountChecked = "account.checked",
         /// A test mail, at the SMTP server.
         TestMailSent = "test_mail.sent",
+
+        /// The records of signing keys.
+        KeysRecorded = "keys.recorded",
+        /// A key bundle.
+        BundleStored = "keys.bundle_stored",
+        /// The retirement or revocation of a signing key.
+        KeyEnded = "keys.ended",
     }
 }
 

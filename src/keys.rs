@@ -1,11 +1,16 @@
 //! The signing keys: load, generate, sign and publish. `keys/README.md` describes the directory and
 //! its modes. Verification is in the `licentia-verify` crate.
 //!
-//! A key is one file, `<time>.pem`. It signs from the time in its name until a newer key signs. All
-//! keys are published. Adding a file rotates the key.
+//! A key is one file, `<time>.pem`, or a setting. The database records since when each key is
+//! published (`domain/license/signing_key.rs`), and that decides which one signs ([`Keys`]).
+//! Without records, a key signs from the time in its name until a newer key signs.
 
+pub mod bundle;
 mod files;
 mod jose;
+mod live;
+mod pem;
+mod root;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,22 +20,24 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
-use licentia_verify::{Algorithm, Claims, Header, Jwk, KeySet, LICENSE_TYPE};
-use secrecy::{ExposeSecret, SecretString};
+use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
+use licentia_verify::{Algorithm, Claims, Header, Jwk, LICENSE_TYPE};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::domain::license::LicenseToken;
+use crate::domain::license::signing_key::{HeldKey, NewKey, public_jwk};
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
-/// How long a new key is published before it signs. Apps that fetch the key set daily
-/// have it by then.
-pub const PUBLISHED_BEFORE_SIGNING: TimeDelta = TimeDelta::days(1);
+pub use crate::domain::license::signing_key::{KeyState, PUBLISHED_BEFORE_SIGNING};
+pub use files::ROOT_FILE;
+pub use live::{Keys, Snapshot};
+pub use root::RootKey;
 
 /// The maximum number of keys: years of monthly rotation. More than that means a wrong directory.
 const MAX_KEYS: usize = 100;
@@ -51,20 +58,10 @@ pub struct Key {
     pub signs_from: Timestamp,
     /// The key's file; `None` for a key from the environment.
     pub file: Option<PathBuf>,
+    /// Whether it signs instead of newer keys: the setting `signing_key`.
+    pub is_preferred: bool,
     public: Jwk,
     signer: Arc<jose::Ed25519Signer>,
-}
-
-/// The state of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KeyState {
-    /// Published; signs later.
-    Next,
-    /// Signs now.
-    Signing,
-    /// No longer signs; its licenses still verify.
-    Retired,
 }
 
 /// The published keys (RFC 7517).
@@ -81,29 +78,34 @@ impl KeyRing {
     /// [`Error::Setup`] when a file is readable by others, damaged, misnamed, or encrypted without
     /// the right passphrase.
     pub fn load(config: &Config) -> Result<Option<Self>> {
-        let (passphrase, algorithm) = (config.keys_passphrase.as_ref(), config.license_algorithm);
         let (files, mut problems) = files::list(&config.keys_dir)?;
         let mut keys = Vec::new();
         let mut add = |key: Result<Key>| match key {
             Ok(key) => keys.push(key),
             Err(error) => problems.push(error.to_string()),
         };
+        // Keys from the environment sign from 1970 on. The former ones are the oldest of all keys,
+        // and `signing_key` is the newest.
+        let always = Timestamp::saturating(0);
+        let former = config.former_signing_keys.as_ref();
+        for text in former.map(|text| pem::blocks(text.expose_secret())).unwrap_or_default() {
+            add(Key::read(&text, "LICENTIA_FORMER_SIGNING_KEYS", always, config));
+        }
         for file in files {
             let shown = file.path.display().to_string();
-            add(files::read(&file.path).and_then(|pem| {
-                Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase, algorithm)
-            }));
+            let key = files::read(&file.path)
+                .and_then(|text| Key::read(&text, &shown, file.signs_from, config));
+            add(key.map(|key| Key { file: Some(file.path), ..key }));
         }
-        if let Some(pem) = &config.signing_key {
-            // It is the last key and signs from 1970 on, so it always signs.
-            let (shown, from) = ("LICENTIA_SIGNING_KEY", Timestamp::saturating(0));
-            add(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase, algorithm));
+        if let Some(text) = &config.signing_key {
+            let key = Key::read(text.expose_secret(), "LICENTIA_SIGNING_KEY", always, config);
+            add(key.map(|key| Key { is_preferred: true, ..key }));
         }
         problems.extend(duplicates(&keys));
         if !problems.is_empty() {
             return Err(Error::Setup(problems));
         }
-        let ring = Self { keys, algorithm };
+        let ring = Self { keys, algorithm: config.license_algorithm };
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
 
@@ -139,6 +141,7 @@ impl KeyRing {
         let published = now + PUBLISHED_BEFORE_SIGNING;
         let keys = Self::load(config)?.map(|ring| ring.keys);
         let signs_from = if at_once || keys.is_none() { now } else { published };
+        let signs_from = files::free_time(&config.keys_dir, signs_from);
         let mut before = signs_from;
         for key in keys.iter().flatten().rev().filter(|key| key.signs_from > published) {
             if let Some(file) = &key.file {
@@ -188,18 +191,8 @@ impl KeyRing {
     /// # Errors
     /// [`Error::Setup`] when the directory cannot be created or written, or others can use it.
     pub fn generate(config: &Config, signs_from: Timestamp, random: &Random) -> Result<PathBuf> {
-        let secret = Zeroizing::new(random.bytes::<32>());
-        // Without the public key (RFC 5958, version 1): OpenSSL does not read version 2.
-        let key = KeypairBytes { secret_key: *secret, public_key: None };
-        let pem = match &config.keys_passphrase {
-            None => key.to_pkcs8_pem(LineEnding::LF),
-            Some(passphrase) => {
-                key.to_pkcs8_encrypted_pem(passphrase.expose_secret(), LineEnding::LF)
-            }
-        };
-        let pem =
-            pem.map_err(|error| Error::Internal(format!("a key cannot be written: {error}")))?;
-        files::write(&config.keys_dir, signs_from, &pem, random.bits())
+        let (_, text) = write_private_key(config, random)?;
+        files::write(&config.keys_dir, signs_from, &text, random.bits())
     }
 
     /// Renames the file of a key, so that the key neither signs nor is published. Returns whether
@@ -210,7 +203,10 @@ impl KeyRing {
     pub fn put_away(&self, kid: &str) -> Result<bool> {
         let Some(key) = self.keys.iter().find(|key| key.kid == kid) else { return Ok(false) };
         let Some(file) = &key.file else {
-            return Err(Error::setup("this key is set as LICENTIA_SIGNING_KEY; unset it first"));
+            return Err(Error::setup(
+                "this key is set as LICENTIA_SIGNING_KEY or LICENTIA_FORMER_SIGNING_KEYS; remove \
+                 it there first",
+            ));
         };
         files::put_away(file)?;
         Ok(true)
@@ -235,14 +231,6 @@ impl KeyRing {
         &self.keys[self.signing_index(now)]
     }
 
-    /// Signs a license with a key of this ring. Returns the license token.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
-    pub fn sign(&self, claims: &Claims, key: &Key) -> Result<LicenseToken> {
-        key.signer.sign(claims).map(LicenseToken::new)
-    }
-
     /// Returns the published key set: the public part of every key. `alg` is omitted when licenses
     /// use its newer name: older licenses still have the older name, and a key may have only one.
     #[must_use]
@@ -251,14 +239,51 @@ impl KeyRing {
         Jwks { keys: self.keys.iter().map(|key| Jwk { alg, ..key.public.clone() }).collect() }
     }
 
-    /// Returns the published key set for the server's own verification.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] when the key set does not parse, which must not happen.
-    pub fn key_set(&self, audience: &str) -> Result<KeySet> {
-        let json = serde_json::to_string(&self.jwks())
-            .map_err(|error| Error::Internal(error.to_string()))?;
-        KeySet::from_jwks(&json, audience).map_err(|error| Error::Internal(error.to_string()))
+    /// Returns the keys, for the decision which one signs.
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldKey<'_>> {
+        self.keys
+            .iter()
+            .map(|key| HeldKey { kid: &key.kid, is_preferred: key.is_preferred })
+            .collect()
+    }
+
+    /// Returns the key with this id.
+    #[must_use]
+    pub fn key(&self, kid: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.kid == kid)
+    }
+
+    /// Returns the key in this file.
+    #[must_use]
+    pub fn of_file(&self, path: &Path) -> Option<&Key> {
+        self.keys.iter().find(|key| key.file.as_deref() == Some(path))
+    }
+
+    /// Returns the keys without a record, in the order in which they sign.
+    #[must_use]
+    pub fn without_record(&self, is_known: impl Fn(&str) -> bool) -> Vec<NewKey> {
+        let new = self.keys.iter().filter(|key| !is_known(&key.kid));
+        new.map(|key| NewKey {
+            kid: key.kid.clone(),
+            public_key: key.public.x.clone(),
+            named: key.signs_from,
+            first_issue: None,
+        })
+        .collect()
+    }
+
+    /// Returns a text that changes when a file in the directory of the keys changes: reading
+    /// encrypted keys takes long.
+    #[must_use]
+    pub fn fingerprint(config: &Config) -> String {
+        files::fingerprint(&config.keys_dir)
+    }
+
+    /// Returns whether any key is a file.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.keys.iter().any(|key| key.file.is_some())
     }
 
     /// Checks that the ring has all of these keys, so that licenses in the field still verify.
@@ -273,8 +298,8 @@ impl KeyRing {
         }
         Err(Error::setup(format!(
             "the keys of licenses in the field are missing: {}\n  \
-             restore their files to {} from a backup; if a key is permanently lost, run \
-             `licentia keys revoke`, which reissues its licenses",
+             restore their files to {} from a backup, or add them to `former_signing_keys`; if a \
+             key is permanently lost, run `licentia keys revoke`, which reissues its licenses",
             missing.join(", "),
             directory.display(),
         )))
@@ -287,48 +312,55 @@ impl KeyRing {
 }
 
 impl Key {
-    fn from_pem(
-        pem: &str,
-        shown: &str,
-        signs_from: Timestamp,
-        file: Option<PathBuf>,
-        passphrase: Option<&SecretString>,
-        algorithm: Algorithm,
-    ) -> Result<Self> {
-        let encrypted = pem.contains("BEGIN ENCRYPTED PRIVATE KEY");
-        let key = match passphrase {
-            Some(passphrase) if encrypted => {
-                SigningKey::from_pkcs8_encrypted_pem(pem, passphrase.expose_secret())
-            }
-            None if encrypted => {
-                return Err(Error::setup(format!(
-                    "the key {shown} is encrypted; set LICENTIA_KEYS_PASSPHRASE or …_FILE"
-                )));
-            }
-            _ => SigningKey::from_pkcs8_pem(pem),
-        };
-        let key = key.map_err(|_| {
-            let problem =
-                if encrypted { "cannot be decrypted with this passphrase" } else { "is damaged" };
-            Error::setup(format!(
-                "the key {shown} {problem}: an Ed25519 key in PKCS#8 PEM is expected; restore it \
-                 from a backup"
-            ))
-        })?;
-        let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
-        let kid = thumbprint(&x);
-        let public = Jwk {
-            kty: "OKP".into(),
-            crv: "Ed25519".into(),
-            x,
+    /// Reads a key from a text. `shown` names the text in errors.
+    fn read(text: &str, shown: &str, signs_from: Timestamp, config: &Config) -> Result<Self> {
+        let key = pem::private_key(text, shown, config.keys_passphrase.as_ref())?;
+        let (x, kid) = public_part(&key);
+        let header = Header {
+            alg: config.license_algorithm,
+            typ: LICENSE_TYPE.to_owned(),
             kid: kid.clone(),
-            alg: None,
-            public_key_use: Some("sig".into()),
         };
-        let header = Header { alg: algorithm, typ: LICENSE_TYPE.to_owned(), kid: kid.clone() };
         let signer = Arc::new(jose::Ed25519Signer::new(key, &header)?);
-        Ok(Self { kid, signs_from, file, public, signer })
+        let public = public_jwk(x, kid.clone());
+        Ok(Self { kid, signs_from, file: None, is_preferred: false, public, signer })
     }
+
+    /// Signs a license. Returns the license token.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
+    pub fn sign(&self, claims: &Claims) -> Result<LicenseToken> {
+        self.signer.sign(claims).map(LicenseToken::new)
+    }
+
+    /// Signs another document than a license: one with this `typ`. Returns its compact form.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
+    pub fn sign_as(&self, typ: &str, alg: Algorithm, claims: &impl Serialize) -> Result<String> {
+        self.signer.sign_as(&Header { alg, typ: typ.to_owned(), kid: self.kid.clone() }, claims)
+    }
+}
+
+/// Returns the public part of a key, base64url, and its thumbprint.
+fn public_part(key: &SigningKey) -> (String, String) {
+    let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+    let kid = thumbprint(&x);
+    (x, kid)
+}
+
+/// Returns a new private key and its PEM, which is encrypted if a passphrase is set.
+fn write_private_key(config: &Config, random: &Random) -> Result<(SigningKey, Zeroizing<String>)> {
+    let secret = Zeroizing::new(random.bytes::<32>());
+    // Without the public key (RFC 5958, version 1): OpenSSL does not read version 2.
+    let key = KeypairBytes { secret_key: *secret, public_key: None };
+    let pem = match &config.keys_passphrase {
+        None => key.to_pkcs8_pem(LineEnding::LF),
+        Some(passphrase) => key.to_pkcs8_encrypted_pem(passphrase.expose_secret(), LineEnding::LF),
+    };
+    let pem = pem.map_err(|error| Error::Internal(format!("a key cannot be written: {error}")))?;
+    Ok((SigningKey::from_bytes(&secret), pem))
 }
 
 /// Returns the key's thumbprint: the SHA-256 of the required members in order, without white space

@@ -175,6 +175,8 @@ labels! {
         Reminders = "reminders",
         /// Writes SQLite's write-ahead log into the database file.
         Checkpoint = "checkpoint",
+        /// Reads the signing keys again.
+        Keys = "keys",
         /// Writes the search terms of customers who are older than the search.
         Search = "search",
     }

@@ -11,13 +11,14 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::clock::within;
+use crate::domain::license::signing_key::NOTICED_WITHIN;
 use crate::error::Result;
-use crate::flows::Mode;
 use crate::flows::mail::{self, reminders};
 use crate::flows::operator::{customers, drift, outgoing};
 use crate::flows::sale::inbox;
 use crate::flows::sale::reconcile;
 use crate::flows::sale::reconcile::Report;
+use crate::flows::{Mode, license};
 use crate::metrics::Background;
 
 /// How often the queues are polled for retries, and for new deliveries of outgoing webhooks.
@@ -47,6 +48,12 @@ const MAILS_AT_ONCE: usize = 10;
 /// webhooks, so that receivers that do not answer hold up no other.
 const DELIVERIES_AT_ONCE: usize = 140;
 
+/// How often the keys are read again: every server notices a change within a minute, also if one
+/// reading fails.
+const KEYS_INTERVAL: Duration = Duration::from_secs(20);
+
+const _: () = assert!(KEYS_INTERVAL.as_secs() as i64 * 2 < NOTICED_WITHIN.num_seconds());
+
 /// The database is idle when nothing was written for this long. A checkpoint costs about a commit.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -71,8 +78,19 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
             tasks.keep(Background::Checkpoint, stopped(), begin).await;
         }
     };
+    let keys = tasks.keep(Background::Keys, stopped(), || follow_keys(&app, stopped()));
     let search = tasks.keep(Background::Search, stopped(), || fill_search(&app, stopped()));
-    tokio::join!(inbox, outbox, deliveries, gauges, reminders, reconciliation, checkpoints, search);
+    tokio::join!(
+        inbox,
+        outbox,
+        deliveries,
+        gauges,
+        reminders,
+        reconciliation,
+        checkpoints,
+        keys,
+        search
+    );
 }
 
 /// Processes events from Stripe.
@@ -151,6 +169,25 @@ async fn measure(app: &App, mut stopped: watch::Receiver<()>) {
             () = tokio::time::sleep(MEASURE_INTERVAL) => {}
             _ = stopped.changed() => return,
         }
+    }
+}
+
+/// Follows the signing keys: reads the files and the database again regularly, and at once on
+/// SIGHUP.
+async fn follow_keys(app: &App, mut stopped: watch::Receiver<()>) {
+    let mut reported = String::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(KEYS_INTERVAL) => {}
+            () = app.keys_due.notified() => reported.clear(),
+            _ = stopped.changed() => return,
+        }
+        let problem = license::follow_keys(app).await.err().map(|error| error.to_string());
+        let problem = problem.unwrap_or_default();
+        if problem != reported && !problem.is_empty() {
+            tracing::warn!(problem, "the keys could not all be read; retrying");
+        }
+        reported = problem;
     }
 }
 

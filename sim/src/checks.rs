@@ -399,7 +399,7 @@ fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: 
 fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
     let app = &history.servers[0].app;
     let issued = (license.issued_at + TimeDelta::seconds(60)).to_system_time();
-    match licentia_verify::verify(license.token.expose(), &app.trusted, issued) {
+    match licentia_verify::verify(license.token.expose(), &app.keys.current().trusted, issued) {
         Ok(_) | Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {}
         Err(rejection) => {
             let seq = license.seq;

@@ -70,7 +70,7 @@ enum Command {
     /// Migrate the database schema up or down, or show its version
     #[command(after_help = operator::migrate::EXAMPLES)]
     Migrate(operator::migrate::Migrate),
-    /// Generate, list and revoke signing keys
+    /// Replace signing keys, and manage the root key and the key bundle
     #[command(after_help = license::keys::EXAMPLES, subcommand_required = true)]
     Keys(license::keys::Keys),
     /// Create, list and revoke admin keys for /api/admin

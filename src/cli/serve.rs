@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::log::Log;
@@ -20,6 +20,7 @@ use crate::config::{Config, LogFormat, StripeMode};
 use crate::error::{Error, Result};
 use crate::flows::sale::account_check;
 use crate::http;
+use crate::keys::ROOT_FILE;
 use crate::random::Random;
 use crate::store::Store;
 use crate::worker;
@@ -36,7 +37,7 @@ pub const EXAMPLES: &str = "Examples:
   LICENTIA_DATABASE_URL=postgres://licentia@db/licentia licentia serve
 
 The server stops on Ctrl-C or SIGTERM, after finishing open requests. A second signal stops it at
-once. SIGHUP is ignored.";
+once. On SIGHUP it reads the signing keys again.";
 
 /// Runs the server until a signal. `file` is the configuration file of `--config`.
 pub fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode> {
@@ -68,8 +69,8 @@ fn json_line(level: &str, message: &str, mut fields: Value) -> Value {
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    // A closed terminal or a log rotator sends SIGHUP. With a handler, it does not end the process.
-    let _ = signal(SignalKind::hangup());
+    // With a handler, the SIGHUP of a closed terminal does not end the process.
+    let hangups = signal(SignalKind::hangup());
     let files = Files::read(config)?;
     // Bind before anything is written: a server on a busy port may be using the same database.
     let listener = listen(config.listen, "listen").await?;
@@ -99,12 +100,31 @@ async fn serve(config: &Config) -> Result<()> {
              and decides which payments count"
         );
     }
+    let root = config.keys_dir.join(ROOT_FILE);
+    if root.exists() {
+        let root = root.display();
+        tracing::warn!(
+            "the root key is on this server ({root}): whoever copies it can sign for every app \
+             that pins it, and only new apps help then; docs/keys.md says how to move it off"
+        );
+    }
     crate::flows::sale::plans::report_removals(&app).await?;
     // The signal handlers are installed before the address is printed.
     let stop = stop_signal();
     let metrics_at = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());
     greet(&app, config, address, metrics_at);
+    if let Ok(hangups) = hangups {
+        tokio::spawn(reload_on_hangup(app.clone(), hangups));
+    }
     operate(listener, metrics, &app, config, stop).await
+}
+
+/// Has the keys read again at each SIGHUP.
+async fn reload_on_hangup(app: App, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        tracing::info!("SIGHUP: reading the keys again");
+        app.keys_due.notify_one();
+    }
 }
 
 async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {

@@ -7,7 +7,9 @@ mod coverage;
 mod entitlement;
 mod extras;
 pub mod grant;
+pub mod key_bundle;
 pub mod parts;
+pub mod signing_key;
 mod token;
 
 use chrono::TimeDelta;

@@ -41,6 +41,9 @@ const READ_AT_ONCE: i64 = 500;
 /// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
 const REVOKED_AT_ONCE: i64 = 100;
 
+/// How long after its revocation a key may have signed, on a server that had not noticed.
+const UNNOTICED: TimeDelta = TimeDelta::minutes(10);
+
 /// The most licenses of an account that [`replace_all`] revokes: far more than one has before its
 /// address is verified.
 const MAX_REPLACED: i64 = 1000;
@@ -71,8 +74,13 @@ pub(super) async fn issue_as(
     let holder = Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs() };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
     let key = app.keys.signing(now);
+    if tx.must_not_sign(&key.kid).await? {
+        // This server has not noticed yet.
+        app.keys_due.notify_one();
+        return Err(Error::Busy);
+    }
     let license = IssuedLicense {
-        token: app.keys.sign(&claims, key)?,
+        token: key.sign(&claims)?,
         license_id,
         customer_id: customer_id.clone(),
         seq,
@@ -144,6 +152,21 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
         last = Some((newest.customer_id.clone(), newest.seq));
         revoked += revoke_batch(app, &batch, kid).await?;
     }
+}
+
+/// Reads the keys again ([`App::reload_keys`]). Revokes the licenses that a server which had not
+/// noticed yet signed with a key while it was revoked.
+///
+/// # Errors
+/// As [`App::reload_keys`].
+pub async fn follow_keys(app: &App) -> Result<()> {
+    let reloaded = app.reload_keys().await;
+    let (now, keys) = (app.now(), app.keys.current());
+    let is_recent = |revoked: Timestamp| revoked + UNNOTICED > now;
+    for key in keys.records.iter().filter(|key| key.revoked_at.is_some_and(is_recent)) {
+        revoke_key(app, &key.kid).await?;
+    }
+    reloaded
 }
 
 /// Revokes these licenses, whose key was revoked. Returns their number, without those that were
@@ -318,7 +341,7 @@ fn signed_again(app: &App, license: IssuedLicense, now: Timestamp) -> Result<Iss
     let key = app.keys.signing(now);
     let claims = license.claims_signed_again(now).filter(|_| key.kid == license.key_id);
     let Some(claims) = claims else { return Ok(license) };
-    Ok(IssuedLicense { token: app.keys.sign(&claims, key)?, ..license })
+    Ok(IssuedLicense { token: key.sign(&claims)?, ..license })
 }
 
 /// Returns the customer who holds this license, so that an app can open the checkout and the portal
@@ -418,7 +441,8 @@ fn refresh_entitlement<'a>(
 /// [`Error::InvalidLicense`], or a failure of the database.
 async fn authentic(app: &App, text: &LicenseToken, token: &LicenseToken) -> Result<LicenseId> {
     let now = app.now();
-    let checked = app.trusted.check(&Request::new(text.expose(), now.to_system_time()));
+    let keys = app.keys.current();
+    let checked = keys.trusted.check(&Request::new(text.expose(), now.to_system_time()));
     match &checked.license {
         Ok(_)
         | Err(

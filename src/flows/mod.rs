@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod idempotency;
+pub mod keys;
 pub mod license;
 pub mod mail;
 pub mod operator;

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{NaiveDateTime, TimeDelta};
@@ -15,6 +15,10 @@ use crate::files::read_text;
 
 /// The file name of a key: the time from which it signs, in UTC.
 const NAME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+
+/// The file name of the root key. It is not that of a signing key, so the root never signs a
+/// license.
+pub const ROOT_FILE: &str = "root.key";
 
 /// The longest key file, in bytes; an encrypted Ed25519 key has about 400.
 const MAX_KEY_BYTES: u64 = 16 * 1024;
@@ -66,6 +70,20 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     paths.collect::<std::io::Result<_>>().map_err(|error| unreadable(directory, &error))
 }
 
+/// Returns the names, times, sizes and places of all files in a directory, as a text. Links are
+/// followed.
+pub fn fingerprint(directory: &Path) -> String {
+    let mut files = entries(directory).unwrap_or_default();
+    files.sort();
+    let print = |path: &PathBuf| {
+        let metadata = fs::metadata(path).ok()?;
+        let (inode, size, mode) = (metadata.ino(), metadata.size(), metadata.mode());
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Some(format!("{}:{inode}:{size}:{mode}:{changed:?}\n", path.display()))
+    };
+    files.iter().filter_map(print).collect()
+}
+
 /// Returns the text of a key file.
 ///
 /// # Errors
@@ -84,24 +102,34 @@ pub fn lock(directory: &Path) -> Result<File> {
     locked.map_err(|error| unreadable(directory, &error))
 }
 
-/// Writes a key that signs from the given time. Returns the file's path. A crash leaves either the
-/// whole key or none: the text goes to a temporary file, and a hard link never replaces another
-/// key.
+/// Writes a key that signs from the given time. Returns the file's path.
 pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -> Result<PathBuf> {
     make_private(directory)?;
-    let path = directory.join(name(signs_from));
+    write_new(&directory.join(name(signs_from)), pem, unique)
+}
+
+/// Writes the root key into the directory of the keys. Returns the file's path.
+pub fn write_root(directory: &Path, pem: &str, unique: u128) -> Result<PathBuf> {
+    make_private(directory)?;
+    write_new(&directory.join(ROOT_FILE), pem, unique)
+}
+
+/// Writes a key into a new file. Returns the file's path. A crash leaves either the whole key or
+/// none: the text goes to a temporary file, and a hard link never replaces another key.
+pub fn write_new(path: &Path, pem: &str, unique: u128) -> Result<PathBuf> {
+    let directory = directory_of(path);
     let temporary = directory.join(format!("{unique:032x}.tmp"));
     let written = (|| {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temporary)?;
         file.write_all(pem.as_bytes())?;
         file.sync_all()?;
-        fs::hard_link(&temporary, &path)
+        fs::hard_link(&temporary, path)
     })();
     // The link keeps the content. After a failure, the file is not needed.
     let _ = fs::remove_file(&temporary);
     let written = written.and_then(|()| File::open(directory)?.sync_all());
-    written.map(|()| path.clone()).map_err(|error| {
+    written.map(|()| path.to_owned()).map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
             Error::setup(format!("the key {} already exists; try again", path.display()))
         } else {
@@ -110,10 +138,20 @@ pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -
     })
 }
 
+/// Returns this time, or the next second that is not the name of a file. The caller must hold the
+/// [`lock`].
+pub fn free_time(directory: &Path, signs_from: Timestamp) -> Timestamp {
+    let mut free = signs_from;
+    while directory.join(name(free)).exists() && free < Timestamp::MAX {
+        free = free + TimeDelta::seconds(1);
+    }
+    free
+}
+
 /// Renames a key's file, so that the key signs from the given time. If that name is taken, an
 /// earlier second is used. Returns the new path. The caller must hold the [`lock`].
 pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let mut free = signs_from;
     while directory.join(name(free)).exists() {
         free = free - TimeDelta::seconds(1);
@@ -128,8 +166,13 @@ pub fn put_away(path: &Path) -> Result<()> {
     move_to(path, &path.with_extension("revoked"))
 }
 
+/// Returns the directory of a file.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn move_to(path: &Path, target: &Path) -> Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let renamed = fs::rename(path, target)
         // Synced, so that a revoked key is not active again after a crash.
         .and_then(|()| File::open(directory)?.sync_all());

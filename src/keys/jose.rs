@@ -7,7 +7,8 @@ use ed25519_dalek::SigningKey;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::JwtSigner;
 use jsonwebtoken::signature::{Error as SignatureError, Signer};
-use licentia_verify::{Claims, Header};
+use licentia_verify::Header;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -33,10 +34,23 @@ impl Ed25519Signer {
     ///
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
-    pub fn sign(&self, claims: &Claims) -> Result<String> {
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String> {
+        self.sign_with(&self.header, claims)
+    }
+
+    /// Returns a signed JWT with another header: that of another kind of document.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn sign_as(&self, header: &Header, claims: &impl Serialize) -> Result<String> {
+        let header = serde_json::to_vec(header).map_err(|error| failed(&error))?;
+        self.sign_with(&URL_SAFE_NO_PAD.encode(header), claims)
+    }
+
+    fn sign_with(&self, header: &str, claims: &impl Serialize) -> Result<String> {
         let claims = serde_json::to_vec(claims).map_err(|error| failed(&error))?;
-        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 100);
-        token.push_str(&self.header);
+        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 100);
+        token.push_str(header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = self.try_sign(token.as_bytes()).map_err(|error| failed(&error))?;

@@ -147,6 +147,12 @@ impl Insert {
         self
     }
 
+    /// Writes nothing if there is a row with the same `key`.
+    pub(super) fn or_skip(mut self, key: &'static str) -> Self {
+        self.conflict = format!(" ON CONFLICT ({key}) DO NOTHING");
+        self
+    }
+
     /// Replaces the row that has the same `key`, if there is one.
     pub(super) fn or_replace(mut self, key: &[&'static str]) -> Self {
         let rest = self.columns.iter().filter(|column| !key.contains(column));

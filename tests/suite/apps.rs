@@ -240,7 +240,7 @@ async fn an_app_that_knows_the_issuer_discovers_the_other_addresses() {
         "product": "acme-app",
         "name": "acme-app",
         "jwks_uri": at("/.well-known/jwks.json"),
-        "keys_uri": null,
+        "keys_uri": at("/.well-known/license-keys"),
         "status_uri": null,
         "plans_uri": at("/api/plans"),
         "refresh_uri": at("/api/licenses/refresh"),

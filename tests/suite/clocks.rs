@@ -22,7 +22,7 @@ const AHEAD: [i64; 2] = [3600, 365 * 86_400];
 /// Returns the verdict of the crate for apps about a token, at the service's time.
 fn offline(app: &TestApp, token: &str) -> Result<(), &'static str> {
     let now = app.app.now().to_system_time();
-    let verified = licentia_verify::verify(token, &app.app.trusted, now);
+    let verified = licentia_verify::verify(token, &app.app.keys.current().trusted, now);
     verified.map(drop).map_err(|rejection| rejection.code().as_str())
 }
 

@@ -86,7 +86,7 @@ async fn issued(app: &TestApp, name: &str, plan: &str, term: Term) -> IssuedLice
     let signed = claims(&entitlement, &holder, &server.plans, &server.issuer, at(START));
     let key = server.keys.signing(at(START));
     let license = IssuedLicense {
-        token: server.keys.sign(&signed, key).unwrap(),
+        token: key.sign(&signed).unwrap(),
         key_id: key.kid.clone(),
         license_id,
         customer_id,
@@ -113,7 +113,8 @@ async fn issued(app: &TestApp, name: &str, plan: &str, term: Term) -> IssuedLice
 
 /// Returns the verdict of the crate for apps at the service's time.
 fn offline(app: &App, text: &str) -> Verdict {
-    app.trusted.verdict(&Request::new(text, app.now().to_system_time())).0
+    let keys = app.keys.current();
+    keys.trusted.verdict(&Request::new(text, app.now().to_system_time())).0
 }
 
 async fn online(app: &TestApp, text: &str) -> Answer {
@@ -293,7 +294,8 @@ async fn a_token_that_has_run_out_is_not_returned_when_its_plan_is_gone() {
 async fn a_refresh_heals_a_device_whose_clock_was_ahead_and_stores_nothing() {
     let app = start().await;
     let trial = app.sign_up("ada@example.com").await.text("/license/token").to_owned();
-    let trusted = &app.app.trusted;
+    let keys = app.app.keys.current();
+    let trusted = &keys.trusted;
     let verdict = |token: &str, memory: &str, ahead: i64| {
         let now = at(app.app.now().epoch_seconds() + ahead).to_system_time();
         trusted.verdict(&Request { memory: Some(memory), ..Request::new(token, now) })
@@ -410,10 +412,10 @@ async fn a_signed_license_keeps_its_promise_at_any_time() {
         prop_assert_eq!((signed.iat, signed.nbf), (START - BACKDATED.num_seconds(), signed.iat));
         let over = signed.license_expires.max(signed.grace_until);
         prop_assert!(over.is_none_or(|over| signed.exp <= over));
-        let token = server.keys.sign(&signed, server.keys.signing(at(START))).unwrap();
+        let token = server.keys.signing(at(START)).sign(&signed).unwrap();
         let now = at(START + passed);
         let request = Request::new(token.expose(), now.to_system_time());
-        let verdict = server.trusted.verdict(&request).0;
+        let verdict = server.keys.current().trusted.verdict(&request).0;
 
         let now = now.epoch_seconds();
         let code = if over.is_some_and(|over| now >= over) {

@@ -50,7 +50,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         assert_ne!(license.key_id, kid);
         assert_eq!((license.seq, license.revoked_at), (2, None));
         let now = app.now().to_system_time();
-        licentia_verify::verify(license.token.expose(), &app.trusted, now).unwrap();
+        licentia_verify::verify(license.token.expose(), &app.keys.current().trusted, now).unwrap();
 
         // The app cannot fetch the new license with the old one, so the customer gets a mail.
         for mail in mail::take_due(&app, 10).await.unwrap() {
@@ -78,7 +78,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         let claims = licentia_verify::inspect(first.token.expose()).unwrap().claims;
         let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
         claims.plan = "professional".into();
-        let forged = known.keys.sign(&claims, known.keys.signing(known.now())).unwrap();
+        let forged = known.keys.signing(known.now()).sign(&claims).unwrap();
         let refused = refresh(&app, &forged).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidLicense);
         let verdict = verify(&app, &forged, None).await.unwrap();

@@ -393,7 +393,7 @@ async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() 
     let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
     claims.plan = "professional".into();
     // A token forged with the real key.
-    let forged = app.app.keys.sign(&claims, app.app.keys.signing(app.app.now())).unwrap();
+    let forged = app.app.keys.signing(app.app.now()).sign(&claims).unwrap();
     assert_eq!(verdict(&app, token).await.body["valid"], true);
     assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
     assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));
@@ -420,7 +420,7 @@ async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() 
         let mut claims = signed.clone();
         forge(&mut claims);
         let key = app.app.keys.signing(app.app.now());
-        let forged = app.app.keys.sign(&claims, key).unwrap();
+        let forged = key.sign(&claims).unwrap();
         let answer = verdict(&app, forged.expose()).await;
         assert_eq!(answer.text("/reason"), "unknown_license", "{place}");
         assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));

@@ -84,8 +84,9 @@ fn set_mode(path: &Path, mode: u32) {
 fn new_key() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(run(licentia(directory.path()).args(["keys", "generate"])).code, 0);
-    let mut files = fs::read_dir(directory.path().join("keys")).unwrap();
-    fs::read(files.next().unwrap().unwrap().path()).unwrap()
+    let files = fs::read_dir(directory.path().join("keys")).unwrap();
+    let mut files = files.map(|entry| entry.unwrap().path());
+    fs::read(files.find(|file| file.extension().unwrap() == "pem").unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -99,8 +100,9 @@ async fn an_empty_volume_of_another_user_can_store_the_keys() {
         container.must_start(&settings).await;
         let made = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap());
         let made: Vec<_> = made.filter(|entry| entry.path().is_file()).collect();
-        assert_eq!(made.len(), 1);
-        assert_eq!(made[0].metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(made.len(), 2, "a signing key and the root key");
+        let is_private = |made: &fs::DirEntry| made.metadata().unwrap().mode() & 0o777 == 0o600;
+        assert!(made.iter().all(is_private));
         // Again, with the key.
         container.must_start(&settings).await;
     }

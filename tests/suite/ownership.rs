@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 17] = [
+const PUBLIC: [&str; 18] = [
     "signUp",
     "logIn",
     "verifyEmail",
@@ -21,6 +21,7 @@ const PUBLIC: [&str; 17] = [
     "refreshLicense",
     "recoverLicense",
     "getJwks",
+    "getKeyBundle",
     "getDiscovery",
     "getLiveness",
     "getReadiness",

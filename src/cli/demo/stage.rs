@@ -214,6 +214,7 @@ fn config(
         database_url: format!("sqlite://{}", database.display()).into(),
         keys_dir: directory.join("keys"),
         signing_key: None,
+        former_signing_keys: None,
         keys_passphrase: None,
         license_algorithm: Algorithm::default(),
         plans_file: Some(plans),

@@ -1,22 +1,36 @@
-//! `licentia keys`: generates, lists and revokes signing keys. The files are in [`crate::keys`].
+//! `licentia keys`: generates, lists, retires and revokes signing keys. The root key and the key
+//! bundle are in [`super::root`]. The files are in [`crate::keys`].
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::{print, with_app};
+use super::root::{BundleCommand, RootCommand};
+use crate::app::keys::{KeyStore, StoredKeys, root_key};
+use crate::cli::{print, wait, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::FailPoints;
+use crate::flows::keys::{mark_revoked, retire};
 use crate::flows::license::revoke_key;
-use crate::keys::{KeyRing, KeyState};
+use crate::keys::KeyRing;
+use crate::plans;
 use crate::random::Random;
+use crate::store::{IfMissing, Store};
 
 pub const EXAMPLES: &str = "Examples:
   licentia keys list
   licentia keys generate         rotate: the new key signs from tomorrow
-  licentia keys revoke Pkl-m-8B… the key is lost or was exposed";
+  licentia keys retire Pkl-m-8B… a former key signs nothing any more
+  licentia keys revoke Pkl-m-8B… the key is lost or was exposed
+  licentia keys root export      the root key that apps pin
+  licentia keys bundle show      the key bundle that apps get
+
+docs/keys.md describes rotation, a root key off the server, and what to do after a theft.";
 
 #[derive(Debug, Args)]
 pub struct Keys {
@@ -28,23 +42,36 @@ pub struct Keys {
 enum Action {
     /// Generate a signing key
     ///
-    /// The first key signs at once. A later key is published at once and signs a day later, when
-    /// every app that refreshes its key set daily has it. Older keys stay published, so that their
-    /// licenses still verify. A key whose name lies further in the future (its clock was ahead) is
-    /// renamed to sign before the new one.
+    /// The first key signs at once. A later key is published within a minute, without a restart,
+    /// and signs a day later, when every app that refreshes its key set daily has it. If the root
+    /// key is not on this server, the new key signs a day after the signed bundle was imported.
+    /// Older keys stay published, so that their licenses still verify.
     #[command(after_help = "Examples:\n  licentia keys generate\n  licentia keys generate --now")]
     Generate {
-        /// Sign with it at once; apps refuse its licenses until they fetch the key set again
+        /// Sign with it at once; apps refuse its licenses until they fetch the keys again
         #[arg(long)]
         now: bool,
     },
+    /// Retire a signing key: it signs nothing any more, and its licenses still verify
+    ///
+    /// The key gets an end in the key bundle, so that a copy of it cannot sign anything new that
+    /// apps accept. It stays published. Another key must be ready to sign. Afterwards its file may
+    /// be removed.
+    #[command(
+        after_help = "Example:\n  licentia keys retire Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
+    )]
+    Retire {
+        /// The key's id, as shown by `licentia keys list`
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
     /// Revoke a signing key that is lost or was exposed
     ///
-    /// Stop the servers first. The key's file is renamed to `.revoked`, every license that it
-    /// signed is revoked, and current licenses are reissued with the key that signs now; if there
-    /// is none, one is generated. A revoked license cannot be refreshed: customers log in to get
-    /// the new one. Ship the new key set to apps that are offline. If the command is interrupted,
-    /// run it again.
+    /// The key's file is renamed to `.revoked`, the key bundle lists the key as revoked, every
+    /// license that it signed is revoked, and current licenses are reissued with the key that signs
+    /// now; if there is none, one is generated. Running servers notice within a minute. A revoked
+    /// license cannot be refreshed: customers get the new one by mail, or log in. Ship the new key
+    /// bundle or key set to apps that are offline. If the command is interrupted, run it again.
     #[command(
         after_help = "Example:\n  licentia keys revoke Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
     )]
@@ -61,25 +88,141 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Publish new key files now
+    ///
+    /// Running servers read the files and the database again every 20 seconds, and at once on
+    /// SIGHUP. This command does the same once, and reports what is wrong.
+    #[command(after_help = "Example:\n  licentia keys reload")]
+    Reload,
+    /// Create, show and export the root key, which apps pin
+    #[command(subcommand_required = true)]
+    Root(RootCommand),
+    /// Show, sign and import the key bundle
+    #[command(subcommand_required = true)]
+    Bundle(BundleCommand),
 }
 
 impl Keys {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         match self.action {
             Action::Generate { now } => generate(config, now),
+            Action::Retire { kid } => wait(async {
+                let place = Place::open(config).await?;
+                let end = retire(&place.keys(), &kid, SystemClock.now()).await?;
+                let bundle = place.publish(config).await?;
+                place.store.close().await;
+                print(format_args!(
+                    "Retired {kid}. Licenses that it signs from {end} on are refused. {bundle}\n"
+                ))
+            }),
             Action::Revoke { kid } => revoke(config, &kid),
             Action::List { json } => list(config, json),
+            Action::Reload => wait(async {
+                let ring = KeyRing::load(config)?;
+                let place = Place::open(config).await?;
+                if let Some(ring) = &ring {
+                    place.keys().register(ring, None, SystemClock.now()).await?;
+                }
+                let bundle = place.publish(config).await?;
+                place.store.close().await;
+                print(format_args!("Running servers follow within a minute. {bundle}\n"))
+            }),
+            Action::Root(command) => command.run(config),
+            Action::Bundle(command) => command.run(config),
         }
     }
 }
 
+/// The database with the records of the keys.
+pub(super) struct Place {
+    pub store: Store,
+    issuer: String,
+    fail_points: FailPoints,
+}
+
+impl Place {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when there is no database, or its schema is older.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let issuer = plans::load(config.plans_file.as_deref())?.issuer;
+        let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
+        store.must_be_current().await?;
+        let issuer = issuer.unwrap_or_else(|| config.public_url.to_string());
+        Ok(Self { store, issuer, fail_points: FailPoints::from_environment() })
+    }
+
+    pub fn keys(&self) -> KeyStore<'_> {
+        KeyStore { store: &self.store, issuer: &self.issuer, fail_points: &self.fail_points }
+    }
+
+    pub async fn stored(&self) -> Result<StoredKeys> {
+        StoredKeys::read(&mut self.store.read().await?).await
+    }
+
+    /// Signs a new bundle if that is due and the root key is here. Returns what the operator has to
+    /// do or know, in a sentence.
+    pub async fn publish(&self, config: &Config) -> Result<String> {
+        let ring = KeyRing::load(config)?;
+        let root = match &ring {
+            Some(ring) => root_key(config, ring, &self.store, &Random::from_system()?).await?,
+            None => None,
+        };
+        if let Some(root) = root {
+            self.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
+        }
+        let stored = self.stored().await?;
+        Ok(match (&stored.bundle, stored.next_content()) {
+            (Some(bundle), None) => format!("The key bundle {} is up to date.", bundle.seq),
+            (Some(_), Some(_)) => "The root key is not on this server: sign the new key bundle \
+                                   with it (licentia keys bundle --help)."
+                .to_owned(),
+            (None, _) => "There is no key bundle (licentia keys root --help).".to_owned(),
+        })
+    }
+}
+
 fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
-    let first = KeyRing::load(config)?.is_none();
+    let is_first = KeyRing::load(config)?.is_none();
     let random = Random::from_system()?;
-    let (path, from) = KeyRing::add(config, SystemClock.now(), at_once, &random)?;
-    let path = path.display();
-    let next = if first { "Keep a backup of it." } else { "Restart the servers to publish it." };
-    print(format_args!("Generated {path}; it signs from {from}. {next}\n"))
+    let now = SystemClock.now();
+    let (path, from) = KeyRing::add(config, now, at_once, &random)?;
+    let shown = path.display();
+    let ring = KeyRing::load(config)?;
+    let new = ring.as_ref().and_then(|ring| ring.of_file(&path)).map(|key| key.kid.clone());
+    let (Some(ring), Some(kid)) = (ring, new) else {
+        return Err(Error::Internal("the generated key is missing".into()));
+    };
+    let recorded = wait(async {
+        let place = Place::open(config).await?;
+        place.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
+        let bundle = place.publish(config).await?;
+        let stored = place.stored().await?;
+        place.store.close().await;
+        Ok((stored, bundle))
+    });
+    let backup = if is_first { " Keep a backup of it." } else { "" };
+    match recorded {
+        Ok((stored, bundle)) => {
+            let record = stored.record(&kid);
+            let from = record.and_then(|record| record.ready_from(stored.bundle.is_some()));
+            let from = match from {
+                Some(from) => format!("it signs from {from}"),
+                None => "it signs a day after the signed key bundle was imported".to_owned(),
+            };
+            print(format_args!(
+                "Generated {shown}; {from}.{backup} Running servers publish it within a minute. \
+                 {bundle}\n"
+            ))
+        }
+        // The servers record the key when they see it.
+        Err(Error::Setup(_)) => print(format_args!(
+            "Generated {shown}; it signs from {from}.{backup} Servers on this directory publish it \
+             within a minute.\n"
+        )),
+        Err(error) => Err(error),
+    }
 }
 
 fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
@@ -87,54 +230,139 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         Some(ring) => ring.put_away(kid)?,
         None => false,
     };
-    let now = SystemClock.now();
-    let rest = KeyRing::load(config)?;
-    let signs = rest.is_some_and(|ring| ring.signing(now).signs_from <= now);
-    if !signs {
-        KeyRing::add(config, now, true, &Random::from_system()?)?;
-    }
+    let (is_new, bundle) = wait(async {
+        let now = SystemClock.now();
+        let place = Place::open(config).await?;
+        if let Some(ring) = KeyRing::load(config)? {
+            place.keys().register(&ring, None, now).await?;
+        }
+        let is_new = mark_revoked(&place.keys(), kid, now).await?;
+        if !signs_now(config, &place.stored().await?, now)? {
+            let random = Random::from_system()?;
+            let (path, _) = KeyRing::add(config, now, true, &random)?;
+            if let Some(ring) = KeyRing::load(config)? {
+                let new = ring.of_file(&path).map(|key| key.kid.as_str());
+                place.keys().register(&ring, new, now).await?;
+            }
+        }
+        let bundle = place.publish(config).await?;
+        place.store.close().await;
+        Ok((is_new, bundle))
+    })?;
     let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
-    if !had_file && revoked == 0 {
+    if !had_file && !is_new && revoked == 0 {
         return Err(Error::setup(format!(
             "there is no key {kid:?}, and no license of it is left to revoke"
         )));
     }
     print(format_args!(
-        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Start the servers: \
-         they mail the new licenses. Ship the new key set to apps that are offline.\n"
+        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Running servers \
+         notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
+         that are offline.\n"
     ))
 }
 
+/// Returns whether a key on this machine may sign now.
+fn signs_now(config: &Config, stored: &StoredKeys, now: Timestamp) -> Result<bool> {
+    let Some(ring) = KeyRing::load(config)? else { return Ok(false) };
+    let has_bundle = stored.bundle.is_some();
+    let signs = signing(&stored.records, &ring.held(), has_bundle, now);
+    Ok(signs.and_then(|key| key.ready_from(has_bundle)).is_some_and(|from| from <= now))
+}
+
+/// A key in the list.
+struct Listed {
+    kid: String,
+    state: KeyState,
+    from: Option<Timestamp>,
+    file: Option<String>,
+    record: Option<KeyRecord>,
+}
+
 fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
-    let ring = KeyRing::load(config)?;
-    let states: Vec<_> = ring.iter().flat_map(|ring| ring.states(SystemClock.now())).collect();
+    let (ring, now) = (KeyRing::load(config)?, SystemClock.now());
+    let stored = wait(async {
+        let place = Place::open(config).await?;
+        let stored = place.stored().await;
+        place.store.close().await;
+        stored
+    });
+    let stored = match stored {
+        Ok(stored) => Some(stored),
+        // Without a database, nothing was published yet.
+        Err(Error::Setup(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let keys = listed(ring.as_ref(), stored, now);
     if as_json {
-        let keys: Vec<_> = states
-            .iter()
-            .map(|(key, state)| {
-                let (kid, from) = (&key.kid, key.signs_from.to_string());
-                json!({ "kid": kid, "state": state, "signs_from": from, "file": key.file })
-            })
-            .collect();
+        let keys: Vec<_> = keys.iter().map(Listed::to_json).collect();
         return print(format_args!("{:#}\n", json!({ "keys": keys })));
     }
-    if states.is_empty() {
+    if keys.is_empty() {
         let directory = config.keys_dir.display();
         return print(format_args!(
             "There are no keys in {directory}. `licentia serve` or `licentia keys generate` \
              creates one.\n"
         ));
     }
-    let mut text = String::new();
-    for (key, state) in states {
-        let state = match state {
-            KeyState::Next => "next",
-            KeyState::Signing => "signing",
-            KeyState::Retired => "retired",
-        };
-        let file =
-            key.file.as_ref().map_or("the environment".into(), |file| file.to_string_lossy());
-        text.push_str(&format!("{state:<7}  {}  from {}  {file}\n", key.kid, key.signs_from));
+    print(keys.iter().map(Listed::to_line).collect::<String>())
+}
+
+fn listed(ring: Option<&KeyRing>, stored: Option<StoredKeys>, now: Timestamp) -> Vec<Listed> {
+    let file = |kid: &str| {
+        let key = ring?.key(kid)?;
+        let file = key.file.as_ref().map(|file| file.to_string_lossy().into_owned());
+        Some(file.unwrap_or_else(|| "the environment".to_owned()))
+    };
+    let StoredKeys { records, bundle, .. } = stored.unwrap_or_default();
+    let has_bundle = bundle.is_some();
+    let held = ring.map(KeyRing::held).unwrap_or_default();
+    let signs = signing(&records, &held, has_bundle, now).map(|record| record.kid.clone());
+    let is_known = |kid: &str| records.iter().any(|record| record.kid == kid);
+    let unpublished = ring.into_iter().flat_map(|ring| ring.states(now));
+    let unpublished = unpublished.filter(|(key, _)| !is_known(&key.kid)).map(|(key, state)| {
+        let is_waiting = !records.is_empty();
+        Listed {
+            kid: key.kid.clone(),
+            state: if is_waiting { KeyState::Next } else { state },
+            from: Some(key.signs_from).filter(|_| !is_waiting),
+            file: file(&key.kid),
+            record: None,
+        }
+    });
+    let unpublished: Vec<_> = unpublished.collect();
+    let of_records = records.into_iter().map(|record| Listed {
+        state: record.state(signs.as_deref(), has_bundle, now),
+        from: record.ready_from(has_bundle),
+        file: file(&record.kid),
+        kid: record.kid.clone(),
+        record: Some(record),
+    });
+    of_records.chain(unpublished).collect()
+}
+
+impl Listed {
+    fn to_json(&self) -> serde_json::Value {
+        let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        let record = self.record.as_ref();
+        json!({
+            "kid": self.kid,
+            "state": self.state,
+            "signs_from": text(self.from),
+            "file": self.file,
+            "published_at": text(record.map(|record| record.published_at)),
+            "bundled_at": text(record.and_then(|record| record.bundled_at)),
+            "ends_at": text(record.and_then(|record| record.ends_at)),
+            "revoked_at": text(record.and_then(|record| record.revoked_at)),
+        })
     }
-    print(text)
+
+    fn to_line(&self) -> String {
+        let from = match self.from {
+            Some(from) => format!("from {from}"),
+            None => "once the signed key bundle has it".to_owned(),
+        };
+        let file = self.file.as_deref().unwrap_or("its private part is not here");
+        format!("{:<7}  {}  {from}  {file}\n", self.state.as_str(), self.kid)
+    }
 }

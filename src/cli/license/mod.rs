@@ -2,4 +2,5 @@
 
 pub(super) mod keys;
 pub(super) mod licenses;
+mod root;
 mod support;

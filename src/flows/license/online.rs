@@ -74,7 +74,8 @@ pub async fn verify(
         Ok(token) => token,
         Err(rejection) => return Ok(OnlineVerdict::Rejected(rejection)),
     };
-    Ok(match app.trusted.check(&request).license {
+    let keys = app.keys.current();
+    Ok(match keys.trusted.check(&request).license {
         Ok(license) => match issued(app, &token).await? {
             None => OnlineVerdict::Unknown,
             Some(issued) => issued.revocation().map_or_else(

@@ -27,7 +27,7 @@ struct DiscoveryView {
     name: String,
     /// The public keys for verifying licenses.
     jwks_uri: String,
-    /// The key bundle. `null`: this version has none.
+    /// The key bundle. `null` while there is no root key.
     #[oai(nullable)]
     keys_uri: Option<String>,
     /// The list of revoked licenses. `null`: this version has none.
@@ -52,7 +52,7 @@ impl DiscoveryView {
             product: product.to_owned(),
             name: name.to_owned(),
             jwks_uri: at("/.well-known/jwks.json"),
-            keys_uri: None,
+            keys_uri: Some(at("/.well-known/license-keys")),
             status_uri: None,
             plans_uri: at("/api/plans"),
             refresh_uri: at("/api/licenses/refresh"),
@@ -81,7 +81,8 @@ impl DiscoveryApi {
     ) -> Result<Response<Json<DiscoveryView>>, Failure<NothingMore>> {
         let catalog = &app.plans;
         let at = |path: &str| format!("{}{path}", app.public_url);
-        let view = DiscoveryView::new(&app.issuer, catalog.product.as_str(), &catalog.name, at);
+        let mut view = DiscoveryView::new(&app.issuer, catalog.product.as_str(), &catalog.name, at);
+        view.keys_uri = view.keys_uri.filter(|_| app.keys.current().bundle.is_some());
         Ok(Response::new(Json(view)).header("Cache-Control", CACHE_CONTROL))
     }
 }

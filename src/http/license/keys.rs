@@ -1,24 +1,28 @@
-//! The public keys for verifying licenses.
+//! The public keys for verifying licenses: the key set, and the key bundle that the root signs.
 
 use bytes::Bytes;
 use poem::IntoResponse;
-use poem::http::header::{self, HeaderValue};
+use poem::http::StatusCode;
+use poem::http::header;
 use poem::web::Data;
+use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
-use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
+use crate::domain::license::signing_key::CACHE_SECONDS;
+use crate::error::Error;
 use crate::http::Tag;
-use crate::http::problem::{Failure, NothingMore};
+use crate::http::problem::{Failure, NothingMore, documented};
 
 pub struct KeysApi;
 
-const CONTENT_TYPE: &str = "application/json; charset=utf-8";
+documented!(BundleCodes: NotFound);
 
-/// How long clients may cache the key set: an hour. A new key is published a day before it signs.
-const CACHE_CONTROL: &str = "public, max-age=3600";
+const JWKS_TYPE: &str = "application/json; charset=utf-8";
+const BUNDLE_TYPE: &str = "application/jwt";
 
 /// A public Ed25519 key (RFC 8037).
 #[derive(Object)]
@@ -62,26 +66,97 @@ impl Example for JwkView {
     }
 }
 
-/// The key set, serialized once at startup.
-struct Published(Bytes);
+/// A public document that clients cache and ask for again with its entity tag.
+struct Cached {
+    content_type: &'static str,
+    body: Bytes,
+    tag: String,
+    is_unchanged: bool,
+}
 
-impl IntoResponse for Published {
-    fn into_response(self) -> poem::Response {
-        poem::Response::builder()
-            .header(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))
-            .header(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL))
-            .body(self.0)
+impl Cached {
+    /// `known` is the header `If-None-Match` (RFC 9110, section 13.1.2).
+    fn new(content_type: &'static str, body: Bytes, tag: String, known: Option<&str>) -> Self {
+        let mut known = known.into_iter().flat_map(|tags| tags.split(',')).map(str::trim);
+        let is_unchanged = known.any(|known| known == "*" || known.trim_start_matches("W/") == tag);
+        Self { content_type, body, tag, is_unchanged }
     }
 }
 
-impl ApiResponse for Published {
+impl IntoResponse for Cached {
+    fn into_response(self) -> poem::Response {
+        let builder = poem::Response::builder()
+            .header(header::ETAG, self.tag)
+            .header(header::CACHE_CONTROL, format!("public, max-age={CACHE_SECONDS}"));
+        if self.is_unchanged {
+            return builder.status(StatusCode::NOT_MODIFIED).finish();
+        }
+        builder.header(header::CONTENT_TYPE, self.content_type).body(self.body)
+    }
+}
+
+/// Returns the description of a response that may be cached.
+fn cached(content: MetaResponses) -> MetaResponses {
+    let unchanged = MetaResponse {
+        description: "The client has the newest version: `If-None-Match` names it.",
+        status: Some(StatusCode::NOT_MODIFIED.as_u16()),
+        status_range: None,
+        content: Vec::new(),
+        headers: Vec::new(),
+    };
+    MetaResponses { responses: content.responses.into_iter().chain([unchanged]).collect() }
+}
+
+/// The key set.
+struct PublishedKeys(Cached);
+
+impl IntoResponse for PublishedKeys {
+    fn into_response(self) -> poem::Response {
+        self.0.into_response()
+    }
+}
+
+impl ApiResponse for PublishedKeys {
     fn meta() -> MetaResponses {
-        Json::<JwksView>::meta()
+        cached(Json::<JwksView>::meta())
     }
 
     fn register(registry: &mut Registry) {
         JwksView::register(registry);
     }
+}
+
+/// The key bundle.
+struct PublishedBundle(Cached);
+
+impl IntoResponse for PublishedBundle {
+    fn into_response(self) -> poem::Response {
+        self.0.into_response()
+    }
+}
+
+impl ApiResponse for PublishedBundle {
+    fn meta() -> MetaResponses {
+        cached(MetaResponses {
+            responses: vec![MetaResponse {
+                description: "",
+                status: Some(StatusCode::OK.as_u16()),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: BUNDLE_TYPE,
+                    schema: String::schema_ref(),
+                }],
+                headers: Vec::new(),
+            }],
+        })
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+/// An example of an entity tag.
+fn example_tag() -> Option<String> {
+    Some("\"7\"".to_owned())
 }
 
 #[OpenApi(prefix_path = "/.well-known", tag = "Tag::Keys")]
@@ -91,7 +166,34 @@ impl KeysApi {
     /// Returns the key set (JWKS) for verifying licenses. Apps ship with it and refresh it once a
     /// day when they are online. A new key is published a day before it signs.
     #[oai(path = "/jwks.json", method = "get", operation_id = "getJwks")]
-    async fn jwks(&self, Data(app): Data<&App>) -> Result<Published, Failure<NothingMore>> {
-        Ok(Published(app.jwks.clone()))
+    async fn jwks(
+        &self,
+        Data(app): Data<&App>,
+        /// The entity tag of the key set that the client has.
+        #[oai(name = "If-None-Match", example = "example_tag")]
+        known: Header<Option<String>>,
+    ) -> Result<PublishedKeys, Failure<NothingMore>> {
+        let keys = app.keys.current();
+        let (body, tag) = (keys.jwks.clone(), keys.jwks_tag.clone());
+        Ok(PublishedKeys(Cached::new(JWKS_TYPE, body, tag, known.0.as_deref())))
+    }
+
+    /// Get the key bundle
+    ///
+    /// Returns the key bundle: the keys with their times and the revoked keys, signed by the root
+    /// key. An app that ships only with the root key needs it beside a license. `404` while there
+    /// is no root key.
+    #[oai(path = "/license-keys", method = "get", operation_id = "getKeyBundle")]
+    async fn bundle(
+        &self,
+        Data(app): Data<&App>,
+        /// The entity tag of the key bundle that the client has.
+        #[oai(name = "If-None-Match", example = "example_tag")]
+        known: Header<Option<String>>,
+    ) -> Result<PublishedBundle, Failure<BundleCodes>> {
+        let keys = app.keys.current();
+        let bundle = keys.bundle.as_ref().ok_or(Error::NotFound("key bundle"))?;
+        let (body, tag) = (bundle.token.clone().into(), format!("\"{}\"", bundle.seq));
+        Ok(PublishedBundle(Cached::new(BUNDLE_TYPE, body, tag, known.0.as_deref())))
     }
 }

@@ -99,6 +99,10 @@ pub struct LicenseView {
     updates_until: Option<DateTime<Utc>>,
     /// When the token expires. An app that is online refreshes it earlier.
     token_expires_at: DateTime<Utc>,
+    /// The key bundle, which an app that ships with the root key stores beside the token. Only in
+    /// the response to a refresh, and only if there is a root key.
+    #[oai(skip_serializing_if_is_none)]
+    keys: Option<String>,
 }
 
 impl Example for LicenseView {
@@ -119,6 +123,7 @@ impl Example for LicenseView {
             grace_until: None,
             updates_until: None,
             token_expires_at: time(1_796_396_400),
+            keys: None,
         }
     }
 }
@@ -146,7 +151,13 @@ impl LicenseView {
             grace_until: license.grace_until.map(Timestamp::to_datetime),
             updates_until: license.updates_until.map(Timestamp::to_datetime),
             token_expires_at: license.token_expires_at.to_datetime(),
+            keys: None,
         })
+    }
+
+    /// Adds the key bundle.
+    fn with_keys(self, keys: Option<String>) -> Self {
+        Self { keys, ..self }
     }
 }
 
@@ -365,9 +376,9 @@ impl LicensesApi {
 
     /// Refresh a license
     ///
-    /// Returns the customer's newest license, which works now. The app sends its license token as
-    /// `Authorization: Bearer`; no password is needed. The token may have expired up to 90 days
-    /// ago. The returned token was signed within the last minute, so that a device whose clock was
+    /// Returns the customer's newest license, which works now, and the key bundle. The app sends its
+    /// license token as `Authorization: Bearer`; no password is needed. The token may have expired
+    /// up to 90 days ago. The returned token was signed within the last minute, so that a device whose clock was
     /// ahead notices that it is right again. A license that was revoked for lack of payment can be
     /// refreshed once the customer has paid. A license that leaked (`revoked`), or whose key was
     /// revoked (`key_revoked`), cannot: log in instead. The codes are those of an offline
@@ -385,7 +396,7 @@ impl LicensesApi {
             once.begin(app, Some(&holder.customer_id)).await?;
         }
         let license = license::refresh(app, &token).await?;
-        Ok(Json(LicenseView::new(license, app.now())?))
+        Ok(Json(LicenseView::new(license, app.now())?.with_keys(app.keys.bundle())))
     }
 
     /// Verify a license online

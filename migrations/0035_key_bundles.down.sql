@@ -1,0 +1,2 @@
+DROP TABLE key_bundles;
+DROP TABLE root_keys;

@@ -1,0 +1,347 @@
+//! Brings the key files and the database together: records new keys, signs the key bundle, and
+//! replaces the keys of the running server. Every server does this at its start, every half minute
+//! and on SIGHUP, so that all of them publish the same keys.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::domain::license::key_bundle::{BundleContent, RootRecord, StoredBundle};
+use crate::domain::license::signing_key::{self, KeyRecord};
+use crate::domain::time::{SKEW, Timestamp};
+use crate::error::{Error, Result};
+use crate::fail_point::{FailPoints, Place};
+use crate::keys::{KeyRing, RootKey, Snapshot, bundle};
+use crate::random::Random;
+use crate::store::{Store, Tx};
+
+/// A bundle that is older at a start is signed again. If the database was restored from a backup,
+/// apps have seen a newer bundle and refuse this one.
+const RENEWED_AT_START: TimeDelta = TimeDelta::days(1);
+
+/// What the database has about the keys.
+#[derive(Default)]
+pub struct StoredKeys {
+    /// The records of all keys.
+    pub records: Vec<KeyRecord>,
+    /// The newest bundle.
+    pub bundle: Option<StoredBundle>,
+    /// The public part of the root key.
+    pub root: Option<RootRecord>,
+}
+
+impl StoredKeys {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn read(tx: &mut Tx) -> Result<Self> {
+        Ok(Self {
+            records: tx.key_records().await?,
+            bundle: tx.newest_bundle().await?,
+            root: tx.root_record().await?,
+        })
+    }
+
+    /// Returns the record of a key.
+    #[must_use]
+    pub fn record(&self, kid: &str) -> Option<&KeyRecord> {
+        self.records.iter().find(|record| record.kid == kid)
+    }
+
+    /// Returns the content of the next bundle, if the published one is out of date.
+    #[must_use]
+    pub fn next_content(&self) -> Option<BundleContent> {
+        self.content_unless_stored_since(Timestamp::saturating(0))
+    }
+
+    /// Returns the content of the next bundle, if the published one is out of date or was stored
+    /// before `oldest`.
+    fn content_unless_stored_since(&self, oldest: Timestamp) -> Option<BundleContent> {
+        let wanted = BundleContent::of(&self.records);
+        let recent = self.bundle.as_ref().filter(|bundle| bundle.stored_at >= oldest);
+        let published = recent.and_then(|bundle| bundle::read(&bundle.token));
+        (published.map(|claims| claims.content).as_ref() != Some(&wanted)).then_some(wanted)
+    }
+
+    /// Returns the `seq` of the newest bundle, or 0.
+    #[must_use]
+    pub fn seq(&self) -> i64 {
+        self.bundle.as_ref().map_or(0, |bundle| bundle.seq)
+    }
+}
+
+/// The parts that the work on the keys needs, also in commands without an [`App`].
+pub struct KeyStore<'a> {
+    /// The database.
+    pub store: &'a Store,
+    /// The claim `iss` of bundles.
+    pub issuer: &'a str,
+    /// The fail points of tests.
+    pub fail_points: &'a FailPoints,
+}
+
+impl KeyStore<'_> {
+    /// Records the keys of a ring that have no record. `at_once` is a key that signs without being
+    /// announced.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn register(
+        &self,
+        ring: &KeyRing,
+        at_once: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.store.read().await?;
+        let known = tx.key_records().await?;
+        drop(tx);
+        let has_record = |kid: &str| known.iter().any(|record| record.kid == kid);
+        let late =
+            |record: &&KeyRecord| at_once == Some(record.kid.as_str()) && record.signs_from > now;
+        if ring.without_record(has_record).is_empty() && !known.iter().any(|key| late(&key)) {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        let known = tx.key_records().await?;
+        let mut new = ring.without_record(|kid| known.iter().any(|record| record.kid == kid));
+        for key in &mut new {
+            key.first_issue = tx.first_issue(&key.kid).await?;
+        }
+        for record in signing_key::register(new, &known, at_once, now) {
+            tx.add_key_record(&record).await?;
+        }
+        // A server may have recorded the key before the command that created it.
+        for record in known.iter().filter(late) {
+            let urgent = KeyRecord {
+                signs_from: now,
+                not_before: record.not_before.min(now - SKEW),
+                ..record.clone()
+            };
+            tx.put_key_record(&urgent).await?;
+        }
+        tx.commit(self.fail_points.at(Place::KeysRecorded)).await
+    }
+
+    /// Sets the beginning of the key that signs back if the clock is before it: the key was
+    /// recorded by a clock that was ahead. Apps would refuse its licenses.
+    async fn correct_beginning(&self, record: Option<&KeyRecord>, now: Timestamp) -> Result<bool> {
+        let Some(record) = record.filter(|record| record.not_before > now) else {
+            return Ok(false);
+        };
+        let mut tx = self.store.write().await?;
+        tx.put_key_record(&KeyRecord { not_before: now - SKEW, ..record.clone() }).await?;
+        tx.commit(self.fail_points.at(Place::KeysRecorded)).await?;
+        Ok(true)
+    }
+
+    /// Signs a new bundle if the published one is out of date, or was stored before `oldest`.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when this is not the root key that apps pin, or a failure of the database.
+    pub async fn publish(&self, root: &RootKey, oldest: Timestamp, now: Timestamp) -> Result<()> {
+        let mut tx = self.store.read().await?;
+        let stored = StoredKeys::read(&mut tx).await?;
+        drop(tx);
+        let is_pinned = stored.root.as_ref() == Some(&root.public);
+        if is_pinned && stored.content_unless_stored_since(oldest).is_none() {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        let pinned = tx.add_root_record(&root.public, now).await?;
+        must_be_pinned(root, &pinned)?;
+        let stored = StoredKeys::read(&mut tx).await?;
+        let Some(content) = stored.content_unless_stored_since(oldest) else {
+            return tx.commit(self.fail_points.at(Place::BundleStored)).await;
+        };
+        let claims = content.claims(self.issuer, stored.seq(), now);
+        let bundle = StoredBundle { seq: claims.seq, token: root.sign(&claims)?, stored_at: now };
+        self.store_bundle(tx, &stored, &claims.content, &bundle).await.map(drop)
+    }
+
+    /// Stores a signed bundle, and since when it has its keys. Returns false if another server was
+    /// faster.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn store_bundle(
+        &self,
+        mut tx: Tx,
+        stored: &StoredKeys,
+        content: &BundleContent,
+        bundle: &StoredBundle,
+    ) -> Result<bool> {
+        if !tx.add_bundle(bundle).await? {
+            return Ok(false);
+        }
+        for record in stored.records.iter().filter(|record| content.trusts(&record.kid)) {
+            // Nobody could pin the root before the first bundle.
+            let is_first = stored.bundle.is_none();
+            let since = if is_first { record.published_at } else { bundle.stored_at };
+            tx.mark_bundled(&record.kid, since).await?;
+        }
+        tx.commit(self.fail_points.at(Place::BundleStored)).await?;
+        tracing::info!(seq = bundle.seq, "published a key bundle");
+        Ok(true)
+    }
+}
+
+fn must_be_pinned(root: &RootKey, pinned: &RootRecord) -> Result<()> {
+    if root.public == *pinned {
+        return Ok(());
+    }
+    Err(Error::setup(format!(
+        "{} is not the root key {} that apps pin; restore that one from a backup, or remove this \
+         file",
+        root.file.display(),
+        pinned.kid
+    )))
+}
+
+/// Returns the root key on this machine. Creates it if no root was ever known and the signing keys
+/// are files. A root that is missing later is never replaced: apps pin it.
+///
+/// # Errors
+/// [`Error::Setup`] when the root key is damaged or another one.
+pub async fn root_key(
+    config: &Config,
+    ring: &KeyRing,
+    store: &Store,
+    random: &Random,
+) -> Result<Option<RootKey>> {
+    let pinned = store.read().await?.root_record().await?;
+    match (RootKey::load(config)?, pinned) {
+        (Some(root), Some(pinned)) => must_be_pinned(&root, &pinned).map(|()| Some(root)),
+        (Some(root), None) => Ok(Some(root)),
+        (None, None) if ring.has_files() => match RootKey::create(config, None, random) {
+            Ok(root) => {
+                let path = root.file.display();
+                tracing::info!(%path, "generated the root key; keep a backup");
+                Ok(Some(root))
+            }
+            // Another server may have created it; the keys may be mounted read-only.
+            Err(error) => match RootKey::load(config)? {
+                Some(root) => Ok(Some(root)),
+                None => {
+                    tracing::warn!(%error, "there is no root key, and none could be created");
+                    Ok(None)
+                }
+            },
+        },
+        (None, _) => Ok(None),
+    }
+}
+
+impl App {
+    /// Returns what the work on the keys needs.
+    #[must_use]
+    pub fn key_store(&self) -> KeyStore<'_> {
+        KeyStore { store: &self.store, issuer: &self.issuer, fail_points: &self.fail_points }
+    }
+
+    /// Records and publishes the keys at the start of a server, and creates the root key if there
+    /// never was one.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when no key may sign, or the root key is damaged or another one.
+    pub(super) async fn begin_with_keys(&self) -> Result<()> {
+        let now = self.now();
+        let ring = self.keys.current().ring.clone();
+        self.key_store().register(&ring, None, now).await?;
+        let root = root_key(&self.keys.config, &ring, &self.store, &self.random).await?;
+        let oldest = now - RENEWED_AT_START;
+        self.publish_keys(ring, root, oldest, now).await?.must_sign(now)
+    }
+
+    /// Reads the keys of the database, as a command does. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when no key may sign.
+    pub(super) async fn read_keys(&self) -> Result<()> {
+        let StoredKeys { records, bundle, .. } =
+            StoredKeys::read(&mut self.store.read().await?).await?;
+        let ring = self.keys.current().ring.clone();
+        self.keys.replace(ring, records, bundle)?.must_sign(self.now())
+    }
+
+    /// Reads the key files and the database again, and publishes what is new. A key that is damaged
+    /// or missing does not stop a running server, which keeps the keys that it has.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or a failure of the database. Whatever is new in the database
+    /// is published even then.
+    pub async fn reload_keys(&self) -> Result<()> {
+        let (now, before) = (self.now(), self.keys.current());
+        let config = &self.keys.config;
+        let fingerprint = KeyRing::fingerprint(config);
+        let is_unchanged = self.keys.have_read(&fingerprint);
+        let mut problem = None;
+        let ring = if is_unchanged {
+            before.ring.clone()
+        } else {
+            let missing = || Error::setup("the key files are gone; the server keeps its keys");
+            let loaded = KeyRing::load(config).and_then(|ring| ring.ok_or_else(missing));
+            loaded.unwrap_or_else(|error| {
+                problem = Some(error);
+                before.ring.clone()
+            })
+        };
+        self.key_store().register(&ring, None, now).await?;
+        let stored = StoredKeys::read(&mut self.store.read().await?).await?;
+        let root = if is_unchanged && stored.next_content().is_none() {
+            Ok(None)
+        } else {
+            RootKey::load(config)
+        };
+        let root = root.unwrap_or_else(|error| {
+            problem = Some(error);
+            None
+        });
+        let mut after = self.publish_keys(ring, root, Timestamp::saturating(0), now).await?;
+        if let Err(error) = after.must_sign(now) {
+            // The key that signs was removed before another one may sign.
+            let stored = (after.records.clone(), after.bundle.clone());
+            after = self.keys.replace(before.ring.clone(), stored.0, stored.1)?;
+            problem = Some(error);
+        }
+        let kids = |records: &[KeyRecord]| -> Vec<String> {
+            records.iter().map(|record| record.kid.clone()).collect()
+        };
+        let (signed, signs) = (&before.signing(now).kid, &after.signing(now).kid);
+        if kids(&before.records) != kids(&after.records) || signed != signs {
+            tracing::info!(published = after.records.len(), signs, "the signing keys have changed");
+        }
+        if problem.is_none() {
+            self.keys.remember(fingerprint);
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Signs the bundle if that is due, and replaces the keys of this server.
+    async fn publish_keys(
+        &self,
+        ring: KeyRing,
+        root: Option<RootKey>,
+        oldest: Timestamp,
+        now: Timestamp,
+    ) -> Result<Arc<Snapshot>> {
+        let own = self.key_store();
+        let publish = async || match &root {
+            Some(root) => own.publish(root, oldest, now).await,
+            None => Ok(()),
+        };
+        let published = publish().await;
+        let read = async || {
+            let stored = StoredKeys::read(&mut self.store.read().await?).await?;
+            self.keys.replace(ring.clone(), stored.records, stored.bundle)
+        };
+        let mut current = read().await?;
+        if own.correct_beginning(current.signing_record(now), now).await? {
+            publish().await?;
+            current = read().await?;
+        }
+        published.map(|()| current)
+    }
+}

@@ -1,0 +1,403 @@
+//! The signing keys as the database records them: which key signs at a time, and since when each is
+//! published. The private parts are in [`crate::keys`].
+
+use chrono::TimeDelta;
+use licentia_verify::Jwk;
+use serde::Serialize;
+
+use crate::domain::column::row;
+use crate::domain::time::{SKEW, Timestamp};
+
+/// How long clients may cache the key set and the key bundle, in seconds: an hour.
+pub const CACHE_SECONDS: i64 = 3600;
+
+/// The time within which every running server notices a new, retired or revoked key.
+pub const NOTICED_WITHIN: TimeDelta = TimeDelta::minutes(1);
+
+/// How long a key is published before it signs: longer than the caches and the minute in which
+/// servers notice it, so that no license has a key that an app cannot get. A day, because apps
+/// fetch the key set daily.
+pub const PUBLISHED_BEFORE_SIGNING: TimeDelta = TimeDelta::days(1);
+
+const _: () = assert!(
+    PUBLISHED_BEFORE_SIGNING.num_seconds()
+        > CACHE_SECONDS + NOTICED_WITHIN.num_seconds() + SKEW.num_seconds()
+);
+
+/// How long after its retirement a key's licenses are still accepted: a server that has not
+/// noticed yet may sign with the key, with a clock that is ahead.
+pub const ENDS_AFTER_RETIREMENT: TimeDelta = TimeDelta::minutes(10);
+
+row! {
+    /// A signing key.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct KeyRecord {
+        /// The RFC 7638 thumbprint.
+        pub kid: String,
+        /// Counts up with each key: of the keys that may sign, the newest one does.
+        pub number: i64,
+        /// The 32 bytes, base64url; `None` for a key that was lost before it was published here.
+        pub public_key: Option<String>,
+        /// Since when the servers publish it.
+        pub published_at: Timestamp,
+        /// The earliest time at which it signs.
+        pub signs_from: Timestamp,
+        /// The claim `nbf` in the bundle.
+        pub not_before: Timestamp,
+        /// Since when a bundle has it.
+        pub bundled_at: Option<Timestamp>,
+        /// The claim `exp` in the bundle. A key with an end no longer signs.
+        pub ends_at: Option<Timestamp>,
+        /// The time of its revocation.
+        pub revoked_at: Option<Timestamp>,
+    }
+}
+
+/// The state of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// Published; signs later.
+    Next,
+    /// Signs now.
+    Signing,
+    /// No longer signs; its licenses still verify.
+    Retired,
+    /// Its licenses no longer verify.
+    Revoked,
+}
+
+impl KeyState {
+    /// Returns the state as text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Signing => "signing",
+            Self::Retired => "retired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A key whose private part a server has.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldKey<'a> {
+    /// The key.
+    pub kid: &'a str,
+    /// Whether it signs instead of newer keys: the setting `signing_key`.
+    pub is_preferred: bool,
+}
+
+/// A key that has no record yet.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The RFC 7638 thumbprint.
+    pub kid: String,
+    /// The 32 bytes, base64url.
+    pub public_key: String,
+    /// The time from which it signs according to its file.
+    pub named: Timestamp,
+    /// When it signed its first license; `None` if it signed none.
+    pub first_issue: Option<Timestamp>,
+}
+
+impl KeyRecord {
+    /// Returns whether it may sign at some time: it is neither retired nor revoked.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.ends_at.is_none() && self.revoked_at.is_none()
+    }
+
+    /// Returns the time from which it signs; `None` if a key bundle exists and does not have it, so
+    /// that apps which trust the root would refuse its licenses.
+    #[must_use]
+    pub fn ready_from(&self, has_bundle: bool) -> Option<Timestamp> {
+        if !has_bundle {
+            return Some(self.signs_from);
+        }
+        let bundled_at = self.bundled_at?;
+        let announced =
+            if self.signs_at_once() { bundled_at } else { bundled_at + PUBLISHED_BEFORE_SIGNING };
+        Some(self.signs_from.max(announced))
+    }
+
+    /// Returns whether it signs without having been announced: the first key, or one that replaces
+    /// a lost key.
+    fn signs_at_once(&self) -> bool {
+        self.signs_from < self.published_at + PUBLISHED_BEFORE_SIGNING
+    }
+
+    fn is_ready(&self, has_bundle: bool, now: Timestamp) -> bool {
+        self.is_usable() && self.ready_from(has_bundle).is_some_and(|from| from <= now)
+    }
+
+    /// Returns its public part; `None` if it is unknown.
+    #[must_use]
+    pub fn jwk(&self) -> Option<Jwk> {
+        self.public_key.clone().map(|x| public_jwk(x, self.kid.clone()))
+    }
+
+    /// Returns its state. `signing` is the key that signs.
+    #[must_use]
+    pub fn state(&self, signing: Option<&str>, has_bundle: bool, now: Timestamp) -> KeyState {
+        match () {
+            () if self.revoked_at.is_some() => KeyState::Revoked,
+            () if signing == Some(self.kid.as_str()) => KeyState::Signing,
+            () if self.is_usable() && !self.is_ready(has_bundle, now) => KeyState::Next,
+            () => KeyState::Retired,
+        }
+    }
+}
+
+/// Returns a public Ed25519 key as a JWK.
+#[must_use]
+pub fn public_jwk(x: String, kid: String) -> Jwk {
+    Jwk {
+        kty: "OKP".into(),
+        crv: "Ed25519".into(),
+        x,
+        kid,
+        alg: None,
+        public_key_use: Some("sig".into()),
+    }
+}
+
+/// Returns the key that signs at `now`, of those that this server has: the preferred or else the
+/// newest one that has been published long enough. While there is none, the oldest one signs:
+/// without another key, nobody could sign. `None` if every key is retired or revoked.
+#[must_use]
+pub fn signing<'a>(
+    records: &'a [KeyRecord],
+    held: &[HeldKey<'_>],
+    has_bundle: bool,
+    now: Timestamp,
+) -> Option<&'a KeyRecord> {
+    let held = |record: &KeyRecord| held.iter().find(|key| key.kid == record.kid);
+    let usable = || {
+        let usable = records.iter().filter(|record| record.is_usable());
+        usable.filter_map(move |record| held(record).map(|key| (key.is_preferred, record)))
+    };
+    let ready = usable().filter(|(_, record)| record.is_ready(has_bundle, now));
+    ready
+        .max_by_key(|(is_preferred, record)| (*is_preferred, record.number))
+        .or_else(|| usable().min_by_key(|(_, record)| record.number))
+        .map(|(_, record)| record)
+}
+
+/// Returns whether any other key is ready to sign at `now`, on whichever server.
+#[must_use]
+pub fn another_is_ready(
+    records: &[KeyRecord],
+    kid: Option<&str>,
+    has_bundle: bool,
+    now: Timestamp,
+) -> bool {
+    let others = records.iter().filter(|record| Some(record.kid.as_str()) != kid);
+    others.into_iter().any(|record| record.is_ready(has_bundle, now))
+}
+
+/// Returns the records of keys that have none, in their order. Without any record, older servers
+/// have published these keys, or they are the first ones: they sign from the time that their file
+/// names. Otherwise a key is announced first, unless it is `at_once`.
+#[must_use]
+pub fn register(
+    new: Vec<NewKey>,
+    known: &[KeyRecord],
+    at_once: Option<&str>,
+    now: Timestamp,
+) -> Vec<KeyRecord> {
+    let last = known.iter().map(|record| record.number).max().unwrap_or(0);
+    let announced = now + PUBLISHED_BEFORE_SIGNING;
+    let new = new.into_iter().zip(last + 1..);
+    new.map(|(key, number)| {
+        let is_old = known.is_empty() && key.named <= now;
+        let signs_from = match () {
+            () if at_once == Some(key.kid.as_str()) => now,
+            () if is_old => key.named,
+            // A first key with a name from a clock that was ahead signs too: there is no other.
+            () => key.named.max(announced),
+        };
+        let first = key.first_issue.unwrap_or(now).min(signs_from).min(now);
+        KeyRecord {
+            number,
+            published_at: now,
+            signs_from,
+            not_before: first - SKEW,
+            public_key: Some(key.public_key),
+            kid: key.kid,
+            bundled_at: None,
+            ends_at: None,
+            revoked_at: None,
+        }
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400;
+    const NOW: i64 = 1_000 * DAY;
+
+    fn at(days: i64) -> Timestamp {
+        Timestamp::saturating(NOW + days * DAY)
+    }
+
+    /// A key that was announced on this day.
+    fn key(number: i64, published: i64) -> KeyRecord {
+        KeyRecord {
+            kid: format!("k{number}"),
+            number,
+            public_key: Some("x".into()),
+            published_at: at(published),
+            signs_from: at(published + 1),
+            not_before: at(published),
+            bundled_at: Some(at(published)),
+            ends_at: None,
+            revoked_at: None,
+        }
+    }
+
+    fn signs(records: &[KeyRecord], held: &[&str], has_bundle: bool, day: i64) -> Option<String> {
+        let held: Vec<_> = held
+            .iter()
+            .map(|kid| HeldKey { kid: kid.trim_end_matches('!'), is_preferred: kid.ends_with('!') })
+            .collect();
+        signing(records, &held, has_bundle, at(day)).map(|record| record.kid.clone())
+    }
+
+    #[test]
+    fn the_newest_key_that_was_announced_long_enough_signs() {
+        let retired = KeyRecord { ends_at: Some(at(9)), ..key(2, 0) };
+        let revoked = KeyRecord { revoked_at: Some(at(9)), ..key(2, 0) };
+        let unbundled = KeyRecord { bundled_at: None, ..key(2, 0) };
+        let late = KeyRecord { bundled_at: Some(at(5)), ..key(2, 0) };
+        let urgent = KeyRecord { signs_from: at(0), bundled_at: Some(at(0)), ..key(2, 0) };
+        let fast = key(1, 365);
+        let both = &["k1", "k2"][..];
+        for (name, records, held, has_bundle, day, expected) in [
+            ("one key before its time", vec![key(1, 0)], both, true, 0, Some("k1")),
+            (
+                "before the time of the second",
+                vec![key(1, -9), key(2, 0)],
+                both,
+                true,
+                0,
+                Some("k1"),
+            ),
+            ("from the time of the second", vec![key(1, -9), key(2, 0)], both, true, 1, Some("k2")),
+            (
+                "a clock that is years behind",
+                vec![key(1, -9), key(2, 0)],
+                both,
+                true,
+                -900,
+                Some("k1"),
+            ),
+            ("the second is retired", vec![key(1, -9), retired.clone()], both, true, 9, Some("k1")),
+            ("the second is revoked", vec![key(1, -9), revoked], both, true, 9, Some("k1")),
+            (
+                "the bundle lacks the second",
+                vec![key(1, -9), unbundled.clone()],
+                both,
+                true,
+                9,
+                Some("k1"),
+            ),
+            ("there is no bundle", vec![key(1, -9), unbundled], both, false, 9, Some("k2")),
+            (
+                "in the bundle since the fifth day",
+                vec![key(1, -9), late.clone()],
+                both,
+                true,
+                5,
+                Some("k1"),
+            ),
+            ("in the bundle for a day", vec![key(1, -9), late], both, true, 6, Some("k2")),
+            ("at once", vec![key(1, -9), urgent], both, true, 0, Some("k2")),
+            (
+                "another server has the second",
+                vec![key(1, -9), key(2, 0)],
+                &["k1"],
+                true,
+                9,
+                Some("k1"),
+            ),
+            (
+                "the first is preferred",
+                vec![key(1, -9), key(2, 0)],
+                &["k1!", "k2"],
+                true,
+                9,
+                Some("k1"),
+            ),
+            (
+                "the preferred one is too new",
+                vec![key(1, -9), key(2, 0)],
+                &["k1", "k2!"],
+                true,
+                0,
+                Some("k1"),
+            ),
+            (
+                "a first key of a fast clock",
+                vec![fast.clone(), key(2, 0)],
+                both,
+                true,
+                0,
+                Some("k1"),
+            ),
+            ("never again after the second", vec![fast, key(2, 0)], both, true, 900, Some("k2")),
+            ("all are retired", vec![retired], both, true, 9, None),
+            ("none is held", vec![key(1, -9)], &[], true, 9, None),
+        ] {
+            assert_eq!(signs(&records, held, has_bundle, day).as_deref(), expected, "{name}");
+        }
+    }
+
+    fn new(kid: &str, named: i64) -> NewKey {
+        let (kid, public_key) = (kid.to_owned(), "x".to_owned());
+        NewKey { kid, public_key, named: at(named), first_issue: None }
+    }
+
+    #[test]
+    fn a_key_that_appears_later_is_announced_whatever_its_name_says() {
+        let signs_from = |records: &[KeyRecord]| -> Vec<i64> {
+            records.iter().map(|key| (key.signs_from - at(0)).num_days()).collect()
+        };
+        // The keys of an older server, one of which was to sign in an hour.
+        let first = register(vec![new("k1", -90), new("k2", -1), new("k3", 0)], &[], None, at(0));
+        assert_eq!(signs_from(&first), [-90, -1, 0]);
+        let soon = NewKey { named: at(0) + TimeDelta::hours(1), ..new("k4", 0) };
+        assert_eq!(signs_from(&register(vec![soon], &[], None, at(0))), [1]);
+        let later = register(vec![new("k4", -90), new("k5", 7)], &first, None, at(0));
+        assert_eq!(signs_from(&later), [1, 7]);
+        assert_eq!(later.iter().map(|key| key.number).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(signs_from(&register(vec![new("k4", 1)], &first, Some("k4"), at(0))), [0]);
+    }
+
+    #[test]
+    fn the_time_of_a_key_begins_before_its_first_license() {
+        for (first_issue, named, expected) in
+            [(None, -3, -3), (None, 5, 0), (Some(-9), -3, -9), (Some(-1), -3, -3), (Some(4), 2, 0)]
+        {
+            let key = NewKey { first_issue: first_issue.map(at), ..new("k1", named) };
+            let record = register(vec![key], &[], None, at(0)).remove(0);
+            assert_eq!(record.not_before, at(expected) - SKEW, "{first_issue:?} {named}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_a_state() {
+        let state = |record: &KeyRecord, signing| record.state(signing, true, at(0));
+        assert_eq!(state(&key(1, -9), Some("k1")), KeyState::Signing);
+        assert_eq!(state(&key(1, -9), Some("k2")), KeyState::Retired);
+        assert_eq!(state(&key(1, 0), Some("k2")), KeyState::Next);
+        let ended = KeyRecord { ends_at: Some(at(0)), ..key(1, -9) };
+        assert_eq!(state(&ended, None), KeyState::Retired);
+        let revoked = KeyRecord { revoked_at: Some(at(0)), ..ended };
+        assert_eq!(state(&revoked, Some("k1")), KeyState::Revoked);
+    }
+}

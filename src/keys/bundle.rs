@@ -1,0 +1,35 @@
+//! Reads signed key bundles.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use licentia_verify::{KeySet, MAX_BUNDLE_BYTES, Request};
+use serde_json::Value;
+
+use crate::domain::license::key_bundle::{BundleClaims, RootRecord};
+use crate::domain::time::Timestamp;
+
+/// Returns the claims of a bundle, which is not verified.
+#[must_use]
+pub fn read(token: &str) -> Option<BundleClaims> {
+    let payload = URL_SAFE_NO_PAD.decode(token.trim().split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+/// Returns the claims of a bundle that counts for an app which pins this root.
+///
+/// # Errors
+/// The reason, in words.
+pub fn open(token: &str, root: &RootRecord, now: Timestamp) -> Result<BundleClaims, String> {
+    if token.len() > MAX_BUNDLE_BYTES {
+        return Err(format!("it is longer than {MAX_BUNDLE_BYTES} bytes"));
+    }
+    let claims = read(token).ok_or("it is not a key bundle")?;
+    let jwk = serde_json::to_string(&root.jwk()).map_err(|error| error.to_string())?;
+    let apps = KeySet::from_root(&jwk, "any").map_err(|error| error.to_string())?;
+    // The verifier reads the bundle before the license, and remembers the one that counts.
+    let request = Request { keys: Some(token), ..Request::new("", now.to_system_time()) };
+    let memory: Value =
+        serde_json::from_str(&apps.check(&request).memory).map_err(|error| error.to_string())?;
+    let is_signed = claims.seq > 0 && memory["keys_seq"] == claims.seq;
+    if is_signed { Ok(claims) } else { Err(format!("the root {} did not sign it", root.kid)) }
+}

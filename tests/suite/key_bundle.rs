@@ -1,0 +1,274 @@
+//! The root key and the key bundle: never replaced, kept off the server by exchanging files, and
+//! published. Rotation under running servers is in `key_rotation.rs`.
+
+use std::fs;
+use std::path::Path;
+
+use licentia::clock::{Clock, SystemClock};
+use licentia::domain::license::signing_key::CACHE_SECONDS;
+use licentia::flows::license::follow_keys;
+use licentia::keys::{KeyRing, ROOT_FILE, RootKey};
+use licentia::random::Random;
+use licentia_verify::KeySet;
+use serde_json::Value;
+
+use crate::harness::TestApp;
+use crate::harness::database::execute;
+use crate::harness::process::{Done, licentia, run};
+use crate::key_rotation::{Apps, Hands, claims_of, customer, issue, root_of, verdict};
+use crate::keys::{Place, issue_a_license};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 86_400;
+
+#[tokio::test]
+async fn a_restored_database_gets_a_newer_bundle_than_apps_have_seen() {
+    let place = Place::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let app = place.start_at(clock.clone()).await.unwrap();
+    let backup = claims_of(&app);
+    clock.advance(7 * DAY);
+    let random = Random::from_system().unwrap();
+    KeyRing::add(&place.config, clock.now(), false, &random).unwrap();
+    follow_keys(&app).await.unwrap();
+    let seen = claims_of(&app);
+    assert!(seen.seq > backup.seq);
+    // The backup of last week is restored.
+    execute(
+        &app.store,
+        "DELETE FROM key_bundles WHERE stored_at > 0 AND seq = (
+         SELECT MAX(seq) FROM key_bundles)",
+    )
+    .await
+    .unwrap();
+    clock.advance(HOUR);
+    let restored = place.start_at(clock.clone()).await.unwrap();
+    assert!(claims_of(&restored).seq > seen.seq);
+    assert_eq!(claims_of(&restored).content, seen.content);
+}
+
+#[tokio::test]
+async fn a_lost_or_damaged_root_key_is_never_replaced_security_7() {
+    let place = Place::new(&[]).await;
+    let app = place.start().await.unwrap();
+    let (root, file) = (root_of(&app).await, place.keys().join(ROOT_FILE));
+    let whole = fs::read(&file).unwrap();
+
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let refused = place.start().await.err().unwrap().to_string();
+    assert!(refused.contains("root.key is damaged") && refused.contains("backup"), "{refused}");
+    // A running server continues.
+    assert!(follow_keys(&app).await.is_err());
+    assert!(app.keys.bundle().is_some());
+
+    fs::remove_file(&file).unwrap();
+    let app = place.start().await.unwrap();
+    assert!(!file.exists(), "a root key was made silently");
+    assert_eq!(root_of(&app).await, root);
+    assert!(app.keys.bundle().is_some(), "the stored bundle is published");
+
+    let random = Random::from_system().unwrap();
+    RootKey::create(&place.config, None, &random).unwrap();
+    let refused = place.start().await.err().unwrap().to_string();
+    assert!(refused.contains("is not the root key") && refused.contains("backup"), "{refused}");
+}
+
+/// Runs `licentia keys …` on the database of a place.
+pub fn keys(place: &Place, arguments: &[&str]) -> Done {
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    run(licentia(place.directory.path())
+        .arg("keys")
+        .args(arguments)
+        .env("LICENTIA_DATABASE_URL", url))
+}
+
+pub fn json(done: &Done) -> Value {
+    assert_eq!(done.code, 0, "{}", done.err);
+    serde_json::from_str(&done.out).unwrap()
+}
+
+#[tokio::test]
+async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
+    let place = Place::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let app = place.start_at(clock.clone()).await.unwrap();
+    issue_a_license(&app).await;
+    let first = app.keys.signing(app.now()).kid.clone();
+    let safe = tempfile::tempdir().unwrap();
+    let (root, server) = (safe.path().join("root.key"), place.directory.path());
+    fs::rename(place.keys().join(ROOT_FILE), &root).unwrap();
+
+    let made = keys(&place, &["generate"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert!(made.out.contains("sign the new key bundle"), "{}", made.out);
+    follow_keys(&app).await.unwrap();
+    assert_eq!(claims_of(&app).content.keys.len(), 1);
+    clock.advance(3 * DAY);
+    assert_eq!(app.keys.signing(app.now()).kid, first, "the bundle lacks the new key");
+    let shown = keys(&place, &["root", "show"]);
+    assert!(shown.out.contains("Its private part is not on this server."), "{}", shown.out);
+
+    let unsigned = json(&keys(&place, &["bundle", "show", "--unsigned"]));
+    fs::write(safe.path().join("unsigned.json"), unsigned.to_string()).unwrap();
+    let sign = |unsigned: &str, root: &str| {
+        let arguments = ["keys", "bundle", "sign", "--root", root, "--in", unsigned];
+        run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]))
+    };
+    let signed = sign("unsigned.json", "root.key");
+    assert_eq!(signed.code, 0, "{}", signed.err);
+    fs::copy(safe.path().join("keys.jwt"), server.join("keys.jwt")).unwrap();
+    let imported = keys(&place, &["bundle", "import", "keys.jwt"]);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    let again = keys(&place, &["bundle", "import", "keys.jwt"]);
+    assert!(again.code == 1 && again.err.contains("its seq is"), "{}", again.err);
+
+    clock.advance(1);
+    follow_keys(&app).await.unwrap();
+    let later = Hands::now_at(SystemClock.now());
+    later.advance(2 * DAY);
+    let app = place.start_at(later.clone()).await.unwrap();
+    assert_ne!(app.keys.signing(app.now()).kid, first);
+    let license = issue(&app, &customer(&app).await).await;
+    let apps = Apps::new(&app, later.now()).await;
+    assert_eq!(apps.verdicts(license.token.expose(), later.now()), [None, None]);
+    refused_bundles(&place, safe.path(), &sign);
+}
+
+/// Bundles that would make apps refuse licenses, or that another root signed, are refused.
+fn refused_bundles(place: &Place, safe: &Path, sign: &dyn Fn(&str, &str) -> Done) {
+    let thief = run(licentia(safe).args(["keys", "root", "init", "--out", "thief.key"]));
+    assert_eq!(thief.code, 0, "{}", thief.err);
+    let published = json(&keys(place, &["bundle", "show"]));
+    let next = published["seq"].as_i64().unwrap() + 1_000_000;
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut claims = published.clone();
+        claims["seq"] = next.into();
+        change(&mut claims);
+        claims
+    };
+    let second = published["keys"][1]["kid"].clone();
+    for (name, claims, root, reason) in [
+        ("another root", with(&|_| {}), "thief.key", "did not sign it"),
+        ("without keys", with(&|it| it["keys"] = serde_json::json!([])), "root.key", "it lacks"),
+        (
+            "without the key that signs",
+            with(&|it| drop(it["keys"].as_array_mut().unwrap().remove(1))),
+            "root.key",
+            "it lacks the key",
+        ),
+        (
+            "it revokes the key that signs",
+            with(&|it| it["revoked"] = serde_json::json!([second])),
+            "root.key",
+            "it revokes",
+        ),
+        (
+            "a key that ends",
+            with(&|it| it["keys"][0]["exp"] = 1_900_000_000.into()),
+            "root.key",
+            "another time for",
+        ),
+        (
+            "a key that begins later",
+            with(&|it| it["keys"][0]["nbf"] = 1_900_000_000.into()),
+            "root.key",
+            "another time for",
+        ),
+        ("an older one", with(&|it| it["seq"] = 1.into()), "root.key", "its seq is 1"),
+    ] {
+        fs::write(safe.join("bad.json"), claims.to_string()).unwrap();
+        let signed = sign("bad.json", root);
+        assert_eq!(signed.code, 0, "{name}: {}", signed.err);
+        fs::copy(safe.join("keys.jwt"), place.directory.path().join("bad.jwt")).unwrap();
+        let refused = keys(place, &["bundle", "import", "bad.jwt"]);
+        assert_eq!(refused.code, 1, "{name}: {}", refused.out);
+        assert!(refused.err.contains(reason), "{name}: {reason}\nis not in\n{}", refused.err);
+    }
+    fs::write(safe.join("bad.json"), "{}").unwrap();
+    assert!(sign("bad.json", "root.key").err.contains("has no claims of a key bundle"));
+    fs::write(place.directory.path().join("bad.jwt"), "no bundle").unwrap();
+    let refused = keys(place, &["bundle", "import", "bad.jwt"]);
+    assert!(refused.err.contains("it is not a key bundle"), "{}", refused.err);
+}
+
+#[tokio::test]
+async fn a_server_that_never_had_the_root_key_takes_in_a_first_bundle() {
+    let other = Place::new(&[]).await;
+    other.start().await.unwrap();
+    let pem = fs::read_to_string(other.key_file()).unwrap();
+    let place = Place::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
+    let app = place.start().await.unwrap();
+    let safe = tempfile::tempdir().unwrap();
+    let at_home = |arguments: &[&str]| run(licentia(safe.path()).args(arguments));
+    assert_eq!(at_home(&["keys", "root", "init", "--out", "root.key"]).code, 0);
+    let root = at_home(&["keys", "root", "export", "--in", "root.key"]);
+    fs::write(place.directory.path().join("root.json"), &root.out).unwrap();
+    let unsigned = json(&keys(&place, &["bundle", "show", "--unsigned"]));
+    fs::write(safe.path().join("unsigned.json"), unsigned.to_string()).unwrap();
+    let arguments = ["keys", "bundle", "sign", "--root", "root.key", "--in", "unsigned.json"];
+    let signed = run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]));
+    assert_eq!(signed.code, 0, "{}", signed.err);
+    fs::copy(safe.path().join("keys.jwt"), place.directory.path().join("keys.jwt")).unwrap();
+    let unknown = keys(&place, &["bundle", "import", "keys.jwt"]);
+    assert!(unknown.err.contains("no root key is known yet"), "{}", unknown.err);
+    let imported = keys(&place, &["bundle", "import", "keys.jwt", "--root", "root.json"]);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    follow_keys(&app).await.unwrap();
+    issue_a_license(&app).await;
+    let license = issue(&app, &customer(&app).await).await;
+    let apps = Apps::new(&app, app.now()).await;
+    assert_eq!(apps.verdicts(license.token.expose(), app.now()), [None, None]);
+    assert!(!place.keys().exists(), "a folder was made");
+}
+
+#[tokio::test]
+async fn the_bundle_and_the_key_set_are_cached_and_found_license_2() {
+    let app = TestApp::start().await;
+    let found = app.client.get("/.well-known/licentia").await;
+    assert!(found.text("/keys_uri").ends_with("/.well-known/license-keys"));
+    for (path, kind) in [
+        ("/.well-known/license-keys", "application/jwt"),
+        ("/.well-known/jwks.json", "application/json; charset=utf-8"),
+    ] {
+        let first = app.client.get(path).await;
+        assert_eq!((first.status, first.header("content-type")), (200, kind));
+        let cached = format!("public, max-age={CACHE_SECONDS}");
+        assert_eq!(first.header("cache-control"), cached);
+        let tag = first.header("etag").to_owned();
+        for (known, status) in [
+            (tag.clone(), 304),
+            (format!("W/{tag}"), 304),
+            (format!("\"old\", {tag}"), 304),
+            ("*".to_owned(), 304),
+            ("\"old\"".to_owned(), 200),
+        ] {
+            let url = format!("{}{path}", app.client.base);
+            let request = reqwest::Client::new().get(url).header("if-none-match", &known);
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{path} {known}");
+            assert_eq!(response.headers()["etag"], tag.as_str());
+            let is_empty = response.bytes().await.unwrap().is_empty();
+            assert_eq!(is_empty, status == 304);
+        }
+    }
+    let license = app.sign_up("ada@example.com").await;
+    let bearer = app.client.with_token(license.text("/license/token"));
+    let refreshed = bearer.post("/api/licenses/refresh", &serde_json::json!({})).await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    let published = app.client.get("/.well-known/license-keys").await.text;
+    assert_eq!(refreshed.text("/keys"), published);
+    let root = KeySet::from_root(&root_of(&app.app).await, "acme-app").unwrap();
+    let (token, now) = (refreshed.text("/token"), app.app.now());
+    assert_eq!(verdict(&root, token, Some(&published), now), None);
+}
+
+#[tokio::test]
+async fn a_server_without_a_root_key_has_no_bundle() {
+    let other = Place::new(&[]).await;
+    other.start().await.unwrap();
+    let pem = fs::read_to_string(other.key_file()).unwrap();
+    let app = TestApp::start_with(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
+    assert_eq!(app.client.get("/.well-known/license-keys").await.status, 404);
+    let found = app.client.get("/.well-known/licentia").await;
+    assert_eq!(found.body["keys_uri"], Value::Null);
+}
