@@ -16,7 +16,7 @@ use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
-use licentia_verify::{Algorithm, Claims, Header, Jwk, KeySet, LICENSE_TYPE};
+use licentia_verify::{Algorithm, Claims, Header, Jwk, KeySet, LICENSE_TYPE, STATUS_LIST_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::domain::license::LicenseToken;
+use crate::domain::license::status_list::StatusListClaims;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -241,6 +242,15 @@ impl KeyRing {
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
     pub fn sign(&self, claims: &Claims, key: &Key) -> Result<LicenseToken> {
         key.signer.sign(claims).map(LicenseToken::new)
+    }
+
+    /// Signs a status list with a key of this ring. Returns the signed list.
+    ///
+    /// # Errors
+    /// As [`KeyRing::sign`].
+    pub fn sign_status_list(&self, claims: &StatusListClaims, key: &Key) -> Result<String> {
+        let (typ, kid) = (STATUS_LIST_TYPE.to_owned(), key.kid.clone());
+        key.signer.sign_with(&Header { alg: self.algorithm, typ, kid }, claims)
     }
 
     /// Returns the published key set: the public part of every key. `alg` is omitted when licenses

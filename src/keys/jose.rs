@@ -8,6 +8,7 @@ use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::JwtSigner;
 use jsonwebtoken::signature::{Error as SignatureError, Signer};
 use licentia_verify::{Claims, Header};
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -29,14 +30,27 @@ impl Ed25519Signer {
         Ok(Self { key, header: URL_SAFE_NO_PAD.encode(header) })
     }
 
-    /// Returns a signed JWT in compact form (RFC 7515, section 3.1).
+    /// Returns a license in compact form (RFC 7515, section 3.1).
     ///
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
     pub fn sign(&self, claims: &Claims) -> Result<String> {
+        self.sign_after(&self.header, claims)
+    }
+
+    /// Returns another kind of signed JWT, with this header.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn sign_with(&self, header: &Header, claims: &impl Serialize) -> Result<String> {
+        let header = serde_json::to_vec(header).map_err(|error| failed(&error))?;
+        self.sign_after(&URL_SAFE_NO_PAD.encode(header), claims)
+    }
+
+    fn sign_after(&self, header: &str, claims: &impl Serialize) -> Result<String> {
         let claims = serde_json::to_vec(claims).map_err(|error| failed(&error))?;
-        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 100);
-        token.push_str(&self.header);
+        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 100);
+        token.push_str(header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = self.try_sign(token.as_bytes()).map_err(|error| failed(&error))?;

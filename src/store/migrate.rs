@@ -54,6 +54,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         30 "0030_waiting_purchases",
         31 "0031_guest_purchases",
         32 "0032_paid_orders",
+        36 "0036_status_lists",
     }
 });
 

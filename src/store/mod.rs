@@ -18,6 +18,7 @@ mod queue;
 mod sale;
 mod secrets;
 mod statement;
+mod status_lists;
 mod wal;
 
 use std::fs::OpenOptions;

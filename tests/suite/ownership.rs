@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 17] = [
+const PUBLIC: [&str; 19] = [
     "signUp",
     "logIn",
     "verifyEmail",
@@ -22,6 +22,8 @@ const PUBLIC: [&str; 17] = [
     "recoverLicense",
     "getJwks",
     "getDiscovery",
+    "listStatusLists",
+    "getStatusList",
     "getLiveness",
     "getReadiness",
     "getMetrics",

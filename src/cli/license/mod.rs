@@ -2,4 +2,5 @@
 
 pub(super) mod keys;
 pub(super) mod licenses;
+pub(super) mod status;
 mod support;
