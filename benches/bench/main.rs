@@ -9,6 +9,7 @@
 mod hot;
 mod load;
 mod sale;
+mod status;
 mod support;
 
 use std::hint::black_box;
