@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 use crate::domain::license::status_list::StatusList;
 use crate::domain::time::Timestamp;
 
-/// How long a list in memory is used before its `iat` is compared with the database. A revocation on
-/// another server shows after this time, one on this server at once.
+/// How long a list in memory is used before its `iat` is compared with the database. A revocation
+/// on another server shows after this time, one on this server at once.
 pub const CHECKED_EVERY: TimeDelta = TimeDelta::seconds(2);
 
 /// A signed status list.

@@ -65,7 +65,7 @@ impl Tx {
         Ok(seq)
     }
 
-    /// Inserts a license with its place in a status list, and supersedes the customer's current one.
+    /// Inserts a license with its place in a status list. It supersedes the customer's current one.
     pub async fn insert_license(
         &mut self,
         license: &IssuedLicense,

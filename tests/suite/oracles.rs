@@ -1,8 +1,8 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
 //! openvc-core and @sd-jwt/jwt-status-list read a status list, aiosmtpd receives the mail, Python
-//! reads every mail, the receivers in the documentation verify outgoing webhooks, schemathesis tests
-//! the whole API, clients generated from the API description sign up and verify a license, linters
-//! check the description, and a browser shows the mails and uses Swagger UI.
+//! reads every mail, the receivers in the documentation verify outgoing webhooks, schemathesis
+//! tests the whole API, clients generated from the API description sign up and verify a license,
+//! linters check the description, and a browser shows the mails and uses Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 

@@ -1,10 +1,11 @@
-//! Status lists: which licenses are revoked, for apps that are offline. Histories of revocations are
-//! in `status_histories.rs`.
+//! Status lists: which licenses are revoked, for apps that are offline. Histories of revocations
+//! are in `status_histories.rs`.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use licentia::clock::{Clock, SystemClock};
 use licentia::domain::license::status_list::{SIZE, StatusPlace, draws};
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
@@ -255,7 +256,7 @@ async fn a_license_on_a_machine_without_a_network_is_revoked_by_a_carried_list_l
     let verdict = || {
         let status = std::fs::read_to_string(&carried).unwrap();
         let file = json!({ "license": token, "status": status }).to_string();
-        let now = std::time::SystemTime::now();
+        let now = SystemClock.now().to_system_time();
         keys.verdict(&Request::new(&file, now)).0.code
     };
     let export = || command(&["status", "export", "--out", "usb"]);
@@ -284,6 +285,6 @@ async fn a_license_on_a_machine_without_a_network_is_revoked_by_a_carried_list_l
 
 /// Returns the offline verdict like [`offline`], by the system's clock.
 pub async fn offline_now(client: &Client, token: &str) -> Option<Code> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    offline(client, token, now).await
+    let now = SystemClock.now().epoch_seconds().unsigned_abs();
+    offline(client, token, Duration::from_secs(now)).await
 }

@@ -21,9 +21,9 @@ pub const PATH: &str = "/.well-known/license-status";
 /// twice (`lst`, then the claims): 228 KiB. Verifiers read 256 KiB.
 pub const SIZE: u32 = 1 << 20;
 
-/// How many places are drawn for a license before a new list is opened. All of them are taken in
-/// one of 65,536 draws when the list is half full. So a list is closed when it is a little over half
-/// full, without counting its places, and until then one or two draws are enough.
+/// How many places are drawn for a license before a new list is opened. When the list is half full,
+/// all of them are taken for one of 65,536 licenses. So a list is closed a little later, without
+/// counting its places, and until then one or two draws are enough.
 pub const DRAWS: usize = 16;
 
 /// The bytes of randomness for [`draws`]: four for each.

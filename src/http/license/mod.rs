@@ -1,4 +1,5 @@
-//! Licenses, the keys that verify them, the lists of revoked ones, and the addresses of this server.
+//! Licenses, the keys that verify them, the lists of revoked ones, and the addresses of this
+//! server.
 
 use poem_openapi::OpenApi;
 
