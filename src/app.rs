@@ -23,6 +23,7 @@ use crate::outgoing::Outgoing;
 use crate::passwords::Passwords;
 use crate::plans;
 use crate::random::Random;
+use crate::status_lists::StatusLists;
 use crate::store::{IfMissing, Store};
 use crate::stripe::Stripe;
 use crate::sync_limit::SyncLimit;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub intake: Intake,
     /// Limits the syncs that license requests cause.
     pub sync_limit: SyncLimit,
+    /// The signed status lists.
+    pub status_lists: StatusLists,
     /// Notified when an event was added to the inbox.
     pub events_due: Notify,
     /// Whether a sign-up waits until its address is verified.
@@ -202,6 +205,7 @@ impl App {
             return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
             intake: Intake::default(),
             sync_limit: SyncLimit::default(),
+            status_lists: StatusLists::default(),
             events_due: Notify::new(),
             signup_verification: config.signup_verification,
             passwords: around.passwords,

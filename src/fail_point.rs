@@ -1,8 +1,10 @@
 //! Fail points: places where a test can kill the process, as a power cut would. Every commit, every
 //! write at Stripe and every mail takes a fail point as a parameter, so that none can be forgotten.
-//! In a production server they do nothing.
+//! In a production server they are only counted: a cache of what the database has is checked again
+//! after each commit of this process.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::text_enum::text_enum;
 
@@ -173,6 +175,8 @@ text_enum! {
         LicenseReissued = "license.renewed",
         /// A batch of revoked licenses of a key.
         LicenseKeyRevoked = "license.key_revoked",
+        /// A status list without a change, which is signed again.
+        StatusListRenewed = "status_list.renewed",
 
         /// The counted attempts of a client.
         ThrottleCounted = "throttle.counted",
@@ -250,9 +254,13 @@ impl Place {
     }
 }
 
-/// The function that is called at each place. Like the time, it is a parameter.
+/// The function that is called at each place, like the time a parameter, and the number of places
+/// that were reached.
 #[derive(Default)]
-pub struct FailPoints(Option<Box<dyn Fn(Place) + Send + Sync>>);
+pub struct FailPoints {
+    die: Option<Box<dyn Fn(Place) + Send + Sync>>,
+    reached: AtomicU64,
+}
 
 /// One place, with the function to call there.
 #[derive(Clone, Copy)]
@@ -271,7 +279,7 @@ impl FailPoint<'_> {
 impl FailPoints {
     /// Calls `die` at each place.
     pub fn calling(die: impl Fn(Place) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(die)))
+        Self { die: Some(Box::new(die)), reached: AtomicU64::default() }
     }
 
     /// Kills the process (SIGKILL) at the place that the environment variable `FAIL_POINT` names.
@@ -300,9 +308,15 @@ impl FailPoints {
         FailPoint { points: self, place }
     }
 
+    /// Returns how many places were reached: it has grown after each commit.
+    pub fn reached(&self) -> u64 {
+        self.reached.load(Ordering::SeqCst)
+    }
+
     /// Called at each place; calls the function.
     pub fn reach(&self, place: Place) {
-        if let Some(die) = &self.0 {
+        self.reached.fetch_add(1, Ordering::SeqCst);
+        if let Some(die) = &self.die {
             die(place);
         }
     }

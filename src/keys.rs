@@ -61,6 +61,7 @@ pub struct Key {
     /// Whether it signs instead of newer keys: the setting `signing_key`.
     pub is_preferred: bool,
     public: Jwk,
+    algorithm: Algorithm,
     signer: Arc<jose::Ed25519Signer>,
 }
 
@@ -316,14 +317,11 @@ impl Key {
     fn read(text: &str, shown: &str, signs_from: Timestamp, config: &Config) -> Result<Self> {
         let key = pem::private_key(text, shown, config.keys_passphrase.as_ref())?;
         let (x, kid) = public_part(&key);
-        let header = Header {
-            alg: config.license_algorithm,
-            typ: LICENSE_TYPE.to_owned(),
-            kid: kid.clone(),
-        };
+        let algorithm = config.license_algorithm;
+        let header = Header { alg: algorithm, typ: LICENSE_TYPE.to_owned(), kid: kid.clone() };
         let signer = Arc::new(jose::Ed25519Signer::new(key, &header)?);
         let public = public_jwk(x, kid.clone());
-        Ok(Self { kid, signs_from, file: None, is_preferred: false, public, signer })
+        Ok(Self { kid, signs_from, file: None, is_preferred: false, public, algorithm, signer })
     }
 
     /// Signs a license. Returns the license token.
@@ -338,8 +336,9 @@ impl Key {
     ///
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
-    pub fn sign_as(&self, typ: &str, alg: Algorithm, claims: &impl Serialize) -> Result<String> {
-        self.signer.sign_as(&Header { alg, typ: typ.to_owned(), kid: self.kid.clone() }, claims)
+    pub fn sign_as(&self, typ: &str, claims: &impl Serialize) -> Result<String> {
+        let (typ, kid) = (typ.to_owned(), self.kid.clone());
+        self.signer.sign_as(&Header { alg: self.algorithm, typ, kid }, claims)
     }
 }
 

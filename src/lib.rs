@@ -30,6 +30,7 @@ pub mod plans;
 pub mod random;
 pub mod request_id;
 pub mod settings;
+pub mod status_lists;
 pub mod store;
 pub mod stripe;
 pub mod sync_limit;

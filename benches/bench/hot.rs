@@ -1,6 +1,6 @@
 //! The requests of apps, next to bare poem handlers that do only the unavoidable work:
 //!
-//! - the key set: the bytes, ready to send;
+//! - the key set and a status list: the bytes, ready to send;
 //! - a refresh without changes: one verification, and one signature, which a service without a
 //!   database would need too;
 //! - the online verdict: one verification, and one read of a license by its id;
@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use sqlx::SqlitePool;
 use tokio::runtime::Runtime;
 
-use crate::{Better, ROUND, Row, compare, load, serve};
+use crate::{Better, ROUND, Row, compare, load, serve, status};
 
 /// Concurrent connections.
 const CONNECTIONS: usize = 8;
@@ -37,10 +37,11 @@ const CONNECTIONS: usize = 8;
 /// Returns the rows about requests that change nothing.
 pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
     let customer = runtime.block_on(customer(app));
+    let list = status::prepare(runtime, app);
     let (license, session) =
         (customer.license.as_ref().unwrap().token.expose(), customer.session_token.expose());
     let ours = serve(runtime, app, config);
-    let theirs = serve_bare(runtime, Bare::beside(app, &customer));
+    let theirs = serve_bare(runtime, Bare::beside(app, &customer, list.clone()));
     let verdict = json!({ "token": license }).to_string();
     let row = |name, path: &str, request: &dyn Fn(&str) -> String, baseline, bare: &str| {
         let rate = |address: &str, request: String| {
@@ -68,13 +69,20 @@ pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
             verdict.len()
         )
     };
-    vec![
+    let mut rows = vec![
         row(
             "GET /.well-known/jwks.json",
             "/.well-known/jwks.json",
             &get,
             "a bare poem handler with the same bytes",
             "/bytes",
+        ),
+        row(
+            "GET /.well-known/license-status/1",
+            "/.well-known/license-status/1",
+            &get,
+            "a bare poem handler with the same bytes",
+            "/list",
         ),
         row(
             "POST /api/licenses/refresh",
@@ -97,7 +105,10 @@ pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
             "a bare handler: a hash, two reads",
             "/current",
         ),
-    ]
+    ];
+    // Last: it grants the customer licenses and revokes them.
+    rows.extend(status::rows(runtime, app, &customer.customer.customer_id, &list));
+    rows
 }
 
 async fn customer(app: &App) -> SignedUp {
@@ -114,6 +125,7 @@ async fn customer(app: &App) -> SignedUp {
 /// The data of the bare handlers.
 struct Bare {
     jwks: Bytes,
+    list: Bytes,
     /// A text about as long as a license, signed by this key.
     license: String,
     license_id: String,
@@ -124,12 +136,13 @@ struct Bare {
 }
 
 impl Bare {
-    fn beside(app: &App, customer: &SignedUp) -> Arc<Self> {
+    fn beside(app: &App, customer: &SignedUp, list: Bytes) -> Arc<Self> {
         let Store::Sqlite { readers, .. } = &app.store else { panic!("the bench uses SQLite") };
         let key = SigningKey::from_bytes(&[7; 32]);
         let license = customer.license.as_ref().unwrap().token.expose().to_owned();
         Arc::new(Self {
             jwks: serde_json::to_vec(&app.keys.jwks()).unwrap().into(),
+            list,
             license_id: customer.license.as_ref().unwrap().license_id.to_string(),
             signature: key.sign(license.as_bytes()),
             public: key.verifying_key(),
@@ -149,6 +162,11 @@ fn serve_bare(runtime: &Runtime, bare: Arc<Bare>) -> String {
     #[handler]
     fn bytes(bare: Data<&Arc<Bare>>) -> Bytes {
         bare.jwks.clone()
+    }
+
+    #[handler]
+    fn list(bare: Data<&Arc<Bare>>) -> Bytes {
+        bare.list.clone()
     }
 
     #[handler]
@@ -185,6 +203,7 @@ fn serve_bare(runtime: &Runtime, bare: Arc<Bare>) -> String {
     let address = acceptor.local_addr()[0].as_socket_addr().unwrap().to_string();
     let routes = Route::new()
         .at("/bytes", get(bytes))
+        .at("/list", get(list))
         .at("/refresh", post(refresh))
         .at("/verify", post(verify))
         .at("/current", get(current))

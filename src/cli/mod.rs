@@ -106,6 +106,9 @@ enum Command {
     /// Verify, inspect, issue, extend, revoke or resend licenses
     #[command(after_help = license::licenses::EXAMPLES, subcommand_required = true)]
     License(license::licenses::LicenseCommand),
+    /// Write the lists of revoked licenses to files
+    #[command(after_help = license::status::EXAMPLES, subcommand_required = true)]
+    Status(license::status::StatusCommand),
     /// Print the API description (OpenAPI 3.1, JSON)
     #[command(after_help = "Example:\n  licentia openapi > openapi.json")]
     Openapi,
@@ -137,6 +140,7 @@ impl Cli {
             Command::Stripe(stripe) => config().and_then(|config| stripe.run(&config)),
             Command::Plans(plans) => config().and_then(|config| plans.run(&config)),
             Command::License(license) => license.run(config),
+            Command::Status(status) => config().and_then(|config| status.run(&config)),
             Command::Openapi => print(crate::http::openapi::text()),
         };
         done.unwrap_or_else(|error| fail(&error))

@@ -1,6 +1,7 @@
 //! Licenses: terms and issued licenses. Entitlements and the claims that are signed are in
-//! `entitlement.rs`. `coverage.rs` compares licenses, and `parts.rs` describes them. Signing is in
-//! [`crate::keys`], and verification in the crate `licentia-verify`.
+//! `entitlement.rs`. `coverage.rs` compares licenses, and `parts.rs` describes them.
+//! `status_list.rs` is about the list of revoked ones. Signing is in [`crate::keys`], and
+//! verification in the crate `licentia-verify`.
 
 mod content;
 mod coverage;
@@ -10,6 +11,7 @@ pub mod grant;
 pub mod key_bundle;
 pub mod parts;
 pub mod signing_key;
+pub mod status_list;
 mod token;
 
 use chrono::TimeDelta;

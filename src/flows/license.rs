@@ -4,6 +4,7 @@
 //! [`crate::domain::sale::settlement`] decides which licenses follow from a sync.
 
 mod online;
+pub mod status_list;
 
 use chrono::TimeDelta;
 use licentia_verify::{Rejection, Request};
@@ -13,6 +14,7 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::status_list::draws;
 use crate::domain::license::{
     Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, RevocationReason, claims,
 };
@@ -71,7 +73,11 @@ pub(super) async fn issue_as(
     now: Timestamp,
 ) -> Result<IssuedLicense> {
     let seq = tx.next_license_seq(customer_id).await?;
-    let holder = Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs() };
+    let origin = app.public_url.to_string();
+    let place = tx.take_status_place(&origin, &draws(&app.random.bytes()), now).await?;
+    let status = place.reference(&origin);
+    let holder =
+        Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs(), status: &status };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
     let key = app.keys.signing(now);
     if tx.must_not_sign(&key.kid).await? {
@@ -100,7 +106,7 @@ pub(super) async fn issue_as(
         revoked_at: None,
         revocation_reason: None,
     };
-    tx.insert_license(&license).await?;
+    tx.insert_license(&license, &place).await?;
     Ok(license)
 }
 
@@ -175,11 +181,13 @@ async fn revoke_batch(app: &App, licenses: &[IssuedLicense], kid: &str) -> Resul
     let now = app.now();
     let (mut revoked, mut locked) = (0, None);
     let mut tx = app.store.write().await?;
-    for IssuedLicense { license_id, customer_id, plan, .. } in licenses {
+    for IssuedLicense { customer_id, .. } in licenses {
         if locked != Some(customer_id) {
             tx.lock_customer(customer_id).await?;
             locked = Some(customer_id);
         }
+    }
+    for IssuedLicense { license_id, customer_id, plan, .. } in licenses {
         if tx.revoke_license(license_id, Some(RevocationReason::Key), now).await? {
             let detail = json!({
                 "license_id": license_id.as_str(), "plan": plan, "reason": "key", "key_id": kid,

@@ -143,6 +143,8 @@ pub struct Paths(Vec<Path>);
 pub struct Path {
     /// The template, for the log. The actual path could contain a secret.
     pub template: String,
+    /// The template up to its first parameter; `None` without parameters.
+    fixed: Option<String>,
     operations: Vec<Operation>,
 }
 
@@ -182,7 +184,7 @@ impl Paths {
     pub fn find(&self, path: &str) -> Option<&Path> {
         // Most paths have no parameters, and comparing strings is fast.
         let exact = self.0.iter().find(|known| known.template == path);
-        exact.or_else(|| self.0.iter().find(|known| matches_template(&known.template, path)))
+        exact.or_else(|| self.0.iter().find(|known| known.matches(path)))
     }
 }
 
@@ -211,7 +213,15 @@ impl Path {
                 metrics: OnceLock::new(),
             }
         });
-        Self { template: template.to_owned(), operations: operations.collect() }
+        let fixed = template.split_once('{').map(|(fixed, _)| fixed.to_owned());
+        Self { template: template.to_owned(), fixed, operations: operations.collect() }
+    }
+
+    /// Returns whether a path has this template, which has parameters. Comparing the fixed part
+    /// first is fast, and fits hardly any other template.
+    fn matches(&self, path: &str) -> bool {
+        self.fixed.as_ref().is_some_and(|fixed| path.starts_with(fixed))
+            && matches_template(&self.template, path)
     }
 
     /// Returns the methods of all operations.

@@ -30,7 +30,7 @@ impl Ed25519Signer {
         Ok(Self { key, header: URL_SAFE_NO_PAD.encode(header) })
     }
 
-    /// Returns a signed JWT in compact form (RFC 7515, section 3.1).
+    /// Returns a license in compact form (RFC 7515, section 3.1).
     ///
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.

@@ -7,6 +7,7 @@ use licentia_verify::MAX_TOKEN_BYTES;
 use super::plan::Read;
 use super::{LIMITS, MAX_ISSUER_BYTES};
 use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::status_list::{SIZE, StatusPlace};
 use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Price, Slug};
 use crate::domain::time::Timestamp;
@@ -133,7 +134,10 @@ fn largest_token(plan: &Plan, catalog: &Catalog) -> usize {
         updates_until: end,
         ..Entitlement::new(plan, Source::Operator, term)
     };
-    let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
+    let place = StatusPlace { list_id: i64::MAX, idx: SIZE };
+    let (status, seq) = (place.reference(&issuer), *LIMITS.end());
+    let holder =
+        Holder { customer_id: &customer_id, license_id: &license_id, seq, status: &status };
     let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);
     let json = serde_json::to_string(&claims).unwrap_or_default();
     json.len().div_ceil(3) * 4 + TOKEN_FRAME_BYTES

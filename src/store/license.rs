@@ -5,6 +5,7 @@ use super::statement::{Insert, Statement, sql};
 use super::{Store, Tx};
 use crate::domain::column::{Both, Parameter};
 use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::status_list::StatusPlace;
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::message::Kind;
 use crate::domain::page::PageRequest;
@@ -64,8 +65,12 @@ impl Tx {
         Ok(seq)
     }
 
-    /// Inserts a license and supersedes the customer's current one.
-    pub async fn insert_license(&mut self, license: &IssuedLicense) -> Result<()> {
+    /// Inserts a license with its place in a status list. It supersedes the customer's current one.
+    pub async fn insert_license(
+        &mut self,
+        license: &IssuedLicense,
+        place: &StatusPlace,
+    ) -> Result<()> {
         sql!(
             self,
             execute,
@@ -75,7 +80,10 @@ impl Tx {
             &license.license_id,
             license.issued_at,
         )?;
-        self.insert(Insert::new("licenses", license)).await?;
+        let insert = Insert::new("licenses", license)
+            .with("status_list", place.list_id)
+            .with("status_idx", place.idx);
+        self.insert(insert).await?;
         Ok(())
     }
 
@@ -250,8 +258,11 @@ impl Tx {
         )
     }
 
-    /// Revokes a license. The reason `payment` may later be replaced by another reason; any other
+    /// Revokes a license, which sets its bit in its status list. Nothing else revokes one, and
+    /// nothing undoes it. The reason `payment` may later be replaced by another reason; any other
     /// reason is final. Returns whether the license was changed.
+    ///
+    /// The row of the list stays locked until the commit: lock all customers before.
     pub async fn revoke_license(
         &mut self,
         id: &LicenseId,
@@ -260,14 +271,19 @@ impl Tx {
     ) -> Result<bool> {
         let updated = sql!(
             self,
-            execute,
+            fetch_optional: (Option<i64>,),
             "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
-             WHERE license_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')",
+             WHERE license_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')
+             RETURNING status_list",
             id,
             now,
             reason,
         )?;
-        Ok(updated > 0)
+        let Some((status_list,)) = updated else { return Ok(false) };
+        if let Some(list_id) = status_list {
+            self.status_list_changed(list_id, now).await?;
+        }
+        Ok(true)
     }
 
     /// Returns the licenses that were signed by this key and not revoked, or for the reason

@@ -54,8 +54,9 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         30 "0030_waiting_purchases",
         31 "0031_guest_purchases",
         32 "0032_paid_orders",
-        34 "0034_signing_keys",
-        35 "0035_key_bundles",
+        33 "0033_signing_keys",
+        34 "0034_key_bundles",
+        35 "0035_status_lists",
     }
 });
 

@@ -19,6 +19,7 @@ mod sale;
 mod secrets;
 mod signing_keys;
 mod statement;
+mod status_lists;
 mod wal;
 
 use std::fs::OpenOptions;

@@ -241,7 +241,7 @@ async fn an_app_that_knows_the_issuer_discovers_the_other_addresses() {
         "name": "acme-app",
         "jwks_uri": at("/.well-known/jwks.json"),
         "keys_uri": at("/.well-known/license-keys"),
-        "status_uri": null,
+        "status_uri": at("/.well-known/license-status"),
         "plans_uri": at("/api/plans"),
         "refresh_uri": at("/api/licenses/refresh"),
         "verify_uri": at("/api/licenses/verify"),

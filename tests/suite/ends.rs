@@ -3,6 +3,7 @@
 
 use licentia::app::App;
 use licentia::domain::ids::{CustomerId, LicenseId};
+use licentia::domain::license::status_list::{StatusPlace, draws};
 use licentia::domain::license::{
     BACKDATED, Entitlement, Extras, Holder, IssuedLicense, LicenseToken, Source, Term, claims,
 };
@@ -82,7 +83,12 @@ async fn issued(app: &TestApp, name: &str, plan: &str, term: Term) -> IssuedLice
     let license_id = LicenseId::from_random(server.random.bits());
     let mut tx = server.store.write().await.unwrap();
     let seq = tx.next_license_seq(&customer_id).await.unwrap();
-    let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: 2 };
+    let origin = server.public_url.to_string();
+    let draws = draws(&server.random.bytes());
+    let place = tx.take_status_place(&origin, &draws, at(START)).await.unwrap();
+    let status = place.reference(&origin);
+    let holder =
+        Holder { customer_id: &customer_id, license_id: &license_id, seq: 2, status: &status };
     let signed = claims(&entitlement, &holder, &server.plans, &server.issuer, at(START));
     let key = server.keys.signing(at(START));
     let license = IssuedLicense {
@@ -106,7 +112,7 @@ async fn issued(app: &TestApp, name: &str, plan: &str, term: Term) -> IssuedLice
         revoked_at: None,
         revocation_reason: None,
     };
-    tx.insert_license(&license).await.unwrap();
+    tx.insert_license(&license, &place).await.unwrap();
     tx.commit(FailPoints::default().at(Place::LicenseRefreshed)).await.unwrap();
     license
 }
@@ -407,7 +413,9 @@ async fn a_signed_license_keeps_its_promise_at_any_time() {
         let term = Term { expires, grace_until: grace };
         let entitlement = Entitlement::new(plan, Source::Paid, term);
         let (customer_id, license_id) = (CustomerId::from_random(1), LicenseId::from_random(1));
-        let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: 1 };
+        let status = StatusPlace { list_id: 1, idx: 1 }.reference("https://example.com");
+        let holder =
+            Holder { customer_id: &customer_id, license_id: &license_id, seq: 1, status: &status };
         let signed = claims(&entitlement, &holder, &catalog, &server.issuer, at(START));
         prop_assert_eq!((signed.iat, signed.nbf), (START - BACKDATED.num_seconds(), signed.iat));
         let over = signed.license_expires.max(signed.grace_until);

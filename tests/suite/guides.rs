@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use licentia_sandbox::{Card, CouponDuration, Options, Paid};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::harness::shop::{Buyer, Shop, session_of};
@@ -75,13 +76,15 @@ impl Reader {
 
     /// Runs a script in a thread of its own, because the service responds in this one.
     async fn run(&mut self, place: &str, script: &str) {
-        let path = std::env::var("PATH").unwrap();
+        let (path, config) = (std::env::var("PATH").unwrap(), &self.shop.app.config);
         let mut command = Command::new("bash");
         command
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(self.folder.path())
             .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
             .env("LICENTIA", &self.shop.app.client.base)
+            .env("LICENTIA_DATABASE_URL", config.database_url.expose_secret())
+            .env("LICENTIA_KEYS_DIR", &config.keys_dir)
             .env("TOKEN", self.buyer.client.token())
             .env("MAILED", &self.mailed);
         let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -190,6 +193,11 @@ async fn sell_once() {
 #[tokio::test]
 async fn sell_by_the_seat() {
     follow("sell-by-the-seat.md").await;
+}
+
+#[tokio::test]
+async fn revocation() {
+    follow("revocation.md").await;
 }
 
 #[tokio::test]

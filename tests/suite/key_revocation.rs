@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use licentia::domain::license::Extras;
+use licentia::domain::license::{Extras, IssuedLicense};
 use licentia::domain::operator::audit::Actor;
 use licentia::error::Code;
-use licentia::flows::license::{OnlineVerdict, refresh, verify};
+use licentia::flows::license::{OnlineVerdict, refresh, status_list, verify};
 use licentia::flows::mail;
 use licentia::flows::operator::licenses::{self, Grant};
 use licentia_verify::Rejection;
@@ -13,6 +13,7 @@ use licentia_verify::Rejection;
 use crate::harness::database::number;
 use crate::harness::process::{licentia, run};
 use crate::keys::{Place, issue_a_license};
+use crate::status_lists::{bits_of, place as status_place};
 
 #[tokio::test]
 async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_mailed() {
@@ -67,6 +68,15 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         // A license signed by the key is no credential, and neither is one forged with the key.
         let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);
         drop(tx);
+        // A key that was revoked signs no list either.
+        let list = status_list::signed(&app, 1).await.unwrap();
+        assert_eq!(list.kid, license.key_id);
+        let bits = bits_of(std::str::from_utf8(&list.text).unwrap());
+        let bit = |license: &IssuedLicense| {
+            let idx = usize::try_from(status_place(license.token.expose()).1).unwrap();
+            bits[idx / 8] >> (idx % 8) & 1
+        };
+        assert_eq!((bit(&first), bit(&license)), (1, 0));
         let refused = refresh(&app, &first.token).await.unwrap_err();
         assert_eq!(refused.code(), Code::KeyRevoked);
         let verdict = verify(&app, &first.token, None).await.unwrap();

@@ -92,6 +92,8 @@ mod simulation;
 mod slots;
 mod starting;
 mod stats;
+mod status_histories;
+mod status_lists;
 mod stripe_backfill;
 mod stripe_customers;
 mod stripe_setup;

@@ -1,8 +1,8 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
-//! aiosmtpd receives the mail, Python reads every mail, the receivers in the documentation verify
-//! outgoing webhooks, schemathesis tests the whole API, clients generated from the API description
-//! sign up and verify a license, linters check the description, and a browser shows the mails and
-//! uses Swagger UI.
+//! openvc-core and @sd-jwt/jwt-status-list read a status list, aiosmtpd receives the mail, Python
+//! reads every mail, the receivers in the documentation verify outgoing webhooks, schemathesis
+//! tests the whole API, clients generated from the API description sign up and verify a license,
+//! linters check the description, and a browser shows the mails and uses Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -17,11 +17,13 @@ use licentia::fail_point::{self, FailPoints};
 use licentia::mailer::{Mailer, Recipient};
 use licentia::{plans, templates};
 use licentia_sandbox::{Options, Sandbox};
+use licentia_verify::Code;
 
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::add_prices;
 use crate::harness::{START, TestDatabase, config, until};
 use crate::openapi::COMMITTED as DESCRIPTION;
+use crate::status_lists::{offline_now, place};
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
 
@@ -102,6 +104,60 @@ async fn jose_verifies_a_license_and_refuses_a_forged_one() {
         "valid: trial\nrefused: ERR_JWS_SIGNATURE_VERIFICATION_FAILED\n\
          refused: ERR_JWT_CLAIM_VALIDATION_FAILED\n"
     );
+}
+
+impl Place {
+    /// Issues licenses and revokes every third one. Writes the key set, the status list and the
+    /// licenses to files. Returns their paths, and what a reader of the list should print.
+    async fn status_list(&self) -> ([PathBuf; 3], String) {
+        let (_, jwks) = self.license().await;
+        let command = |arguments: &[&str]| {
+            let mut command = licentia(self.directory.path());
+            command.args(arguments).env("LICENTIA_DATABASE_URL", &self.database.url);
+            // The list's address must be the one that the licenses name.
+            must_succeed(command.env("LICENTIA_PUBLIC_URL", "https://acme.example"))
+        };
+        let (mut licenses, mut expected) = (String::new(), String::new());
+        let issue = ["license", "issue", "--email", "ada@example.com", "--plan", "starter"];
+        for number in 0..9 {
+            let token = command(&[&issue[..], &["--forever"]].concat());
+            let claims = licentia_verify::inspect(token.trim()).unwrap().claims;
+            if number % 3 == 0 {
+                command(&["license", "revoke", claims["jti"].as_str().unwrap()]);
+            }
+            let verdict = offline_now(&self.server.client, token.trim()).await;
+            let code = (number % 3 == 0).then_some(Code::Revoked);
+            assert_eq!(verdict, code, "the crate reads another bit");
+            expected.push_str(code.map_or("valid\n", |_| "revoked\n"));
+            licenses.push_str(&format!("{}\n", token.trim()));
+        }
+        expected.push_str("1048576 places, 3 revoked\n");
+        let path = place(licenses.lines().next().unwrap()).0;
+        let [list, texts] =
+            ["list.jwt", "licenses.txt"].map(|file| self.directory.path().join(file));
+        std::fs::write(&list, self.server.client.get(&path).await.text).unwrap();
+        std::fs::write(&texts, licenses).unwrap();
+        ([jwks, list, texts], expected)
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn the_python_package_openvc_core_reads_the_same_bits_of_a_status_list_license_3() {
+    let place = Place::new().await;
+    let (files, expected) = place.status_list().await;
+    let python = oracles().join(".venv/bin/python");
+    let program = oracles().join("read_status_list.py");
+    assert_eq!(must_succeed(Command::new(python).arg(program).args(files)), expected);
+}
+
+#[tokio::test]
+#[ignore = "needs Node: run ./scripts/test"]
+async fn the_npm_package_sd_jwt_reads_the_same_bits_of_a_status_list_license_3() {
+    let place = Place::new().await;
+    let (files, expected) = place.status_list().await;
+    let program = oracles().join("read_status_list.mjs");
+    assert_eq!(must_succeed(Command::new("node").arg(program).args(files)), expected);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 18] = [
+const PUBLIC: [&str; 20] = [
     "signUp",
     "logIn",
     "verifyEmail",
@@ -23,6 +23,8 @@ const PUBLIC: [&str; 18] = [
     "getJwks",
     "getKeyBundle",
     "getDiscovery",
+    "listStatusLists",
+    "getStatusList",
     "getLiveness",
     "getReadiness",
     "getMetrics",

@@ -3,4 +3,5 @@
 pub(super) mod keys;
 pub(super) mod licenses;
 mod root;
+pub(super) mod status;
 mod support;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use licentia_verify::{CLAIMS_VERSION, Claims, OnEnd};
+use licentia_verify::{CLAIMS_VERSION, Claims, OnEnd, StatusClaim, StatusReference};
 use serde_json::{Value, json};
 
 use super::grant::MAX_LIMIT;
@@ -138,7 +138,7 @@ impl<'a> Entitlement<'a> {
     }
 }
 
-/// The customer of a license, and the license's id and sequence number.
+/// The customer of a license, and the license's id, sequence number and place in a status list.
 #[derive(Clone, Debug)]
 pub struct Holder<'a> {
     /// The customer.
@@ -147,6 +147,8 @@ pub struct Holder<'a> {
     pub license_id: &'a LicenseId,
     /// The sequence number: one more than that of the customer's last license.
     pub seq: u64,
+    /// The license's place in a status list.
+    pub status: &'a StatusReference,
 }
 
 /// Returns when a license token that is issued at `now` expires: at the end of the term, or after
@@ -192,7 +194,7 @@ pub fn claims(
         updates_until: entitlement.updates_until.map(Timestamp::epoch_seconds),
         on_end: Some(plan.on_end.clone()).filter(|on_end| *on_end != OnEnd::Stop),
         warn_days: Some(plan.warn_days.into()).filter(|days| *days > 0),
-        status: None,
+        status: Some(StatusClaim { status_list: holder.status.clone() }),
         cnf: None,
         seq: holder.seq,
         ver: CLAIMS_VERSION,

@@ -278,7 +278,7 @@ async fn delete_here(
     tx.forget_personal_values(&customer.customer_id).await?;
     trial_memory::remember(app, &mut tx, &customer.customer_id, &customer.email, now).await?;
     tx.forget_requests_of(customer).await?;
-    tx.delete_user(&customer.user_id).await?;
+    tx.delete_user(&customer.user_id, now).await?;
     let (id, action) = (&customer.customer_id, AuditAction::CustomerDeleted);
     let entry = AuditEntry::new(by, action, Some(id), json!({}));
     audit(app, &mut tx, entry, now).await?;

@@ -6,6 +6,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use crate::app::App;
+use crate::domain::license::status_list;
 use crate::http::Tag;
 use crate::http::openapi::EXAMPLE_ORIGIN;
 use crate::http::problem::{Failure, NothingMore};
@@ -30,9 +31,8 @@ struct DiscoveryView {
     /// The key bundle. `null` while there is no root key.
     #[oai(nullable)]
     keys_uri: Option<String>,
-    /// The list of revoked licenses. `null`: this version has none.
-    #[oai(nullable)]
-    status_uri: Option<String>,
+    /// The addresses of the lists of revoked licenses. A license names its list.
+    status_uri: String,
     /// The plans and their prices.
     plans_uri: String,
     /// Returns the newest license for an older one.
@@ -53,7 +53,7 @@ impl DiscoveryView {
             name: name.to_owned(),
             jwks_uri: at("/.well-known/jwks.json"),
             keys_uri: Some(at("/.well-known/license-keys")),
-            status_uri: None,
+            status_uri: at(status_list::PATH),
             plans_uri: at("/api/plans"),
             refresh_uri: at("/api/licenses/refresh"),
             verify_uri: at("/api/licenses/verify"),

@@ -1,4 +1,5 @@
-//! Licenses, the keys that verify them, and the addresses of this server.
+//! Licenses, the keys that verify them, the lists of revoked ones, and the addresses of this
+//! server.
 
 use poem_openapi::OpenApi;
 
@@ -6,8 +7,10 @@ mod discovery;
 mod keys;
 pub(super) mod licenses;
 mod recover;
+mod status_lists;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (licenses::LicensesApi, recover::RecoverApi, keys::KeysApi, discovery::DiscoveryApi)
+    let keys = (keys::KeysApi, status_lists::StatusListsApi, discovery::DiscoveryApi);
+    (licenses::LicensesApi, recover::RecoverApi, keys)
 }

@@ -369,8 +369,10 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes a user, the customer, and their login sessions and licenses.
-    pub async fn delete_user(&mut self, user_id: &UserId) -> Result<()> {
+    /// Deletes a user, the customer, and their login sessions and licenses. Status lists show the
+    /// licenses as revoked from then on.
+    pub async fn delete_user(&mut self, user_id: &UserId, now: Timestamp) -> Result<()> {
+        self.keep_status_of_deleted(user_id, now).await?;
         sql!(self, execute, "DELETE FROM users WHERE user_id = $1", user_id)?;
         Ok(())
     }
