@@ -5,6 +5,7 @@
 mod content;
 mod coverage;
 mod entitlement;
+pub mod explanation;
 mod extras;
 pub mod grant;
 pub mod parts;

@@ -35,6 +35,7 @@ mod demo;
 mod drift;
 mod edge;
 mod event_order;
+mod explain;
 mod export;
 mod find;
 mod forgiven;

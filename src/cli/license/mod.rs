@@ -1,5 +1,7 @@
 //! Commands about licenses and signing keys.
 
+mod check;
 pub(super) mod keys;
 pub(super) mod licenses;
 mod support;
+mod texts;
