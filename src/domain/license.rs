@@ -7,6 +7,7 @@ mod coverage;
 mod entitlement;
 pub mod explanation;
 mod extras;
+mod file;
 pub mod grant;
 pub mod parts;
 
@@ -26,6 +27,7 @@ pub use content::Content;
 pub use coverage::{Coverage, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
+pub use file::{LICENSE_FILE, LicenseFile};
 use parts::license_parts;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
