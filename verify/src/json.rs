@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_member_is_found_in_an_object_of_any_size() {
+        for count in [2, 31, 32, 33, 34, 1_000] {
+            let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":{n}")).collect();
+            assert!(is_object(&format!("{{{}}}", members.join(","))), "{count}");
+            for (place, repeated) in [(0, count - 1), (count - 1, 0), (count / 2, count / 2 - 1)] {
+                let mut members = members.clone();
+                members[place] = format!("\"{repeated}\":1");
+                assert!(!is_object(&format!("{{{}}}", members.join(","))), "{count}: {place}");
+            }
+        }
+    }
+
+    #[test]
     fn sixty_four_levels_are_the_most() {
         let nested = |levels| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         assert!(is_object(&nested(63)));
