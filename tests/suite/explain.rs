@@ -1,5 +1,5 @@
-//! `licentia license verify` and `explain`, with cases of the test vectors and with wrong files. All
-//! cases are run without a process in `src/cli/license/check/tests.rs`.
+//! `licentia license verify` and `explain`, with cases of the test vectors and with wrong files.
+//! `src/cli/license/check/tests.rs` runs all cases, without a process.
 
 use std::collections::BTreeMap;
 use std::fs;
