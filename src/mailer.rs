@@ -19,6 +19,7 @@ use tokio::io::AsyncWriteExt;
 use crate::config::Config;
 use crate::domain::contact::{DisplayName, Email, Sender};
 use crate::domain::ids::MailId;
+use crate::domain::license::LICENSE_FILE;
 use crate::domain::message::Letter;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -210,10 +211,15 @@ impl Mailer {
             .singlepart(SinglePart::plain(letter.text.clone()))
             .singlepart(SinglePart::html(letter.html.clone()));
         let mut parts = MultiPart::mixed().multipart(bodies);
-        if let Some(license) = &letter.license {
-            let kind = ContentType::parse("application/jwt").map_err(|_| invalid("attachment"))?;
-            let attachment = Attachment::new("license.jwt".to_owned());
-            parts = parts.singlepart(attachment.body(license.clone(), kind));
+        let files = [
+            (&letter.license, "license.jwt", "application/jwt"),
+            (&letter.license_file, LICENSE_FILE, "application/json"),
+        ];
+        for (content, name, kind) in files {
+            let Some(content) = content else { continue };
+            let kind = ContentType::parse(kind).map_err(|_| invalid("attachment"))?;
+            let attachment = Attachment::new(name.to_owned());
+            parts = parts.singlepart(attachment.body(content.clone(), kind));
         }
         let (from, to) = (Mailbox::new(from_name, from), Mailbox::new(name, address));
         let mut message = Message::builder()
@@ -304,6 +310,7 @@ mod tests {
             text: String::new(),
             html: String::new(),
             license: None,
+            license_file: None,
         };
         for name in [".NET", "booking.com", "a.b-c_1"] {
             let mail = mail(name.parse().ok(), &letter);
@@ -329,6 +336,7 @@ mod tests {
                 text: text.clone(),
                 html: text,
                 license: Some("a.b.c".to_owned()),
+                license_file: Some("{\"license\":\"a.b.c\"}\n".to_owned()),
             };
             let mail = mail(name, &letter);
             prop_assert!(mail.is_ascii());

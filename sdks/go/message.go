@@ -23,7 +23,7 @@ const (
 	revokedMessage = "This license was revoked. Please log in to get your current one, or contact us."
 	clockMessage   = "The clock of this device is wrong. Please set it and try again."
 	productMessage = "This license is for another product."
-	notALicense    = "This is not a valid license. Please check that you copied all of it."
+	notALicense    = "There is no valid license. Please enter all of it."
 )
 
 // Message returns what to show the user, in English; empty while there is nothing to say. Translate

@@ -2,6 +2,7 @@ package licentia
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha512"
 	"encoding/json"
 	"math/big"
@@ -164,7 +165,7 @@ func TestMessagesSayWhatToDo(t *testing.T) {
 		"features are off until":  {State: Limited, Code: "token_expired"},
 		"clock":                   {Code: "clock_rolled_back"},
 		"revoked":                 {Code: "key_revoked"},
-		"not a valid license":     {Code: "bad_signature"},
+		"no valid license":        {Code: "bad_signature"},
 		"versions until 2026-12-": {Code: "update_not_covered", UpdatesUntil: at},
 	} {
 		if message := Message(verdict); !strings.Contains(message, text) || text == "" && message != "" {
@@ -190,7 +191,27 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-func BenchmarkVerify(b *testing.B) {
+func BenchmarkSignature(b *testing.B) {
+	message := make([]byte, 600)
+	signature := ed25519.Sign(firstKey.private, message)
+	public := firstKey.public
+	for i := 0; i < b.N; i++ {
+		ed25519.Verify(public, message, signature)
+	}
+}
+
+func BenchmarkLicense(b *testing.B) {
+	verifier, err := New("acme-app", KeySet(string(encode(object{"keys": []object{firstKey.jwk(nil)}}))))
+	if err != nil {
+		b.Fatal(err)
+	}
+	input := Input{License: licenseBy(firstKey, nil), Now: time.Unix(testNow, 0)}
+	for i := 0; i < b.N; i++ {
+		verifier.Verify(input)
+	}
+}
+
+func BenchmarkLicenseAndBundle(b *testing.B) {
 	verifier := newVerifier(b)
 	input := Input{
 		License: licenseBy(firstKey, nil), Keys: bundleWith(nil), Now: time.Unix(testNow, 0),

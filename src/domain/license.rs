@@ -6,7 +6,9 @@
 mod content;
 mod coverage;
 mod entitlement;
+pub mod explanation;
 mod extras;
+mod file;
 pub mod grant;
 pub mod key_bundle;
 pub mod parts;
@@ -28,6 +30,7 @@ pub use content::Content;
 pub use coverage::{Coverage, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
+pub use file::{LICENSE_FILE, LicenseFile};
 use parts::license_parts;
 pub use token::LicenseToken;
 

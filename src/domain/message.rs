@@ -24,6 +24,8 @@ pub struct Letter {
     pub html: String,
     /// The license token, attached as `license.jwt`.
     pub license: Option<String>,
+    /// The text of `license.json`, attached as well.
+    pub license_file: Option<String>,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ Every .eml file must parse without a defect. The names must arrive as they were 
 texts and the license must be readable.
 """
 
+import json
 import sys
 from email import policy
 from email.parser import BytesParser
@@ -29,10 +30,12 @@ for path in sorted(Path(folder).glob("*.eml")):
     html = mail.get_body(("html",)).get_content()
     assert product in text, (path, text)
     assert html.startswith("<!doctype html>"), (path, html)
-    for license_file in mail.iter_attachments():
-        assert license_file.get_filename() == "license.jwt", path
-        token = license_file.get_content().decode()
+    files = {part.get_filename(): part.get_content().decode() for part in mail.iter_attachments()}
+    if files:
+        assert list(files) == ["license.jwt", "license.json"], (path, list(files))
+        token = files["license.jwt"]
         assert token in text and token in html, path
+        assert json.loads(files["license.json"])["license"] == token, path
         attachments += 1
     mails += 1
 

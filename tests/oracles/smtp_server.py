@@ -26,15 +26,15 @@ class Handler:
             server.transport.abort()
             return "451 unheard"
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        [attachment] = mail.iter_attachments()
+        files = {part.get_filename(): part.get_content() for part in mail.iter_attachments()}
+        files = {name: file.decode() for name, file in files.items()}
         print(json.dumps({
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "message_id": mail["Message-ID"],
             "subject": mail["Subject"],
             "auto_submitted": mail["Auto-Submitted"],
-            "license": attachment.get_content().decode() if isinstance(attachment.get_content(), bytes) else attachment.get_content(),
-            "filename": attachment.get_filename(),
+            "files": files,
             "text": mail.get_body(("plain",)).get_content(),
         }), flush=True)
         if answer == "hang":

@@ -41,12 +41,14 @@ async fn signing_up_mails_the_trial_license() {
         "Auto-Submitted: auto-generated",
         "Content-Disposition: attachment; filename=\"license.jwt\"",
         "Content-Type: application/jwt",
+        "Content-Disposition: attachment; filename=\"license.json\"",
+        "Content-Type: application/json",
         "Content-Type: text/html",
     ] {
         assert!(text.contains(expected), "{expected}\nis not in\n{text}");
     }
     let license = signed_up.text("/license/token");
-    assert_eq!(decoded(&text).replace("\r\n", "").matches(license).count(), 3, "{text}");
+    assert_eq!(decoded(&text).replace("\r\n", "").matches(license).count(), 4, "{text}");
     // It is sent once.
     assert_eq!(app.send_due().await, 0);
 }

@@ -37,6 +37,7 @@ mod drift;
 mod edge;
 mod ends;
 mod event_order;
+mod explain;
 mod export;
 mod find;
 mod forgiven;

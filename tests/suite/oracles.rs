@@ -386,10 +386,12 @@ async fn aiosmtpd_receives_the_mail_with_the_license() {
         (&"licenses@acme.example".into(), &"ada@example.com".into())
     );
     assert_eq!(mail["subject"], "Your trial of acme-app");
-    assert_eq!(
-        (&mail["license"], &mail["filename"]),
-        (&token.as_str().into(), &"license.jwt".into())
-    );
+    let files = mail["files"].as_object().unwrap();
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["license.json", "license.jwt"]);
+    assert_eq!(files["license.jwt"], token.as_str());
+    let file: serde_json::Value =
+        serde_json::from_str(files["license.json"].as_str().unwrap()).unwrap();
+    assert_eq!(file["license"], token.as_str());
     assert!(mail["text"].as_str().unwrap().starts_with("Hello,\r\n"), "{mail}");
     assert!(mail["message_id"].as_str().unwrap().ends_with("@acme.example>"), "{mail}");
 }
@@ -403,7 +405,7 @@ async fn aiosmtpd_receives_the_mail_after_it_refused_disconnected_and_hung() {
     let (server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let (hung, taken) = (smtp.mail(), smtp.mail());
     assert_eq!(
-        (&taken["license"], &taken["message_id"]),
+        (&taken["files"]["license.jwt"], &taken["message_id"]),
         (&token.as_str().into(), &hung["message_id"])
     );
     // The delay of the mail delays nothing else.

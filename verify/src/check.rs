@@ -71,6 +71,10 @@ pub struct Checked {
     pub license: Result<License, Rejection>,
     /// The memory to store, and to give to the next verification.
     pub memory: String,
+    /// What became of the key bundle.
+    pub bundle: Companion,
+    /// What became of the status list.
+    pub list: Companion,
     /// The claims of a license that is not valid, once they hold.
     rejected: Option<Box<Claims>>,
 }
@@ -83,6 +87,44 @@ impl Checked {
             .as_ref()
             .map_or_else(|_| self.rejected.as_deref(), |valid| Some(valid.claims()))
     }
+}
+
+/// What became of a document that travels with a license. One that does not count is used like one
+/// that was not given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Companion {
+    /// There was none.
+    #[default]
+    NotGiven,
+    /// It was not read: a key set ignores bundles, and a list is read only for a license of this
+    /// product that names one.
+    NotRead,
+    /// It does not count.
+    DoesNotCount,
+    /// It counts.
+    Counts,
+}
+
+impl Companion {
+    /// Returns what became of a document that was given.
+    fn counts(self, counts: bool) -> Self {
+        match self {
+            Self::NotGiven => Self::NotGiven,
+            _ if counts => Self::Counts,
+            _ => Self::DoesNotCount,
+        }
+    }
+
+    fn unread(texts: &[Cow<'_, str>]) -> Self {
+        if texts.is_empty() { Self::NotGiven } else { Self::NotRead }
+    }
+}
+
+/// What became of the documents beside a license.
+#[derive(Default)]
+struct Companions {
+    bundle: Companion,
+    list: Companion,
 }
 
 /// The first rule that a license violates, and its claims once they hold.
@@ -122,20 +164,33 @@ impl KeySet {
     #[must_use]
     pub fn check(&self, request: &Request<'_>) -> Checked {
         let mut memory = Memory::from_text(request.memory);
-        let (license, rejected) = match self.judge(request, &mut memory) {
+        let mut companions = Companions::default();
+        let (license, rejected) = match self.judge(request, &mut memory, &mut companions) {
             Ok(license) => (Ok(license), None),
             Err(violation) => (Err(violation.rejection), violation.claims),
         };
-        Checked { license, memory: memory.to_text(), rejected }
+        let Companions { bundle, list } = companions;
+        Checked { license, memory: memory.to_text(), bundle, list, rejected }
     }
 
     /// Applies all rules in their order. Leaves what verified in the memory.
-    fn judge(&self, request: &Request<'_>, memory: &mut Memory) -> Result<License, Violation> {
+    fn judge(
+        &self,
+        request: &Request<'_>,
+        memory: &mut Memory,
+        companions: &mut Companions,
+    ) -> Result<License, Violation> {
         let (now, clock) = (epoch_seconds(request.now), memory.clock());
         let documents = Documents::of(request);
+        companions.bundle = Companion::unread(&documents.bundles);
+        companions.list = Companion::unread(&documents.lists);
         let no_keys = Keys::default();
         let bundle = match &self.trust {
-            Trust::Root(root) => Bundle::newest(&documents.bundles, root, memory.keys_seq, now),
+            Trust::Root(root) => {
+                let newest = Bundle::newest(&documents.bundles, root, memory.keys_seq, now);
+                companions.bundle = companions.bundle.counts(newest.is_some());
+                newest
+            }
             Trust::Jwks(_) => None,
         };
         if let Some(bundle) = &bundle {
@@ -149,7 +204,9 @@ impl KeySet {
         let (claims, key) = authenticate(&documents.license?, keys)?;
         let bundle_exp = bundle.as_ref().and_then(|bundle| bundle.exp);
         let facts = Facts { request, now, clock, keys, lists: &documents.lists, bundle_exp };
-        let standing = self.is_ours(&claims, key).and_then(|()| standing(&claims, &facts, memory));
+        let standing = self
+            .is_ours(&claims, key)
+            .and_then(|()| standing(&claims, &facts, memory, &mut companions.list));
         match standing {
             Ok(standing) => Ok(License::new(claims, standing)),
             Err(rejection) => Err(Violation { rejection, claims: Some(Box::new(claims)) }),
@@ -173,7 +230,8 @@ impl KeySet {
     /// Returns the license if it is valid.
     pub(crate) fn license(&self, request: &Request<'_>) -> Result<License, Rejection> {
         let mut memory = Memory::from_text(request.memory);
-        self.judge(request, &mut memory).map_err(|violation| violation.rejection)
+        self.judge(request, &mut memory, &mut Companions::default())
+            .map_err(|violation| violation.rejection)
     }
 }
 
@@ -183,11 +241,13 @@ fn authenticate<'k>(token: &str, keys: &'k Keys) -> Result<(Claims, &'k TrustedK
     Ok((Claims::read(&jws::members(&text)?)?, key))
 }
 
-/// Applies the rules that depend on time, memory, list, device and build to a license of ours.
+/// Applies the rules that depend on time, memory, list, device and build to a license of ours. Sets
+/// `given_list` to what became of the status list.
 fn standing(
     claims: &Claims,
     facts: &Facts<'_>,
     memory: &mut Memory,
+    given_list: &mut Companion,
 ) -> Result<Standing, Rejection> {
     let Facts { request, now, .. } = *facts;
     let right_at = memory.learn_license(claims, now, &facts.clock);
@@ -198,6 +258,9 @@ fn standing(
         memory.learn_list(&list, reference);
         Some(list)
     });
+    if reference.is_some() {
+        *given_list = given_list.counts(list.is_some());
+    }
 
     let valid_from = claims.nbf.max(claims.iat) - CLOCK_LEEWAY_SECONDS;
     if now < valid_from {

@@ -6,7 +6,6 @@
 //! signed document could have two meanings (RFC 8725, section 2.4).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 mod members;
 
@@ -66,11 +65,11 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Members<'a>, &'static str> {
-        let mut members = BTreeMap::new();
+        let mut members = Members::default();
         self.at += 1;
         self.skip_blanks();
         if self.take(b'}') {
-            return Ok(Members(members));
+            return Ok(members);
         }
         loop {
             self.skip_blanks();
@@ -83,12 +82,11 @@ impl<'a> Parser<'a> {
                 return Err("a member has no value");
             }
             let value = self.value(depth)?;
-            if members.insert(name, value).is_some() {
-                return Err("a member is repeated");
-            }
+            members.push(name, value);
             self.skip_blanks();
             if self.take(b'}') {
-                return Ok(Members(members));
+                let is_repeated = members.have_repeated_name();
+                return if is_repeated { Err("a member is repeated") } else { Ok(members) };
             }
             if !self.take(b',') {
                 return Err("an object does not end");
@@ -253,7 +251,7 @@ mod tests {
         assert_eq!(members.get("a"), Some(&Json::Array(items)));
         let text = Json::Text("\"\\/\u{8}\u{c}\n\r\t\u{e9}x".into());
         assert_eq!(members.get("bA\u{1F600}"), Some(&text));
-        assert_eq!(members.get("c"), Some(&Json::Object(Members(BTreeMap::new()))));
+        assert_eq!(members.get("c"), Some(&Json::Object(Members::default())));
     }
 
     #[test]
@@ -304,6 +302,19 @@ mod tests {
             assert!(!is_object(text), "{text}");
         }
         assert!(object(b"{\"a\":\"\xed\xa0\x80\"}").is_err());
+    }
+
+    #[test]
+    fn a_repeated_member_is_found_in_an_object_of_any_size() {
+        for count in [2, 31, 32, 33, 34, 1_000] {
+            let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":{n}")).collect();
+            assert!(is_object(&format!("{{{}}}", members.join(","))), "{count}");
+            for (place, repeated) in [(0, count - 1), (count - 1, 0), (count / 2, count / 2 - 1)] {
+                let mut members = members.clone();
+                members[place] = format!("\"{repeated}\":1");
+                assert!(!is_object(&format!("{{{}}}", members.join(","))), "{count}: {place}");
+            }
+        }
     }
 
     #[test]

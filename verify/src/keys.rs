@@ -113,6 +113,12 @@ impl KeySet {
         Ok(Self { trust, audience: audience.to_owned(), issuer: None })
     }
 
+    /// Returns whether this is the key set of a root, whose keys come in bundles.
+    #[must_use]
+    pub fn has_root(&self) -> bool {
+        matches!(self.trust, Trust::Root(_))
+    }
+
     /// Returns the key set with a required `iss`. Use it when the set has the keys of several
     /// vendors.
     #[must_use]

@@ -53,7 +53,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 pub use bundle::BUNDLE_TYPE;
-pub use check::{Checked, Request};
+pub use check::{Checked, Companion, Request};
 pub use claims::{
     Algorithm, CLAIMS_VERSION, Claims, Confirmation, Header, LICENSE_TYPE, OnEnd, StatusClaim,
     StatusReference,

@@ -42,8 +42,8 @@ class Messages(unittest.TestCase):
             ("unsupported_version", "update the app"),
             ("wrong_audience", "another product"),
             ("wrong_issuer", "another product"),
-            ("malformed", "not a valid license"),
-            ("bad_signature", "not a valid license"),
+            ("malformed", "no valid license"),
+            ("bad_signature", "no valid license"),
         ):
             self.assertIn(part, message(Verdict(False, None, code)) or "")
         uncovered = Verdict(False, None, "update_not_covered", updates_until=CHANGES_AT)

@@ -60,7 +60,7 @@ class Readme(unittest.TestCase):
                     if "client.start" in block:
                         names["client"].stop()
                 outputs.append(output.getvalue())
-        self.assertIn("not a valid license", outputs[0])
+        self.assertIn("no valid license", outputs[0])
         self.assertIn("Export is on\nSeats: 5", outputs[1])
         self.assertIn("Thank you! Your plan is enterprise", outputs[2])
         self.assertEqual(outputs[3], "license.json active None\nstatus.jwt None revoked\n")

@@ -52,7 +52,7 @@ const PAYMENT_LATE: Text = {
 };
 const NOT_A_LICENSE: Text = {
   action: "enter_license",
-  message: "This is not a valid license. Please check that you entered all of it.",
+  message: "There is no valid license. Please enter all of it.",
 };
 const OTHER_PRODUCT: Text = {
   action: "enter_license",

@@ -1,20 +1,19 @@
-//! `licentia license`: verifies and inspects licenses offline, and issues grants. The crate
-//! `licentia-verify` verifies, and [`crate::flows::operator::licenses`] issues. What support does
-//! with a license is in `support.rs`.
+//! `licentia license`: inspects licenses offline, and issues grants
+//! ([`crate::flows::operator::licenses`]). Verifying and explaining is in `check.rs`. What support
+//! does with a license is in `support.rs`.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
-use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Unverified};
-use serde_json::{Value, json};
+use licentia_verify::Unverified;
+use serde_json::json;
 
 use crate::app::App;
+use crate::cli::license::check::Given;
 use crate::cli::license::support::{Extend, Resend, Revoke};
-use crate::cli::{NO, WRONG_CALL, complain, note, print, with_app};
-use crate::clock::{Clock, SystemClock};
+use crate::cli::license::texts;
+use crate::cli::{NO, complain, note, print, with_app};
 use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
@@ -23,15 +22,14 @@ use crate::domain::license::grant::{MAX_DAYS, MAX_LIMIT};
 use crate::domain::operator::audit::Actor;
 use crate::domain::private::Private;
 use crate::domain::sale::plan::{InvalidSlug, Slug};
-use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::files::read_text;
 use crate::flows::license::customer_of;
 use crate::flows::operator::licenses::{self, Grant};
 
 pub const EXAMPLES: &str = "Examples:
   curl -s http://127.0.0.1:3100/.well-known/jwks.json > jwks.json
   licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
+  licentia license explain license.json
   licentia license inspect eyJhbGciOi…
   licentia license issue --email ada@example.com --plan professional --days 365
   licentia license extend ada@example.com --days 14
@@ -48,19 +46,41 @@ pub struct LicenseCommand {
 enum Action {
     /// Verify a license offline, as an app does
     ///
-    /// Prints the result as JSON. Exits with 0 when the license is valid, with 1 when it is not
-    /// (`reason` says why), and with 2 when the arguments or the key set are wrong.
-    #[command(after_help = "Examples:
+    /// Prints the verdict as JSON, with times in seconds since 1970. Exits with 0 when the license
+    /// is valid, with 1 when it is not (`code` says why), and with 2 when an argument or a file is
+    /// wrong.
+    #[command(
+        mut_arg("audience", |audience| audience.required(true)),
+        mut_arg("jwks", |jwks| jwks.required_unless_present("root")),
+        after_help = "Examples:
   licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
-  licentia license verify --jwks jwks.json --audience acme-app - < license.jwt
-  licentia license verify --jwks jwks.json --audience acme-app --now 1798761600 eyJhbGciOi…
+  licentia license verify --jwks jwks.json --audience acme-app license.json
+  licentia license verify --root root.jwk --keys keys.jwt --status status.jwt \\
+    --memory memory.json --audience acme-app - < license.jwt
   licentia license verify --jwks jwks.json --audience acme-app \\
-    --build 2026-11-20T15:00:00Z eyJhbGciOi…")]
-    Verify(Verify),
+    --now 2027-11-20T15:00:00Z --build 2026-11-20T15:00:00Z license.jwt"
+    )]
+    Verify(Given),
+    /// Explain in sentences what a license says, whether it is valid, and until when
+    ///
+    /// Takes the arguments of `verify`; only the license is required. Without --jwks or --root, it
+    /// shows what the license says, and nothing is checked. The exit codes are those of `verify`; a
+    /// license that was not checked counts as valid if it can be read.
+    #[command(after_help = "Examples:
+  licentia license explain eyJhbGciOi…
+  licentia license explain --jwks jwks.json --audience acme-app license.json
+  licentia license explain --jwks jwks.json --now 2027-11-20T15:00:00Z --json license.jwt")]
+    Explain {
+        #[command(flatten)]
+        given: Given,
+        /// Print JSON: the verdict and the sentences
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the claims of a license without verifying it
     #[command(after_help = "Example:\n  licentia license inspect eyJhbGciOi…")]
     Inspect {
-        /// The license, or `-` to read it from standard input
+        /// The license or `license.json`: its text, a file that has it, or `-` for standard input
         token: Private,
     },
     /// Grant a customer a license and print it
@@ -87,28 +107,6 @@ enum Action {
     #[command(after_help = "Examples:\n  licentia license resend lic_0123…\n  \
                             licentia license resend lic_0123… --reissue")]
     Resend(Resend),
-}
-
-#[derive(Debug, Args)]
-struct Verify {
-    /// The public keys, as published at /.well-known/jwks.json
-    #[arg(long, value_name = "FILE")]
-    jwks: PathBuf,
-    /// The product that the license must be issued for
-    #[arg(long, value_name = "AUD")]
-    audience: String,
-    /// The issuer that the license must have [default: any with these keys]
-    #[arg(long, value_name = "ISS")]
-    issuer: Option<String>,
-    /// The time of the verification, in seconds since 1970 [default: now]
-    #[arg(long, value_name = "EPOCH")]
-    now: Option<u64>,
-    /// The time at which the app's build was made, as seconds since 1970 or like
-    /// 2026-11-20T15:00:00Z [default: unknown, so every build counts as covered]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    build: Option<Timestamp>,
-    /// The license, or `-` to read it from standard input
-    token: Private,
 }
 
 #[derive(Debug, Args)]
@@ -170,7 +168,8 @@ fn limit(text: &str) -> std::result::Result<(Slug, u64), String> {
 impl LicenseCommand {
     pub fn run(self, config: impl FnOnce() -> Result<Config>) -> Result<ExitCode> {
         match self.action {
-            Action::Verify(verify) => verify.run(),
+            Action::Verify(given) => given.verify(),
+            Action::Explain { given, json } => given.explain(json),
             Action::Inspect { token } => inspect(token.as_str()),
             Action::Issue(issue) => issue.run(&config()?),
             Action::Extend(extend) => with_app(&config()?, async |app| extend.run(app).await),
@@ -180,96 +179,9 @@ impl LicenseCommand {
     }
 }
 
-impl Verify {
-    fn run(self) -> Result<ExitCode> {
-        let inputs = read_keys(&self.jwks, &self.audience)
-            .and_then(|keys| read_token(self.token.as_str()).map(|token| (keys, token)));
-        let (mut keys, token) = match inputs {
-            Ok(inputs) => inputs,
-            Err(problem) => {
-                complain(problem);
-                return Ok(ExitCode::from(WRONG_CALL));
-            }
-        };
-        if let Some(issuer) = &self.issuer {
-            keys = keys.issued_by(issuer);
-        }
-        let now = self.now.map(|now| Timestamp::saturating(i64::try_from(now).unwrap_or(i64::MAX)));
-        let now = now.unwrap_or_else(|| SystemClock.now());
-        let (result, code) = verify(&token, &keys, now, self.build);
-        print(format_args!("{result:#}\n"))?;
-        Ok(code)
-    }
-}
-
-/// Returns the result as JSON, and the exit code.
-fn verify(
-    token: &str,
-    keys: &KeySet,
-    now: Timestamp,
-    build: Option<Timestamp>,
-) -> (Value, ExitCode) {
-    let changes = |time| Timestamp::from(time).to_string();
-    let now = now.to_system_time();
-    let verified = match build {
-        None => licentia_verify::verify(token, keys, now),
-        Some(build) => licentia_verify::verify_build(token, keys, now, build.to_system_time()),
-    };
-    match verified {
-        Ok(license) => {
-            let result = json!({
-                "valid": true,
-                "status": license.state(),
-                "changes_at": license.changes_at().map(changes),
-                "claims": license.claims(),
-            });
-            (result, ExitCode::SUCCESS)
-        }
-        Err(rejection) => {
-            let result = json!({
-                "valid": false,
-                "reason": rejection.code(),
-                "message": rejection.to_string(),
-                "changes_at": rejection.changes_at().map(changes),
-            });
-            (result, ExitCode::from(NO))
-        }
-    }
-}
-
-/// Parses seconds since 1970, or a time of RFC 3339.
-fn time(text: &str) -> std::result::Result<Timestamp, String> {
-    let seconds = text.parse::<u32>().map(i64::from).ok();
-    let seconds = seconds.or_else(|| Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp()));
-    seconds
-        .map(Timestamp::saturating)
-        .ok_or_else(|| "use seconds since 1970, or a time such as 2026-11-20T15:00:00Z".to_owned())
-}
-
-fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
-    let file = path.display();
-    let text =
-        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{file}: {error}"))?;
-    KeySet::from_jwks(&text, audience).map_err(|error| format!("{file}: {error}"))
-}
-
-/// Returns the license on the command line, or from standard input for `-`.
-fn read_token(argument: &str) -> std::result::Result<String, String> {
-    if argument != "-" {
-        return Ok(argument.to_owned());
-    }
-    let mut text = String::new();
-    // One byte over the limit, so that a license that is too long is refused instead of cut off.
-    let limit = MAX_TOKEN_BYTES as u64 + 1;
-    let read = std::io::stdin().take(limit).read_to_string(&mut text);
-    read.map_err(|error| format!("standard input: {error}"))?;
-    Ok(text.trim().to_owned())
-}
-
 fn inspect(argument: &str) -> Result<ExitCode> {
-    let inspected = read_token(argument).and_then(|token| {
-        licentia_verify::inspect(token.as_str()).map_err(|error| error.to_string())
-    });
+    let inspected = texts::license(argument)
+        .and_then(|license| licentia_verify::inspect(&license).map_err(|error| error.to_string()));
     match inspected {
         Ok(Unverified { header, claims }) => {
             let output = json!({ "verified": false, "header": header, "claims": claims });

@@ -1,7 +1,9 @@
 //! Commands about licenses and signing keys.
 
+mod check;
 pub(super) mod keys;
 pub(super) mod licenses;
 mod root;
 pub(super) mod status;
 mod support;
+mod texts;

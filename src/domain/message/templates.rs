@@ -12,6 +12,7 @@ use super::kind::{Case, Kind, LAYOUT, built_in};
 use super::language::Language;
 use super::samples;
 use crate::domain::account::mail_link::LinkKind;
+use crate::domain::license::LicenseFile;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::time::Timestamp;
 
@@ -136,6 +137,7 @@ impl Templates {
             subject: subject.to_owned(),
             text: format!("{text}\n"),
             license: facts.token.map(str::to_owned),
+            license_file: facts.token.map(|license| LicenseFile { license }.to_text()),
         })
     }
 

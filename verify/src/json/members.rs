@@ -9,9 +9,13 @@ use crate::MAX_TIME;
 /// The largest number: every parser of JSON represents it exactly.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 
-/// The members of a JSON object, by name.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Members<'a>(pub(super) BTreeMap<Cow<'a, str>, Json<'a>>);
+/// The members of a JSON object, in their order. Most objects have few members, which a list finds
+/// faster than a map.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+/// Up to this many members are compared with each other. More are sorted.
+const FEW: usize = 32;
 
 /// The reason why the members of a document are not what they should be.
 #[derive(Debug, PartialEq)]
@@ -31,12 +35,29 @@ impl From<Problem> for String {
 }
 
 impl<'a> Members<'a> {
+    pub(super) fn push(&mut self, name: Cow<'a, str>, value: Json<'a>) {
+        self.0.push((name, value));
+    }
+
+    /// Returns whether two members have the same name.
+    pub(super) fn have_repeated_name(&self) -> bool {
+        if self.0.len() <= FEW {
+            let mut places = self.0.iter().enumerate();
+            return places.any(|(place, (name, _))| {
+                self.0[..place].iter().any(|(earlier, _)| earlier == name)
+            });
+        }
+        let mut names: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
-        self.0.get(name)
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.get(name).is_some()
     }
 
     /// Returns the member if it is a string.

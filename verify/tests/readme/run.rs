@@ -4,7 +4,7 @@
     fs::create_dir_all(&folder).unwrap();
     let app = Licensing::new(folder.clone()).unwrap();
     assert_eq!(app.verify().unwrap().code, Some(Code::Malformed));
-    assert!(message(&app.verify().unwrap()).unwrap().contains("not a valid license"));
+    assert!(message(&app.verify().unwrap()).unwrap().contains("no valid license"));
 
     // A file from the mail.
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readme/license.json");

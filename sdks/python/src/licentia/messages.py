@@ -24,7 +24,7 @@ _INVALID["key_revoked"] = _INVALID["revoked"]
 _INVALID["clock_rolled_back"] = _INVALID["not_yet_valid"]
 _INVALID["wrong_issuer"] = _INVALID["wrong_audience"]
 
-_NOT_A_LICENSE = "This is not a valid license. Please check that you copied all of it."
+_NOT_A_LICENSE = "There is no valid license. Please enter all of it."
 
 
 def message(verdict: Verdict) -> Optional[str]:

@@ -50,7 +50,7 @@ public record Advice(Level level, Action action, String message) {
         return switch (verdict.code()) {
             case TOO_LARGE, MALFORMED, WRONG_TYPE, CRITICAL_HEADER, UNSUPPORTED_ALGORITHM,
                     BAD_SIGNATURE, INVALID_CLAIMS -> new Advice(level, Action.ENTER_LICENSE,
-                    "This is not a valid license. Please check that you entered all of it.");
+                    "There is no valid license. Please enter all of it.");
             case WRONG_AUDIENCE, WRONG_ISSUER -> new Advice(level, Action.ENTER_LICENSE,
                     "This license is for another product. Please enter the license of this app.");
             case UNKNOWN_KEY -> new Advice(level, Action.REFRESH,

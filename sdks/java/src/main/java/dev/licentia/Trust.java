@@ -19,7 +19,7 @@ public final class Trust {
     /**
      * Returns the trust in a root key, which signs the bundle of all other keys.
      *
-     * @param jwk the JSON text, as {@code licentia keys root show} prints it
+     * @param jwk the JSON text, as {@code licentia keys root export} prints it
      * @throws IllegalArgumentException if it is not a usable public Ed25519 key
      */
     public static Trust root(String jwk) {

@@ -1,0 +1,34 @@
+//! `license.json`: a license, and what travels with it. Mails attach it, and every verifier accepts
+//! it in place of a license.
+
+use serde::Serialize;
+
+/// The name of the file.
+pub const LICENSE_FILE: &str = "license.json";
+
+/// The content of a `license.json`. There is no `Debug`: it contains the license.
+#[derive(Clone, Copy, Serialize)]
+pub struct LicenseFile<'a> {
+    /// The license token.
+    pub license: &'a str,
+}
+
+impl LicenseFile<'_> {
+    /// Returns the text of the file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).map(|text| text + "\n").unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_finds_the_license_in_the_file() {
+        let text = LicenseFile { license: "a.b.c" }.to_text();
+        assert_eq!(text, "{\"license\":\"a.b.c\"}\n");
+        assert_eq!(licentia_verify::license_token(&text).as_deref(), Ok("a.b.c"));
+    }
+}
