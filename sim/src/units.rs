@@ -39,6 +39,8 @@ pub struct Bill {
     place: usize,
     /// Whether the vendor forgave it.
     is_forgiven: bool,
+    /// Whether it may have been given back for a while.
+    was_in_doubt: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
@@ -80,8 +82,7 @@ impl Paid {
     pub fn of(history: &History, truth: &Truth, stripe_id: &str) -> Self {
         // In the order of their creation.
         let mut bills: Vec<Bill> = truth.invoices.iter().rev().enumerate().map(bill).collect();
-        let mut owes =
-            truth.invoices.iter().any(|invoice| invoice.is_owed() || invoice.is_forgiven);
+        let mut owes = truth.owes_anything();
         let of = format!("customer={stripe_id}&status=complete");
         for session in history.list("/v1/checkout/sessions", &of) {
             // An order without cost has no invoice. Another one has it after a second: until then
@@ -100,7 +101,7 @@ impl Paid {
 
     /// The units of the prices with this name that are paid for at a time.
     pub fn units(&self, name: &str, time: i64) -> i64 {
-        units_of(self.good(), name, time)
+        units_of(self.good(), Bill::is_final, name, time)
     }
 
     fn good(&self) -> impl Iterator<Item = &Bill> {
@@ -138,7 +139,8 @@ impl Paid {
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
-            units_of(self.good().filter(|bill| bill.subscription == id), name, now)
+            let bills = self.good().filter(|bill| bill.subscription == id);
+            units_of(bills, Bill::is_final, name, now)
         };
         let (starter, team) = (own(STARTER), own(TEAM));
         let wants_team = truth::items(found).any(|price| price.contains(TEAM));
@@ -243,14 +245,15 @@ impl Paid {
         let mut bills: Vec<&Bill> = self.counted(to).collect();
         bills.sort_by_key(|bill| bill.counts_since);
         let before = bills.partition_point(|bill| bill.counts_since < Some(from));
-        let most = (before..=bills.len()).map(|count| most_of(&bills[..count], name, (from, to)));
-        most.max().unwrap_or(0)
+        let is_final = |bill: &Bill| bill.is_good && !bill.was_in_doubt;
+        let most = |count: usize| most_of(&bills[..count], is_final, name, (from, to));
+        (before..=bills.len()).map(most).max().unwrap_or(0)
     }
 
     /// The most units that the license may state now, by what was not given back.
     pub fn most_units_now(&self, name: &str, now: i64) -> i64 {
         let bills: Vec<&Bill> = self.good().collect();
-        most_of(&bills, name, (now, now))
+        most_of(&bills, Bill::is_final, name, (now, now))
     }
 
     /// The most units that were paid for at any time before `issued`.
@@ -298,16 +301,21 @@ impl Paid {
 
 /// The most units of these bills at any moment between two times. Each subscription for which none
 /// is paid then counts with its last period: it may be in its grace period while another one runs.
-fn most_of(bills: &[&Bill], name: &str, between: (i64, i64)) -> i64 {
+fn most_of(bills: &[&Bill], is_final: fn(&Bill) -> bool, name: &str, between: (i64, i64)) -> i64 {
     let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
     for bill in bills {
         own.entry(&bill.subscription).or_default().push(bill);
     }
-    own.values().map(|bills| most_of_one(bills, name, between)).sum()
+    own.values().map(|bills| most_of_one(bills, is_final, name, between)).sum()
 }
 
-fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
-    let most_at = |time: i64| units_of(bills.iter().copied(), name, time);
+fn most_of_one(
+    bills: &[&Bill],
+    is_final: fn(&Bill) -> bool,
+    name: &str,
+    (from, to): (i64, i64),
+) -> i64 {
+    let most_at = |time: i64| units_of(bills.iter().copied(), is_final, name, time);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
     let within = moments.filter(|time| from <= *time && *time <= to);
@@ -323,8 +331,14 @@ fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
 
 /// Returns the units that these bills sold for a time, less those that they credited, bill by bill
 /// in the order of their creation. A bill that sells fewer units than it credits sells them all, if
-/// there were as many to credit. One that was given back since counts for the units that it added.
-fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) -> i64 {
+/// there were as many to credit. One that is not final, because it was or may have been given back,
+/// counts for the units that it added.
+fn units_of<'b>(
+    bills: impl Iterator<Item = &'b Bill>,
+    is_final: fn(&Bill) -> bool,
+    name: &str,
+    time: i64,
+) -> i64 {
     let mut bills: Vec<&Bill> = bills.collect();
     bills.sort_by_key(|bill| bill.place);
     let mut held: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
@@ -343,10 +357,16 @@ fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) ->
             let held = held.entry((&bill.subscription, price, end)).or_default();
             let more = sold - credited;
             let left = (*held + more).max(sold.min(*held));
-            *held = if bill.is_good { left } else { *held + more.max(0) };
+            *held = if is_final(bill) { left } else { *held + more.max(0) };
         }
     }
     held.into_values().sum()
+}
+
+impl Bill {
+    fn is_final(&self) -> bool {
+        self.is_good
+    }
 }
 
 impl Sold {
@@ -366,10 +386,14 @@ fn bill((place, invoice): (usize, &Invoice)) -> Bill {
     });
     Bill {
         at: invoice.charged_at.unwrap_or(invoice.created),
-        counts_since: invoice.counts_since,
+        // Stripe creates the invoice of a single payment a second after the charge.
+        counts_since: invoice.counts_since.map(|since| {
+            invoice.charged_at.filter(|charged| *charged == since - 1).unwrap_or(since)
+        }),
         is_good: invoice.is_good(),
         place,
         is_forgiven: invoice.is_forgiven,
+        was_in_doubt: invoice.was_in_doubt,
         subscription: invoice.subscription.clone(),
         lines: lines.collect(),
     }
@@ -399,6 +423,7 @@ fn session_alone(history: &History, session: &Value) -> Bill {
         is_good: true,
         place: usize::MAX,
         is_forgiven: false,
+        was_in_doubt: false,
         subscription,
         lines: lines.collect(),
     }

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::PaidEntitlement;
-use super::paid::{Span, counted_invoices, plan_invoices};
+use super::counted::{Span, counted_invoices};
+use super::paid::plan_invoices;
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::policy::{Bought, Policy};
