@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::calendar::months_later;
 use crate::checks::WRONG_CLOCK;
 use crate::history::History;
 use crate::invoices::{Invoice, Line};
@@ -41,6 +42,9 @@ pub struct Bill {
     is_forgiven: bool,
     /// Whether it may have been given back for a while.
     was_in_doubt: bool,
+    /// Whether it may not count, although Stripe takes it for paid: it changes to another price or
+    /// interval, and something before it was owed.
+    may_not_count: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
@@ -82,6 +86,13 @@ impl Paid {
     pub fn of(history: &History, truth: &Truth, stripe_id: &str) -> Self {
         // In the order of their creation.
         let mut bills: Vec<Bill> = truth.invoices.iter().rev().enumerate().map(bill).collect();
+        for (place, invoice) in truth.invoices.iter().rev().enumerate() {
+            let owed = |before: &Bill| {
+                before.subscription == invoice.subscription
+                    && (!before.is_final_ever() || before.counts_since > Some(invoice.created))
+            };
+            bills[place].may_not_count = is_other_price(invoice) && bills[..place].iter().any(owed);
+        }
         let mut owes = truth.owes_anything();
         let of = format!("customer={stripe_id}&status=complete");
         for session in history.list("/v1/checkout/sessions", &of) {
@@ -101,7 +112,7 @@ impl Paid {
 
     /// The units of the prices with this name that are paid for at a time.
     pub fn units(&self, name: &str, time: i64) -> i64 {
-        units_of(self.good(), Bill::is_final, name, time)
+        units_of(self.good(), |bill| bill.is_good, name, time)
     }
 
     fn good(&self) -> impl Iterator<Item = &Bill> {
@@ -140,7 +151,7 @@ impl Paid {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
             let bills = self.good().filter(|bill| bill.subscription == id);
-            units_of(bills, Bill::is_final, name, now)
+            units_of(bills, |bill| bill.is_good, name, now)
         };
         let (starter, team) = (own(STARTER), own(TEAM));
         let wants_team = truth::items(found).any(|price| price.contains(TEAM));
@@ -245,8 +256,7 @@ impl Paid {
         let mut bills: Vec<&Bill> = self.counted(to).collect();
         bills.sort_by_key(|bill| bill.counts_since);
         let before = bills.partition_point(|bill| bill.counts_since < Some(from));
-        let is_final = |bill: &Bill| bill.is_good && !bill.was_in_doubt;
-        let most = |count: usize| most_of(&bills[..count], is_final, name, (from, to));
+        let most = |count: usize| most_of(&bills[..count], Bill::is_final_ever, name, (from, to));
         (before..=bills.len()).map(most).max().unwrap_or(0)
     }
 
@@ -364,8 +374,14 @@ fn units_of<'b>(
 }
 
 impl Bill {
+    /// Whether what it credits is certainly gone now.
     fn is_final(&self) -> bool {
-        self.is_good
+        self.is_good && !self.may_not_count
+    }
+
+    /// Whether it was gone at any time since.
+    fn is_final_ever(&self) -> bool {
+        self.is_final() && !self.was_in_doubt
     }
 }
 
@@ -394,9 +410,20 @@ fn bill((place, invoice): (usize, &Invoice)) -> Bill {
         place,
         is_forgiven: invoice.is_forgiven,
         was_in_doubt: invoice.was_in_doubt,
+        may_not_count: false,
         subscription: invoice.subscription.clone(),
         lines: lines.collect(),
     }
+}
+
+/// Whether an invoice sells something at another price, or for another period, than it credits.
+fn is_other_price(invoice: &Invoice) -> bool {
+    let (credits, sales): (Vec<&Line>, Vec<&Line>) =
+        invoice.lines.iter().partition(|line| line.is_credit());
+    let is_of = |sale: &Line| {
+        credits.iter().any(|credit| credit.price == sale.price && credit.end == sale.end)
+    };
+    !credits.is_empty() && !sales.iter().all(|sale| is_of(sale))
 }
 
 /// A session that has no invoice.
@@ -424,6 +451,7 @@ fn session_alone(history: &History, session: &Value) -> Bill {
         place: usize::MAX,
         is_forgiven: false,
         was_in_doubt: false,
+        may_not_count: false,
         subscription,
         lines: lines.collect(),
     }
@@ -461,38 +489,4 @@ fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<(i64, i64)> {
         }
     }
     owned
-}
-
-/// Returns the same time of the day some months later, or earlier, on the last day of the month if
-/// it is shorter.
-fn months_later(at: i64, months: i64) -> i64 {
-    let (day, time) = (at.div_euclid(86_400), at.rem_euclid(86_400));
-    let (year, month, of_month) = date(day);
-    let month = year * 12 + month - 1 + months;
-    let (year, month) = (month.div_euclid(12), month.rem_euclid(12) + 1);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    days(year, month, of_month.min(last)) * 86_400 + time
-}
-
-/// Returns the days from 1970-01-01 to a date.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + leaps + of_year - 719_468
-}
-
-/// Returns the year, the month and the day of a day from 1970-01-01 on.
-fn date(day: i64) -> (i64, i64, i64) {
-    let mut year = 1970 + day.div_euclid(366);
-    while days(year + 1, 1, 1) <= day {
-        year += 1;
-    }
-    let month = (1..=12).rev().find(|month| days(year, *month, 1) <= day).unwrap_or(1);
-    (year, month, day - days(year, month, 1) + 1)
 }
