@@ -8,10 +8,11 @@
 use std::collections::BTreeSet;
 
 use super::paid::{is_for_addon, plan_period};
-use crate::domain::sale::invoice::{Invoice, Line};
+use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::InvoiceId;
+use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
 /// The invoices of a subscription, without those that [`counted_invoices`] drops.
@@ -84,14 +85,19 @@ impl<'i> CountedInvoices<'i> {
 /// the credited one is paid; until then it only removes the add-ons that it credits. The customer's
 /// balance pays like money, except for what such credits put on it.
 pub(super) fn counted_invoices<'i>(
-    own: &[&'i Invoice],
+    subscription: &Subscription,
+    invoices: &'i [Invoice],
     catalog: &Catalog,
     policy: &Policy,
 ) -> CountedInvoices<'i> {
-    let mut invoices = own.to_vec();
+    let mut invoices = plan_invoices(subscription, invoices, catalog);
     invoices.sort_by_key(|invoice| invoice.created);
-    // A credit for what is unpaid, voided or refunded is worth nothing. A draft is not paid yet.
-    let owed = invoices.iter().filter(|invoice| !invoice.is_paid(policy));
+    // A credit for what is unpaid, voided or refunded is worth nothing. A draft is not paid yet,
+    // but while collection is paused nobody waits for its payment.
+    let is_due = |invoice: &Invoice| {
+        invoice.status != InvoiceStatus::Draft || !subscription.collection_paused
+    };
+    let owed = invoices.iter().filter(|invoice| !invoice.is_paid(policy) && is_due(invoice));
     let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount_billed())).collect();
     let (mut paid_lines, mut former) = (Vec::new(), Vec::new());
     let mut unpaid_balance: i64 = 0;
@@ -119,6 +125,25 @@ pub(super) fn counted_invoices<'i>(
         counts
     });
     CountedInvoices { invoices, paid_lines, former }
+}
+
+/// Returns the invoices that decide what a subscription grants: all of its own, except those that
+/// the vendor created by hand for something else.
+fn plan_invoices<'i>(
+    subscription: &Subscription,
+    invoices: &'i [Invoice],
+    catalog: &Catalog,
+) -> Vec<&'i Invoice> {
+    let mut own: Vec<_> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
+    let is_unrelated = |invoice: &&Invoice| {
+        invoice.reason == BillingReason::Manual
+            && !invoice.lines.iter().any(|line| plan_period(line, catalog).is_some())
+    };
+    // If no invoice names a plan, each may be for the plan.
+    if !own.iter().all(is_unrelated) {
+        own.retain(|invoice| !is_unrelated(invoice));
+    }
+    own
 }
 
 /// An invoice, and the part of it that is unpaid or was refunded.

@@ -4,29 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::counted::{CountedInvoices, charges, counted_invoices, credits};
-use crate::domain::sale::invoice::{BillingReason, Invoice, Line};
+use crate::domain::sale::invoice::{Invoice, Line};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::{SKEW, Timestamp};
-
-/// Returns the invoices that decide what a subscription grants: all of its own, except those that
-/// the vendor created by hand for something else.
-pub(super) fn plan_invoices<'i>(
-    subscription: &Subscription,
-    invoices: &'i [Invoice],
-    catalog: &Catalog,
-) -> Vec<&'i Invoice> {
-    let mut own: Vec<_> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
-    let is_unrelated = |invoice: &&Invoice| {
-        invoice.reason == BillingReason::Manual
-            && !invoice.lines.iter().any(|line| plan_period(line, catalog).is_some())
-    };
-    // If no invoice names a plan, each may be for the plan.
-    if !own.iter().all(is_unrelated) {
-        own.retain(|invoice| !is_unrelated(invoice));
-    }
-    own
-}
 
 /// Returns whether an invoice is only for something beside the plan: for add-ons that were added
 /// later, or for metered usage. Whether it is paid does not decide about the plan.
@@ -172,8 +153,7 @@ pub(super) fn paid_after_end<'i>(
     catalog: &Catalog,
 ) -> Option<CountedInvoices<'i>> {
     let ended_at = subscription.ended_at?;
-    let own = plan_invoices(subscription, invoices, catalog);
-    let counted = counted_invoices(&own, catalog, &catalog.policy);
+    let counted = counted_invoices(subscription, invoices, catalog, &catalog.policy);
     let is_late = |invoice: &Invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at

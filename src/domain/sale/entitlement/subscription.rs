@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::counted::{CountedInvoices, counted_invoices};
 use super::paid::{
     is_addon_paid, is_beside_the_plan, is_later_period_revoked, last_payment, last_period,
-    paid_after_end, paid_through, paid_units, plan_invoices, plan_period,
+    paid_after_end, paid_through, paid_units, plan_period,
 };
 use super::{Alert, PaidEntitlement, is_recent};
 use crate::domain::license::{Basis, Phase, Term};
@@ -83,8 +83,7 @@ pub(super) fn standing<'a>(
     if is_inconsistent(subscription, invoices) {
         return Standing::Unclear;
     }
-    let own = plan_invoices(subscription, invoices, catalog);
-    let own = counted_invoices(&own, catalog, &catalog.policy);
+    let own = counted_invoices(subscription, invoices, catalog, &catalog.policy);
     if subscription.is_trial_refused && !has_paid_after_trial(subscription, &own, catalog) {
         return Standing::Nothing;
     }

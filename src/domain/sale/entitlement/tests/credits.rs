@@ -100,6 +100,10 @@ fn a_change_that_credits_a_draft_counts_once_the_draft_is_paid_stripe_3() {
     let after = PERIOD_START + DAY;
     let grace = Some(("starter".into(), PERIOD_START, Some(PERIOD_START + 7 * DAY)));
     assert_eq!(entitlement(&state, after), grace);
+    // The vendor keeps the renewals as drafts while collection is paused.
+    state.subscriptions[0].collection_paused = true;
+    assert_eq!(entitlement(&state, after).unwrap().0, "professional");
+    state.subscriptions[0].collection_paused = false;
     state.invoices[0].status = InvoiceStatus::Paid;
     assert_eq!(entitlement(&state, after).unwrap().0, "professional");
 }

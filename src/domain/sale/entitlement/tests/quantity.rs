@@ -302,8 +302,8 @@ fn what_is_credited_after_its_period_counts_until_its_end() {
     let next = Line { period_end: Some(at(PERIOD_END + MONTH)), ..units("il_2", 9) };
     let state =
         team(9, &[("in_1", Paid, vec![units("il_1", 9)]), ("in_2", Paid, vec![late, next])]);
-    let own: Vec<_> = state.invoices.iter().collect();
-    let counted = counted::counted_invoices(&own, &selling(), &Policy::default());
+    let of = &state.subscriptions[0];
+    let counted = counted::counted_invoices(of, &state.invoices, &selling(), &Policy::default());
     let ends = counted.spans().filter(|span| span.line.id == "il_1").map(|span| span.end);
     assert_eq!(ends.collect::<Vec<_>>(), [at(PERIOD_END)]);
 }
