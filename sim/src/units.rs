@@ -420,6 +420,7 @@ fn bill((place, invoice): (usize, &Invoice)) -> Bill {
 fn is_other_price(invoice: &Invoice) -> bool {
     let (credits, sales): (Vec<&Line>, Vec<&Line>) =
         invoice.lines.iter().partition(|line| line.is_credit());
+    let credits: Vec<_> = credits.iter().filter(|line| line.credited != invoice.id).collect();
     let is_of = |sale: &Line| {
         credits.iter().any(|credit| credit.price == sale.price && credit.end == sale.end)
     };

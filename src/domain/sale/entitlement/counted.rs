@@ -244,8 +244,14 @@ fn add_paid_lines<'i>(
     paid_lines.extend(lines.filter(|paid| paid.units > 0));
     for credit in credits(invoice) {
         let credited = credited_units(credit, catalog);
-        let units = credited.unwrap_or(u32::MAX);
-        let units = remove_credited(paid_lines, earlier, (credit, units), &mut former);
+        let is_credited = |place: usize, paid: &PaidLine<'_>| match credit.credits.as_slice() {
+            [] => place < earlier && has_same_period_and_price(paid.line, credit),
+            named => named.contains(&paid.line.id),
+        };
+        // The newest first: an earlier line of the same price may be one that was paid twice.
+        let lines = paid_lines.iter_mut().enumerate().rev();
+        let lines = lines.filter(|(place, paid)| is_credited(*place, paid)).map(|(_, paid)| paid);
+        let units = remove(lines, (credit, credited.unwrap_or(u32::MAX)), &mut former);
         let rest = credited.map_or(0, |_| units);
         match unpaid.iter_mut().find(|(line, _)| has_same_period_and_price(line, credit)) {
             Some((_, units)) => *units = units.saturating_add(rest),
@@ -254,60 +260,58 @@ fn add_paid_lines<'i>(
     }
     let (before, own) = paid_lines.split_at_mut(earlier);
     for (credit, units) in unpaid {
-        let units = take_units(before.iter_mut().rev(), credit, units);
-        take_units(own.iter_mut(), credit, units.saturating_sub(surplus_units(invoice, credit)));
+        let units = remove(lines_of(credit, before).rev(), (credit, units), &mut former);
+        let units = units.saturating_sub(surplus_units(invoice, credit));
+        remove(lines_of(credit, own), (credit, units), &mut former);
     }
     paid_lines.retain(|paid| paid.units > 0);
     former
 }
 
-/// Removes up to so many units of the lines that a credit is for: those that it names, or else the
-/// first `earlier` lines of its price and period. Adds the time until the credit of each removed
-/// unit to `former`. Returns the units that the lines do not have.
-fn remove_credited<'i>(
-    paid_lines: &mut [PaidLine<'i>],
-    earlier: usize,
+/// Removes up to so many units of these lines. Adds the time until the credit of each removed unit
+/// to `former`. Returns the units that the lines do not have.
+fn remove<'l, 'i: 'l>(
+    lines: impl Iterator<Item = &'l mut PaidLine<'i>>,
     (credit, mut units): (&Line, u32),
     former: &mut Vec<Span<'i>>,
 ) -> u32 {
-    // The newest first: an earlier line of the same price may be one that was paid twice.
-    for (place, paid) in paid_lines.iter_mut().enumerate().rev() {
-        let is_credited = match credit.credits.as_slice() {
-            [] => place < earlier && has_same_period_and_price(paid.line, credit),
-            named => named.contains(&paid.line.id),
-        };
-        if !is_credited {
-            continue;
-        }
+    for paid in lines {
         let removed = paid.units.min(units);
         (paid.units, units) = (paid.units - removed, units - removed);
         let end = credit.period_start.min(paid.line.period_end);
         let until = end.zip(paid.line.period_start);
         let until = until.filter(|(end, start)| removed > 0 && start < end);
-        former.extend(until.map(|(end, start)| Span {
-            line: paid.line,
-            start,
-            end,
-            units: removed,
-        }));
+        let span = |(end, start)| Span { line: paid.line, start, end, units: removed };
+        former.extend(until.map(span));
     }
     units
 }
 
-/// Removes the add-ons that an invoice credits, and nothing else. Returns the time until the credit
-/// of each.
+/// Removes the add-ons of which an invoice credits more than it charges, and nothing else. Returns
+/// the time until the credit of each.
 fn remove_addons<'i>(
     paid_lines: &mut Vec<PaidLine<'i>>,
     invoice: &Invoice,
     catalog: &Catalog,
 ) -> Vec<Span<'i>> {
-    let mut former = Vec::new();
-    let all = paid_lines.len();
+    let (mut former, mut removed) = (Vec::new(), Vec::<&Line>::new());
     for credit in credits(invoice).filter(|credit| is_for_addon(credit, catalog)) {
-        remove_credited(paid_lines, all, (credit, u32::MAX), &mut former);
+        if !removed.iter().any(|line| has_same_period_and_price(line, credit)) {
+            let units = surplus_units(invoice, credit);
+            remove(lines_of(credit, paid_lines).rev(), (credit, units), &mut former);
+            removed.push(credit);
+        }
     }
     paid_lines.retain(|paid| paid.units > 0);
     former
+}
+
+/// Returns the lines of the price and the period that a credit is for.
+fn lines_of<'l, 'i>(
+    credit: &Line,
+    lines: &'l mut [PaidLine<'i>],
+) -> impl DoubleEndedIterator<Item = &'l mut PaidLine<'i>> {
+    lines.iter_mut().filter(|paid| has_same_period_and_price(paid.line, credit))
 }
 
 /// Returns how many more units of a credit's price and period an invoice credits than it bills.
@@ -318,24 +322,10 @@ fn surplus_units(invoice: &Invoice, credit: &Line) -> u32 {
     sum(credits).saturating_sub(sum(charges))
 }
 
-/// Takes units from lines of the price and the period that a credit is for. Returns the units that
-/// they do not have.
-fn take_units<'l, 'i: 'l>(
-    lines: impl Iterator<Item = &'l mut PaidLine<'i>>,
-    credit: &Line,
-    mut units: u32,
-) -> u32 {
-    for paid in lines.filter(|paid| has_same_period_and_price(paid.line, credit)) {
-        let taken = paid.units.min(units);
-        (paid.units, units) = (paid.units - taken, units - taken);
-    }
-    units
-}
-
-/// Returns how many units a credit removes; `None` for all of the line that it credits, unless its
-/// plan is sold by the unit.
+/// Returns how many units a credit removes. `None` for all of the line that it credits: its plan is
+/// not sold by the unit.
 fn credited_units(credit: &Line, catalog: &Catalog) -> Option<u32> {
     let plan = credit.price.as_deref().and_then(|price| catalog.by_price(price));
     let is_per_unit = plan.is_some_and(|(_, plan)| plan.is_per_unit());
-    credit.quantity.filter(|_| is_per_unit)
+    credit.quantity.filter(|_| is_per_unit || is_for_addon(credit, catalog))
 }
