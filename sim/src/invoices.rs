@@ -41,6 +41,8 @@ pub struct Invoice {
     pub is_processing: bool,
     /// Whether what it bought is taken back, by the vendor's policy.
     pub given_back: bool,
+    /// Whether some of its money was ever returned or disputed, whatever came of that.
+    pub was_in_doubt: bool,
     pub refunded: bool,
     pub disputed: bool,
 }
@@ -70,7 +72,12 @@ impl Invoice {
     /// Whether a credit for what it bought is a credit for nothing: it was asked for, and never
     /// paid, or the money is gone.
     pub fn is_owed(&self) -> bool {
-        self.status != "draft" && !self.is_good()
+        !self.is_draft() && !self.is_good()
+    }
+
+    /// Whether nobody was asked for its money yet.
+    pub fn is_draft(&self) -> bool {
+        self.status == "draft"
     }
 
     /// Whether nobody waits for its money although none came.
@@ -95,6 +102,7 @@ struct Back {
     held: i64,
     /// What all its payments by Stripe took.
     received: i64,
+    was_in_doubt: bool,
     charged_at: Option<i64>,
     is_processing: bool,
 }
@@ -168,6 +176,7 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         lines: lines(found),
         is_processing: back.is_processing,
         given_back,
+        was_in_doubt: back.was_in_doubt,
         refunded,
         disputed: lost || held,
         id,
@@ -236,11 +245,13 @@ fn back(history: &History, invoice: &str, disputes: &[Value]) -> Back {
         let charge = charge.as_str().unwrap_or_default();
         back.charged_at = stripe.look(charge, |charge| charge["created"].as_i64());
         for refund in history.list("/v1/refunds", &format!("payment_intent={intent}")) {
+            back.was_in_doubt = true;
             let failed = refund["status"] == "failed" || refund["status"] == "canceled";
             back.returned += if failed { 0 } else { number(&refund["amount"]) };
         }
         for dispute in disputes.iter().filter(|d| d["payment_intent"] == intent) {
             let amount = number(&dispute["amount"]);
+            back.was_in_doubt = true;
             match dispute["status"].as_str().unwrap_or_default() {
                 "lost" => back.lost += amount,
                 "needs_response" | "under_review" => back.held += amount,
@@ -249,6 +260,7 @@ fn back(history: &History, invoice: &str, disputes: &[Value]) -> Back {
         }
     }
     for note in history.list("/v1/credit_notes", &format!("invoice={invoice}")) {
+        back.was_in_doubt = true;
         if note["status"] == "issued" {
             let transaction = note["customer_balance_transaction"].as_str().unwrap_or_default();
             let to_balance = stripe.look(transaction, |moved| -number(&moved["amount"]));

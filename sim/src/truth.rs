@@ -100,6 +100,16 @@ impl Truth {
         self.paid(subscription).0
     }
 
+    /// Whether something was asked for and not paid, forgiven, or given back; or something was
+    /// credited for which nobody was asked yet.
+    pub fn owes_anything(&self) -> bool {
+        let is_credited = |draft: &Invoice| {
+            let mut lines = self.invoices.iter().flat_map(|invoice| &invoice.lines);
+            draft.is_draft() && lines.any(|line| line.credited == draft.id)
+        };
+        self.invoices.iter().any(|one| one.is_owed() || one.is_forgiven || is_credited(one))
+    }
+
     /// Whether more of some invoice was settled by a credit for what is owed, or was given back,
     /// than by money; or a free invoice waits for the payment of an earlier debt.
     pub fn owes(&self, subscription: &Value) -> bool {
@@ -117,13 +127,17 @@ impl Truth {
         let bought = |invoice: &Invoice| -> HashSet<_> {
             invoice.lines.iter().filter(|line| line.amount >= 0).map(about).collect()
         };
-        let mut owed: Vec<_> =
-            own().filter(|i| i.is_owed()).map(|invoice| (bought(invoice), invoice.asked)).collect();
+        let mut owed: Vec<_> = own()
+            .filter(|invoice| !invoice.is_good())
+            .map(|invoice| (bought(invoice), invoice.asked))
+            .collect();
         let (mut lines, mut owes) = (Vec::<&Line>::new(), false);
         for invoice in own().filter(|invoice| invoice.is_good()) {
             let mut missing = 0;
             let mut left: Vec<i64> = owed.iter().map(|(_, amount)| *amount).collect();
-            for credit in invoice.lines.iter().filter(|line| line.is_credit()) {
+            // A change of a change within one bill costs nothing by itself.
+            let is_of_earlier = |line: &&Line| line.is_credit() && line.credited != invoice.id;
+            for credit in invoice.lines.iter().filter(is_of_earlier) {
                 let same = lines.iter().filter(|line| about(line) == about(credit));
                 let paid: i64 = same.map(|line| line.amount).sum();
                 let mut credit_left = (-credit.amount - paid).max(0);
@@ -135,7 +149,9 @@ impl Truth {
                     }
                 }
             }
-            if missing > invoice.amount {
+            // What its lines charge, less what is certainly credited, is all that can be missing.
+            let total: i64 = invoice.lines.iter().map(|line| line.amount).sum();
+            if missing.min(total + missing) > invoice.amount {
                 owed.push((bought(invoice), missing));
                 owes = true;
             } else {
@@ -154,6 +170,7 @@ impl Truth {
         let due = self.subscriptions.iter().filter_map(|subscription| {
             if subscription["status"] == "canceled" {
                 let late = self.late(subscription, true).filter(|line| now < line.end);
+                let late = late.filter(|line| !self.is_credited(line));
                 let ranked = late.filter_map(|line| Some((rank(catalog, &line.price)?, line.end)));
                 let (rank, until) = ranked.max()?;
                 return Some(Due { rank, until, alone: self.is_alone(now) });
@@ -206,6 +223,13 @@ impl Truth {
             (end <= now && now < until).then_some(Due { rank, until, alone: self.is_alone(now) })
         });
         bridged.max_by_key(|due| (due.rank, due.until))
+    }
+
+    /// Whether something credits a line.
+    fn is_credited(&self, line: &Line) -> bool {
+        let good = self.invoices.iter().filter(|invoice| invoice.is_good());
+        let mut credits = good.flat_map(|invoice| &invoice.lines).filter(|line| line.is_credit());
+        credits.any(|credit| credit.price == line.price && credit.end == line.end)
     }
 
     /// Whether one subscription is live, or was paid for after its end, and no other.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::calendar::months_later;
 use crate::checks::WRONG_CLOCK;
 use crate::history::History;
 use crate::invoices::{Invoice, Line};
@@ -39,6 +40,11 @@ pub struct Bill {
     place: usize,
     /// Whether the vendor forgave it.
     is_forgiven: bool,
+    /// Whether it may have been given back for a while.
+    was_in_doubt: bool,
+    /// Whether it may not count, although Stripe takes it for paid: it changes to another price or
+    /// interval, and something before it was owed.
+    may_not_count: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
@@ -80,8 +86,14 @@ impl Paid {
     pub fn of(history: &History, truth: &Truth, stripe_id: &str) -> Self {
         // In the order of their creation.
         let mut bills: Vec<Bill> = truth.invoices.iter().rev().enumerate().map(bill).collect();
-        let mut owes =
-            truth.invoices.iter().any(|invoice| invoice.is_owed() || invoice.is_forgiven);
+        for (place, invoice) in truth.invoices.iter().rev().enumerate() {
+            let owed = |before: &Bill| {
+                before.subscription == invoice.subscription
+                    && (!before.is_final_ever() || before.counts_since > Some(invoice.created))
+            };
+            bills[place].may_not_count = is_other_price(invoice) && bills[..place].iter().any(owed);
+        }
+        let mut owes = truth.owes_anything();
         let of = format!("customer={stripe_id}&status=complete");
         for session in history.list("/v1/checkout/sessions", &of) {
             // An order without cost has no invoice. Another one has it after a second: until then
@@ -100,7 +112,7 @@ impl Paid {
 
     /// The units of the prices with this name that are paid for at a time.
     pub fn units(&self, name: &str, time: i64) -> i64 {
-        units_of(self.good(), name, time)
+        units_of(self.good(), |bill| bill.is_good, name, time)
     }
 
     fn good(&self) -> impl Iterator<Item = &Bill> {
@@ -138,7 +150,8 @@ impl Paid {
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
-            units_of(self.good().filter(|bill| bill.subscription == id), name, now)
+            let bills = self.good().filter(|bill| bill.subscription == id);
+            units_of(bills, |bill| bill.is_good, name, now)
         };
         let (starter, team) = (own(STARTER), own(TEAM));
         let wants_team = truth::items(found).any(|price| price.contains(TEAM));
@@ -243,14 +256,14 @@ impl Paid {
         let mut bills: Vec<&Bill> = self.counted(to).collect();
         bills.sort_by_key(|bill| bill.counts_since);
         let before = bills.partition_point(|bill| bill.counts_since < Some(from));
-        let most = (before..=bills.len()).map(|count| most_of(&bills[..count], name, (from, to)));
-        most.max().unwrap_or(0)
+        let most = |count: usize| most_of(&bills[..count], Bill::is_final_ever, name, (from, to));
+        (before..=bills.len()).map(most).max().unwrap_or(0)
     }
 
     /// The most units that the license may state now, by what was not given back.
     pub fn most_units_now(&self, name: &str, now: i64) -> i64 {
         let bills: Vec<&Bill> = self.good().collect();
-        most_of(&bills, name, (now, now))
+        most_of(&bills, Bill::is_final, name, (now, now))
     }
 
     /// The most units that were paid for at any time before `issued`.
@@ -298,16 +311,21 @@ impl Paid {
 
 /// The most units of these bills at any moment between two times. Each subscription for which none
 /// is paid then counts with its last period: it may be in its grace period while another one runs.
-fn most_of(bills: &[&Bill], name: &str, between: (i64, i64)) -> i64 {
+fn most_of(bills: &[&Bill], is_final: fn(&Bill) -> bool, name: &str, between: (i64, i64)) -> i64 {
     let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
     for bill in bills {
         own.entry(&bill.subscription).or_default().push(bill);
     }
-    own.values().map(|bills| most_of_one(bills, name, between)).sum()
+    own.values().map(|bills| most_of_one(bills, is_final, name, between)).sum()
 }
 
-fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
-    let most_at = |time: i64| units_of(bills.iter().copied(), name, time);
+fn most_of_one(
+    bills: &[&Bill],
+    is_final: fn(&Bill) -> bool,
+    name: &str,
+    (from, to): (i64, i64),
+) -> i64 {
+    let most_at = |time: i64| units_of(bills.iter().copied(), is_final, name, time);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
     let within = moments.filter(|time| from <= *time && *time <= to);
@@ -323,8 +341,14 @@ fn most_of_one(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
 
 /// Returns the units that these bills sold for a time, less those that they credited, bill by bill
 /// in the order of their creation. A bill that sells fewer units than it credits sells them all, if
-/// there were as many to credit. One that was given back since counts for the units that it added.
-fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) -> i64 {
+/// there were as many to credit. One that is not final, because it was or may have been given back,
+/// counts for the units that it added.
+fn units_of<'b>(
+    bills: impl Iterator<Item = &'b Bill>,
+    is_final: fn(&Bill) -> bool,
+    name: &str,
+    time: i64,
+) -> i64 {
     let mut bills: Vec<&Bill> = bills.collect();
     bills.sort_by_key(|bill| bill.place);
     let mut held: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
@@ -343,10 +367,22 @@ fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) ->
             let held = held.entry((&bill.subscription, price, end)).or_default();
             let more = sold - credited;
             let left = (*held + more).max(sold.min(*held));
-            *held = if bill.is_good { left } else { *held + more.max(0) };
+            *held = if is_final(bill) { left } else { *held + more.max(0) };
         }
     }
     held.into_values().sum()
+}
+
+impl Bill {
+    /// Whether what it credits is certainly gone now.
+    fn is_final(&self) -> bool {
+        self.is_good && !self.may_not_count
+    }
+
+    /// Whether it was gone at any time since.
+    fn is_final_ever(&self) -> bool {
+        self.is_final() && !self.was_in_doubt
+    }
 }
 
 impl Sold {
@@ -366,13 +402,29 @@ fn bill((place, invoice): (usize, &Invoice)) -> Bill {
     });
     Bill {
         at: invoice.charged_at.unwrap_or(invoice.created),
-        counts_since: invoice.counts_since,
+        // Stripe creates the invoice of a single payment a second after the charge.
+        counts_since: invoice.counts_since.map(|since| {
+            invoice.charged_at.filter(|charged| *charged == since - 1).unwrap_or(since)
+        }),
         is_good: invoice.is_good(),
         place,
         is_forgiven: invoice.is_forgiven,
+        was_in_doubt: invoice.was_in_doubt,
+        may_not_count: false,
         subscription: invoice.subscription.clone(),
         lines: lines.collect(),
     }
+}
+
+/// Whether an invoice sells something at another price, or for another period, than it credits.
+fn is_other_price(invoice: &Invoice) -> bool {
+    let (credits, sales): (Vec<&Line>, Vec<&Line>) =
+        invoice.lines.iter().partition(|line| line.is_credit());
+    let credits: Vec<_> = credits.iter().filter(|line| line.credited != invoice.id).collect();
+    let is_of = |sale: &Line| {
+        credits.iter().any(|credit| credit.price == sale.price && credit.end == sale.end)
+    };
+    !credits.is_empty() && !sales.iter().all(|sale| is_of(sale))
 }
 
 /// A session that has no invoice.
@@ -399,6 +451,8 @@ fn session_alone(history: &History, session: &Value) -> Bill {
         is_good: true,
         place: usize::MAX,
         is_forgiven: false,
+        was_in_doubt: false,
+        may_not_count: false,
         subscription,
         lines: lines.collect(),
     }
@@ -436,38 +490,4 @@ fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<(i64, i64)> {
         }
     }
     owned
-}
-
-/// Returns the same time of the day some months later, or earlier, on the last day of the month if
-/// it is shorter.
-fn months_later(at: i64, months: i64) -> i64 {
-    let (day, time) = (at.div_euclid(86_400), at.rem_euclid(86_400));
-    let (year, month, of_month) = date(day);
-    let month = year * 12 + month - 1 + months;
-    let (year, month) = (month.div_euclid(12), month.rem_euclid(12) + 1);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    days(year, month, of_month.min(last)) * 86_400 + time
-}
-
-/// Returns the days from 1970-01-01 to a date.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + leaps + of_year - 719_468
-}
-
-/// Returns the year, the month and the day of a day from 1970-01-01 on.
-fn date(day: i64) -> (i64, i64, i64) {
-    let mut year = 1970 + day.div_euclid(366);
-    while days(year + 1, 1, 1) <= day {
-        year += 1;
-    }
-    let month = (1..=12).rev().find(|month| days(year, *month, 1) <= day).unwrap_or(1);
-    (year, month, day - days(year, month, 1) + 1)
 }

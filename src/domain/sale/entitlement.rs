@@ -5,12 +5,13 @@
 //! Each assessment reads the whole state. It does not depend on earlier events, so lost, repeated
 //! and reordered events lead to the same result.
 //!
-//! Every subscription grants something or nothing (`subscription.rs`, from what `paid.rs` finds to
-//! be paid), and so do single payments (`once.rs`) and what remains of ended subscriptions
-//! (`fallback.rs`). `choice.rs` chooses the entitlement that becomes the license.
+//! Every subscription grants something or nothing (`subscription.rs`, from what `counted.rs` and
+//! `paid.rs` find to be paid), and so do single payments (`once.rs`) and what remains of ended
+//! subscriptions (`fallback.rs`). `choice.rs` chooses the entitlement that becomes the license.
 
 mod alert;
 mod choice;
+mod counted;
 mod fallback;
 mod once;
 mod paid;

@@ -263,6 +263,13 @@ impl Invoice {
         self.subscription.as_ref() == Some(subscription)
     }
 
+    /// Returns whether it is final and no payment has settled it. A written-off one can still be
+    /// paid.
+    #[must_use]
+    pub fn is_unpaid(&self) -> bool {
+        matches!(self.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible)
+    }
+
     /// Returns whether the vendor forgave it: a renewal that was voided or written off by hand, or
     /// an invoice that was credited in full before it was paid. Stripe reports the latter as paid.
     #[must_use]

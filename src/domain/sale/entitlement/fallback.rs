@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::PaidEntitlement;
-use super::paid::{Span, counted_invoices, plan_invoices};
+use super::counted::{Span, counted_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::policy::{Consequence, Policy};
@@ -64,8 +64,7 @@ fn paid_times<'a>(
     }
     let policy = &Policy { forgiven: Consequence::Revoke, ..*policy };
     for subscription in &state.subscriptions {
-        let own = plan_invoices(subscription, &state.invoices, catalog);
-        let own = counted_invoices(&own, catalog, policy);
+        let own = counted_invoices(subscription, &state.invoices, catalog, policy);
         paid.extend(own.spans().filter_map(|span| paid_time(span, subscription, catalog)));
     }
     paid

@@ -2,14 +2,14 @@
 
 use chrono::TimeDelta;
 
+use super::counted::{CountedInvoices, counted_invoices};
 use super::paid::{
-    CountedInvoices, counted_invoices, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
-    last_payment, last_period, paid_after_end, paid_through, paid_units, plan_invoices,
-    plan_period,
+    is_addon_paid, is_beside_the_plan, is_later_period_revoked, last_payment, last_period,
+    paid_after_end, paid_through, paid_units, plan_period,
 };
 use super::{Alert, PaidEntitlement, is_recent};
 use crate::domain::license::{Basis, Phase, Term};
-use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::sale::invoice::{BillingReason, Invoice, Line, Payment};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Quantity, Sold};
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
@@ -83,8 +83,7 @@ pub(super) fn standing<'a>(
     if is_inconsistent(subscription, invoices) {
         return Standing::Unclear;
     }
-    let own = plan_invoices(subscription, invoices, catalog);
-    let own = counted_invoices(&own, catalog, &catalog.policy);
+    let own = counted_invoices(subscription, invoices, catalog, &catalog.policy);
     if subscription.is_trial_refused && !has_paid_after_trial(subscription, &own, catalog) {
         return Standing::Nothing;
     }
@@ -221,9 +220,7 @@ fn granted<'c>(
     // A free invoice may still wait for the payment of an earlier debt. What it bills takes effect
     // when it is paid, like anything else.
     let is_due = |invoice: &&&Invoice| {
-        let is_unpaid =
-            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
-        invoice.amount_billed() > 0 || (is_unpaid && !invoice.is_forgiven())
+        invoice.amount_billed() > 0 || (invoice.is_unpaid() && !invoice.is_forgiven())
     };
     let decides = |invoice: &&&Invoice| !is_beside_the_plan(invoice, catalog);
     let newest = invoices.iter().filter(decides).filter(is_due).max_by_key(|i| i.created);
@@ -310,9 +307,7 @@ fn grace(
     // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for
     // a period before the paid one does not shorten what was paid for.
     let sent = own.invoices.iter().filter(|invoice| {
-        let is_unpaid =
-            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
-        is_unpaid && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
+        invoice.is_unpaid() && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
     });
     if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
         let least = if is_processing { PROCESSING } else { TimeDelta::zero() };

@@ -158,11 +158,31 @@ fn what_was_removed_before_a_late_payment_is_not_licensed_stripe_22() {
     };
     let team = |addons: &[&str]| (team(addons).0, team(addons).1);
     assert_eq!(licensed(None), team(&[]));
-    assert_eq!(
-        licensed(Some(ended)),
-        team(&["pdf"]),
-        "paid before the end: that counts for nothing"
-    );
+    assert_eq!(licensed(Some(ended)), team(&[]), "a final invoice credits like any other");
+}
+
+/// The plan that the customer changed to is not paid, but the add-on is credited and gone.
+#[test]
+fn an_add_on_is_removed_by_a_change_that_does_not_count_stripe_36() {
+    let credit =
+        |of: &str, line: Line| Line { amount: -line.amount, credits: vec![of.to_owned()], ..line };
+    let eight = |id: &str| Line { id: id.into(), quantity: Some(8), amount: 8000, ..plan() };
+    let bought = Line { id: "il_pdf".into(), ..pdf() };
+    let raise = vec![credit("il_team", plan()), eight("il_8")];
+    let year = Line { amount: 5000, ..line("price_team_year", PERIOD_END + MONTH, 0) };
+    let last = vec![credit("il_pdf", pdf()), credit("il_8", eight("")), year];
+    let invoices = [
+        ("in_1", Paid, vec![Line { id: "il_team".into(), ..plan() }, bought]),
+        ("in_2", Open, raise),
+        ("in_3", Paid, last),
+    ];
+    let mut state = with_addon(&["price_team_year"], &invoices);
+    for (place, amount) in [1300, 7000, 0].into_iter().enumerate() {
+        state.invoices[place].amount = amount;
+    }
+    assert_eq!(has(&state), team(&[]));
+    let unpaid = std::mem::take(&mut state.invoices[2].lines[0]);
+    assert!(has(&state).1 == ["pdf"], "it was not credited: {unpaid:?}");
 }
 
 /// Stripe credits an add-on that is removed, whether it was paid for or not.

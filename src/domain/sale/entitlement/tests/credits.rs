@@ -81,13 +81,31 @@ fn a_credit_for_what_was_given_back_buys_nothing_by_the_policy_stripe_15() {
 }
 
 #[test]
-fn a_change_counts_if_the_credited_invoice_is_a_draft_or_was_forgiven() {
-    for first in [InvoiceStatus::Draft, InvoiceStatus::Void] {
-        let mut state = raised(first, Payment::Unremarkable, DIFFERENCES[0]);
-        // A voided renewal is forgiven, and counts as paid.
-        state.invoices[0].reason = BillingReason::Renewal;
-        assert_eq!(entitlement(&state, NOW).unwrap().0, "professional", "{first:?}");
-    }
+fn a_change_counts_if_the_credited_invoice_was_forgiven_stripe_25() {
+    let mut state = raised(InvoiceStatus::Void, Payment::Unremarkable, DIFFERENCES[0]);
+    // A voided renewal is forgiven, and counts as paid.
+    state.invoices[0].reason = BillingReason::Renewal;
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "professional");
+}
+
+#[test]
+fn a_change_that_credits_a_draft_counts_once_the_draft_is_paid_stripe_3() {
+    let mut state = raised(InvoiceStatus::Draft, Payment::Unremarkable, DIFFERENCES[0]);
+    state.invoices[0].reason = BillingReason::Renewal;
+    assert_eq!(entitlement(&state, NOW), None, "nothing was ever paid");
+    let of = &state.subscriptions[0];
+    let mut before = invoice("in_0", of, InvoiceStatus::Paid, PERIOD_START);
+    before.lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
+    state.invoices.push(before);
+    let after = PERIOD_START + DAY;
+    let grace = Some(("starter".into(), PERIOD_START, Some(PERIOD_START + 7 * DAY)));
+    assert_eq!(entitlement(&state, after), grace);
+    // The vendor keeps the renewals as drafts while collection is paused.
+    state.subscriptions[0].collection_paused = true;
+    assert_eq!(entitlement(&state, after).unwrap().0, "professional");
+    state.subscriptions[0].collection_paused = false;
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(entitlement(&state, after).unwrap().0, "professional");
 }
 
 #[test]

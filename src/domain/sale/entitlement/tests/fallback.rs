@@ -206,3 +206,21 @@ fn a_clock_that_is_behind_takes_the_builds_of_the_first_day_for_no_new_ones() {
         assert_eq!((granted.plan.id.as_str(), granted.updates_until), ("starter", None));
     }
 }
+
+#[test]
+fn units_count_until_a_decrease_that_follows_an_unpaid_raise_stripe_34() {
+    let of = |id: &str, from: u32, units: u32| billed(id, "price_team_month", (from, 14), units);
+    let credit = |name: &str, line: Line| Line {
+        id: format!("credit_{name}"),
+        amount: -line.amount,
+        credits: vec![name.to_owned()],
+        ..line
+    };
+    let raised = vec![credit("il_1", of("", 3, 5)), of("il_2", 3, 8)];
+    let lowered = vec![credit("il_2", of("", 6, 8)), of("il_3", 6, 4)];
+    let mut state = ended("sub_1", vec![vec![of("il_1", 0, 5)], raised, lowered]);
+    assert_eq!(kept(&state), Some(("team".into(), 4, month(2))));
+    // Five until the sixth month, and four since then.
+    state.invoices[1].payment = Payment::Refunded;
+    assert_eq!(kept(&state), Some(("team".into(), 4, month(2))));
+}

@@ -152,6 +152,68 @@ fn a_decrease_after_an_unpaid_raise_counts_if_paid_units_cover_it_stripe_34() {
 }
 
 #[test]
+fn changes_billed_together_after_an_unpaid_raise_are_free_only_as_far_as_units_are_paid_stripe_34()
+{
+    let bought = ("in_1", Paid, vec![units("il_1", 3)]);
+    let raised = ("in_2", Paid, vec![credit("il_1", 3), units("il_2", 18)]);
+    let both = |to| [credit("il_2", 18), units("il_3", 13), credit("il_3", 13), units("il_4", to)];
+    for (to, expected) in [(2, 2), (3, 3), (5, 3)] {
+        let lowered = ("in_3", Paid, both(to).to_vec());
+        let mut state = team(to, &[bought.clone(), raised.clone(), lowered]);
+        state.invoices[1].payment = Payment::Refunded;
+        assert_eq!(counted(&state).0, Some(expected), "{to}");
+    }
+}
+
+#[test]
+fn a_balance_from_an_unpaid_raise_buys_no_units_stripe_36() {
+    let bought = ("in_1", Paid, vec![units("il_1", 1)]);
+    let raised = ("in_2", InvoiceStatus::Uncollectible, vec![credit("il_1", 1), units("il_2", 11)]);
+    let both = [credit("il_2", 11), units("il_3", 13), credit("il_3", 13), units("il_4", 1)];
+    let lowered = ("in_3", Paid, both.to_vec());
+    let again = ("in_4", Paid, vec![credit("il_4", 1), units("il_5", 9)]);
+    let mut state = team(9, &[bought, raised, lowered, again]);
+    state.invoices[1].reason = BillingReason::Change;
+    (state.invoices[2].balance_before, state.invoices[2].balance_after) = (0, -10_000);
+    (state.invoices[3].balance_before, state.invoices[3].balance_after) = (-10_000, -2000);
+    assert_eq!(counted(&state).0, Some(1));
+    state.invoices[1].status = Paid;
+    assert_eq!(counted(&state).0, Some(9));
+}
+
+#[test]
+fn a_change_of_a_renewal_that_is_still_a_draft_sells_nothing_stripe_3() {
+    let first = ("in_1", InvoiceStatus::Uncollectible, vec![units("il_1", 14)]);
+    let change = ("in_3", Paid, vec![credit("il_2", 14), units("il_3", 11)]);
+    let mut state =
+        team(11, &[first, ("in_2", InvoiceStatus::Draft, vec![units("il_2", 14)]), change]);
+    assert_eq!(counted(&state).0, None);
+    state.invoices[1].status = Paid;
+    assert_eq!(counted(&state).0, Some(11));
+}
+
+#[test]
+fn a_late_payment_leaves_nothing_if_a_change_before_the_end_credited_it_all_stripe_22() {
+    let late = ("in_1", Paid, vec![units("il_1", 15)]);
+    let year = Line { id: "il_2".into(), ..line("price_team_year", PERIOD_END + MONTH, 90_000) };
+    let licensed = |second: i64, charged_at: Option<i64>| {
+        let changed = ("in_2", Paid, vec![credit("il_1", 15), year.clone()]);
+        let mut state = team(1, &[late.clone(), changed]);
+        let ended = PERIOD_START + DAY;
+        let of = &mut state.subscriptions[0];
+        (of.status, of.ended_at) = (Status::Canceled, Some(at(ended)));
+        state.invoices[0].paid_at = Some(at(ended + DAY));
+        let change = &mut state.invoices[1];
+        change.created = at(ended + second);
+        (change.paid_at, change.charged_at) = (Some(change.created), charged_at.map(at));
+        counted(&state).0
+    };
+    let ended = PERIOD_START + DAY;
+    assert_eq!(licensed(0, Some(ended)), None, "a final invoice");
+    assert_eq!(licensed(-1, Some(ended - 1)), Some(1), "the late payment is a part of its price");
+}
+
+#[test]
 fn a_renewal_that_was_paid_a_little_early_does_not_add_its_units_to_the_former_ones() {
     let next = |price: &str| Line {
         price: Some(price.to_owned()),
@@ -240,8 +302,8 @@ fn what_is_credited_after_its_period_counts_until_its_end() {
     let next = Line { period_end: Some(at(PERIOD_END + MONTH)), ..units("il_2", 9) };
     let state =
         team(9, &[("in_1", Paid, vec![units("il_1", 9)]), ("in_2", Paid, vec![late, next])]);
-    let own: Vec<_> = state.invoices.iter().collect();
-    let counted = paid::counted_invoices(&own, &selling(), &Policy::default());
+    let of = &state.subscriptions[0];
+    let counted = counted::counted_invoices(of, &state.invoices, &selling(), &Policy::default());
     let ends = counted.spans().filter(|span| span.line.id == "il_1").map(|span| span.end);
     assert_eq!(ends.collect::<Vec<_>>(), [at(PERIOD_END)]);
 }
