@@ -209,6 +209,18 @@ errors! {
         /// The units of the license.
         units: u32,
     } => InvalidQuantity,
+    /// The updates of the customer's units have ended, and fewer units would not renew them.
+    #[error(
+        "`quantity`: the updates of the customer's {} of `{plan}` have ended, and fewer would not \
+         renew them; buy updates first (`interval` `updates`), or at least as many units",
+        counted(*units, "unit")
+    )]
+    UpdatesEnded {
+        /// The plan.
+        plan: String,
+        /// The units of the license.
+        units: u32,
+    } => InvalidQuantity,
     /// An add-on is not sold.
     #[error("`addons`: {0}")]
     UnknownAddon(String) => UnknownAddon,

@@ -277,6 +277,8 @@ impl History {
                 | Error::LowerThanOwned { .. }
                 | Error::SmallerThanOwned { .. }
                 | Error::OwnedAlready { .. }
+                | Error::OwnedAddon { .. }
+                | Error::UpdatesEnded { .. }
                 | Error::NoPerpetualLicense { .. }
         );
         // The portal needs a reset after an undone change of the address.

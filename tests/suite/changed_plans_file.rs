@@ -280,7 +280,7 @@ async fn diff_follows_the_price_that_a_customer_pays() {
     let all = ["its plan is now professional", "gains sso", "devices: 2 → 3", "seats: 1 → 5"];
     assert_eq!(found, [("starter".to_owned(), all.map(str::to_owned).to_vec())]);
     let gone = [("price_starter_monthly", "price_x")];
-    let texts = vec!["its price price_starter_monthly pays for nothing".to_owned()];
+    let texts = vec!["its price price_starter_monthly pays for nothing now".to_owned()];
     assert_eq!(differences(&shop, &gone).await, [("starter".to_owned(), texts)]);
     assert_eq!(differences(&shop, &[("price_pro_monthly", "price_x")]).await, []);
 }

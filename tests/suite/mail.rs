@@ -49,6 +49,9 @@ async fn signing_up_mails_the_trial_license() {
     }
     let license = signed_up.text("/license/token");
     assert_eq!(decoded(&text).replace("\r\n", "").matches(license).count(), 4, "{text}");
+    let bundle = app.app.keys.bundle().unwrap();
+    let attached = decoded(&text).replace("\r\n", "");
+    assert!(attached.contains(&format!("\"keys\":\"{bundle}\"")), "for apps that pin the root");
     // It is sent once.
     assert_eq!(app.send_due().await, 0);
 }

@@ -12,7 +12,7 @@ use crate::cli::{NO, WRONG_CALL, complain, print, print_json, problems, stripe_o
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::sale::plan::Catalog;
-use crate::domain::sale::plan_diff::{Granted, LicenseChange};
+use crate::domain::sale::plan_diff::{LicenseChange, PlansSnapshot};
 use crate::error::Result;
 use crate::flows::sale::plans::changed_licenses;
 use crate::flows::sale::setup;
@@ -127,7 +127,7 @@ fn diff(config: &Config, old: &Path, new: &Path, json: bool) -> Result<ExitCode>
         store.close().await;
         count
     })?;
-    let removals = Granted::of(&old).removals(&new);
+    let removals = PlansSnapshot::of(&old).removals(&new);
     let removals: Vec<_> = removals.iter().map(ToString::to_string).collect();
     if json {
         print_json(&json!({ "licenses": count, "changes": as_json, "removals": removals }))?;

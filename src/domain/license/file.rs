@@ -11,6 +11,9 @@ pub const LICENSE_FILE: &str = "license.json";
 pub struct LicenseFile<'a> {
     /// The license token.
     pub license: &'a str,
+    /// The key bundle, for apps that pin the root key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<&'a str>,
 }
 
 impl LicenseFile<'_> {
@@ -27,8 +30,10 @@ mod tests {
 
     #[test]
     fn a_verifier_finds_the_license_in_the_file() {
-        let text = LicenseFile { license: "a.b.c" }.to_text();
-        assert_eq!(text, "{\"license\":\"a.b.c\"}\n");
+        let file = LicenseFile { license: "a.b.c", keys: None };
+        assert_eq!(file.to_text(), "{\"license\":\"a.b.c\"}\n");
+        let text = LicenseFile { keys: Some("d.e.f"), ..file }.to_text();
+        assert_eq!(text, "{\"license\":\"a.b.c\",\"keys\":\"d.e.f\"}\n");
         assert_eq!(licentia_verify::license_token(&text).as_deref(), Ok("a.b.c"));
     }
 }

@@ -38,6 +38,8 @@ pub struct Facts<'a> {
     pub offline_until: Option<Timestamp>,
     /// The license token; none unless the mail attaches it.
     pub token: Option<&'a str>,
+    /// The key bundle that is attached with it.
+    pub keys: Option<&'a str>,
     /// The payment that the mail reports, or the unpaid invoice.
     pub payment: Option<Payment<'a>>,
     /// The links.
@@ -115,6 +117,7 @@ impl<'a> Facts<'a> {
             paid_months: None,
             offline_until: None,
             token: None,
+            keys: None,
             payment: None,
             links: Links::default(),
         };

@@ -137,7 +137,9 @@ impl Templates {
             subject: subject.to_owned(),
             text: format!("{text}\n"),
             license: facts.token.map(str::to_owned),
-            license_file: facts.token.map(|license| LicenseFile { license }.to_text()),
+            license_file: facts
+                .token
+                .map(|license| LicenseFile { license, keys: facts.keys }.to_text()),
         })
     }
 

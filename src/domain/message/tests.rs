@@ -37,6 +37,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         paid_months: None,
         offline_until: None,
         token: has_license.then_some(LICENSE),
+        keys: None,
         payment: None,
         links: Links::to_pages("https://licenses.acme.example", true),
     }

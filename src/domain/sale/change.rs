@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::domain::column::row;
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
-use crate::domain::sale::entitlement::{PaidEntitlement, assess};
+use crate::domain::sale::entitlement::{BoughtOnce, PaidEntitlement, all_bought_once, assess};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
 use crate::domain::sale::promotion::{EnteredCode, PromotionCode};
@@ -173,8 +173,7 @@ pub fn current<'a>(
     };
     let end = subscription.period_end(catalog).map(|end| now.max(end - TimeDelta::seconds(1)));
     let at_end = end.and_then(|end| its(assess(state, current, catalog, end).entitlements));
-    let owned = assessment.entitlements.iter().flat_map(PaidEntitlement::owned_addons);
-    let owned_addons = owned.collect();
+    let owned_addons = all_bought_once(state, catalog).filter_map(BoughtOnce::addon).collect();
     Ok((subscription, Paid { now: its(assessment.entitlements), at_end, owned_addons }))
 }
 

@@ -18,15 +18,15 @@ pub use licenses::{Difference, LicenseChange, license_change};
 
 /// The content of a plans file, as it is stored to compare it with the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Granted {
-    plans: Vec<Goods>,
-    addons: Vec<Goods>,
+pub struct PlansSnapshot {
+    plans: Vec<GrantedItem>,
+    addons: Vec<GrantedItem>,
 }
 
 /// The features and limits that a plan or an add-on grants, and the ids of its prices. The fields
 /// with a default are missing in what an earlier version stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Goods {
+struct GrantedItem {
     id: String,
     features: BTreeSet<String>,
     limits: BTreeMap<String, u64>,
@@ -56,27 +56,31 @@ struct Goods {
     token_days: u32,
 }
 
-impl Granted {
+impl PlansSnapshot {
     /// Returns what these plans grant.
     #[must_use]
     pub fn of(catalog: &Catalog) -> Self {
         Self {
-            plans: catalog.plans.iter().map(|plan| Goods::of_plan(plan, catalog)).collect(),
-            addons: catalog.addons.iter().map(|addon| Goods::of_addon(addon, catalog)).collect(),
+            plans: catalog.plans.iter().map(|plan| GrantedItem::of_plan(plan, catalog)).collect(),
+            addons: catalog
+                .addons
+                .iter()
+                .map(|addon| GrantedItem::of_addon(addon, catalog))
+                .collect(),
         }
     }
 
     /// Returns everything that these plans granted and the new ones do not.
     #[must_use]
     pub fn removals(&self, new: &Catalog) -> Vec<Removal> {
-        let plan = |id: &str| new.plan(id).map(|plan| Goods::of_plan(plan, new));
+        let plan = |id: &str| new.plan(id).map(|plan| GrantedItem::of_plan(plan, new));
         let plans = self.plans.iter().map(|old| (old, plan(&old.id)));
-        let addon = |id: &str| new.addon(id).map(|addon| Goods::of_addon(addon, new));
+        let addon = |id: &str| new.addon(id).map(|addon| GrantedItem::of_addon(addon, new));
         let addons = self.addons.iter().map(|old| (old, addon(&old.id)));
         let mut removals = Vec::new();
-        for (old, goods) in plans.chain(addons) {
-            match goods {
-                Some(goods) => old.compare(&goods, new, &mut removals),
+        for (old, item) in plans.chain(addons) {
+            match item {
+                Some(item) => old.compare(&item, new, &mut removals),
                 None => removals.push(Removal::Gone { id: old.id.clone() }),
             }
             for price in &old.prices {
@@ -117,7 +121,7 @@ fn updates_months(plan: &str, price: &str, catalog: &Catalog) -> Option<Option<u
     Some(price.or_else(once).and_then(|price| price.updates_months))
 }
 
-impl Goods {
+impl GrantedItem {
     /// Adds what `new` promises less about the end of a license and of its token.
     fn compare_ends(&self, new: &Self, removals: &mut Vec<Removal>) {
         let id = || new.id.clone();
@@ -346,11 +350,16 @@ impl fmt::Display for Removal {
             Self::PerUnit { id, limit } => {
                 write!(formatter, "`{id}` no longer multiplies `{limit}` by the quantity")
             }
-            Self::Fallback { id, before, after } => write!(
+            Self::Fallback { id, before, after: Some(after) } => write!(
                 formatter,
-                "`{id}` leaves a perpetual license after {}, and not after {}: perpetual licenses \
-                 that it has left are revoked or cover fewer builds",
-                after.map_or("no time".to_owned(), |after| counted(after, "paid month")),
+                "`{id}` leaves a perpetual license after {} instead of {before}: perpetual \
+                 licenses that it has left are revoked or cover fewer builds",
+                counted(*after, "paid month")
+            ),
+            Self::Fallback { id, before, after: None } => write!(
+                formatter,
+                "`{id}` no longer leaves a perpetual license after {}: perpetual licenses that it \
+                 has left are revoked",
                 counted(*before, "paid month")
             ),
             Self::Updates { id, price, before, after } => write!(

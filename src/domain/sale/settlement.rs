@@ -316,6 +316,7 @@ fn needs_action(
         | Alert::AddonWithoutPlan { .. }
         | Alert::UpdatesNotApplied { .. }
         | Alert::OwnedBefore { .. }
+        | Alert::BilledAndOwned { .. }
         | Alert::SecondPlan { .. }
         | Alert::WithoutEffect { .. }
         | Alert::PurchasesGone => true,

@@ -74,7 +74,8 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
         invoice_url: None,
     });
     let payment = order.as_ref().map(Payment::of).or(charge);
-    let facts = Facts { language, links: links(app, made), payment, ..facts };
+    let (links, keys) = (links(app, made), app.keys.bundle());
+    let facts = Facts { language, links, payment, keys: keys.as_deref(), ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
 }

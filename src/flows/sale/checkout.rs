@@ -12,8 +12,8 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::CreatedObject;
-use crate::domain::sale::entitlement::{PaidEntitlement, assess};
-use crate::domain::sale::plan::{Addon, Interval};
+use crate::domain::sale::entitlement::{PaidEntitlement, all_bought_once, assess};
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::promotion::{CodeUse, EnteredCode};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -52,7 +52,8 @@ pub struct CheckoutRequest {
 /// [`Error::TooManyRequests`] after wrong codes,
 /// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::OwnedAlready`],
 /// [`Error::OwnedAddon`],
-/// [`Error::UpdatesQuantity`], [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
+/// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`],
+/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
 /// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
 /// or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
@@ -171,7 +172,7 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
 /// [`Error::UnknownPlan`], [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`],
 /// [`Error::SmallerThanOwned`], [`Error::OwnedAlready`], [`Error::OwnedAddon`],
-/// [`Error::UpdatesQuantity`], or [`Error::NoPerpetualLicense`].
+/// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], or [`Error::NoPerpetualLicense`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
@@ -179,18 +180,18 @@ async fn select<'a>(
     state: &StripeState,
 ) -> Result<Selection<'a>> {
     let assessment = assess(state, None, &app.plans, app.now());
-    let owned = || assessment.entitlements.iter().filter(|grant| grant.basis == Basis::Once);
+    let owned: Vec<_> =
+        assessment.entitlements.iter().filter(|paid| paid.basis == Basis::Once).collect();
     let plan = app.plans.plan(&purchase.plan).ok_or(Error::UnknownPlan)?;
+    let held = owned.iter().find(|paid| paid.plan.id == plan.id).map(|paid| paid.quantity);
     let held = match purchase.interval {
         Some(Interval::Updates) => {
-            let held = owned().find(|grant| grant.plan.id == plan.id);
             Some(held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?)
         }
         _ => None,
     };
     // Updates are for all units that the customer has, which may be more than are sold at once: one
     // seat must not renew a hundred.
-    let held = held.map(|grant| grant.quantity);
     if let Some((held, wanted)) = held.zip(purchase.quantity)
         && held != wanted
     {
@@ -200,50 +201,75 @@ async fn select<'a>(
     let purchase = PurchaseRequest { quantity, ..purchase.clone() };
     let mut selection = selection::select(&app.plans, &purchase, &state.currency())?;
     selection.quantity = held.unwrap_or(selection.quantity);
-    // Nothing can be added: neither units nor builds.
-    let has_all = |grant: &PaidEntitlement<'_>| {
-        let is_extended = plan.is_per_unit() && purchase.interval != Some(Interval::Updates);
-        grant.plan.id == plan.id && grant.updates_until.is_none() && !is_extended
-    };
-    if !selection.price.interval.is_recurring() && owned().any(has_all) {
-        return Err(Error::OwnedAlready { owned: plan.id.to_string() });
+    refuse_owned(app, &owned, &selection, state)?;
+    if selection.price.interval.is_recurring() {
+        refuse_second_subscription(app, &lease.customer_id).await?;
+        refuse_shrinking(app, &owned, &selection)?;
     }
+    Ok(selection)
+}
+
+/// Refuses a purchase that would add nothing, or too little, to the perpetual licenses of the
+/// customer.
+fn refuse_owned(
+    app: &App,
+    owned: &[&PaidEntitlement<'_>],
+    selection: &Selection<'_>,
+    state: &StripeState,
+) -> Result<()> {
+    let (plan, quantity, interval) = (selection.plan, selection.quantity, selection.price.interval);
     let addons: Vec<_> = selection.addons.iter().map(|(addon, _)| *addon).collect();
-    let is_owned =
-        |addon: &&&Addon| owned().any(|paid| paid.owned_addons().any(|of| of == **addon));
-    if let Some(addon) = addons.iter().find(is_owned) {
+    let mut bought = all_bought_once(state, &app.plans);
+    if let Some(addon) = bought.find_map(|one| one.addon().filter(|one| addons.contains(one))) {
         return Err(Error::OwnedAddon { addon: addon.id.to_string() });
     }
-    if selection.price.interval.is_recurring() {
-        let is_all = |paid: &PaidEntitlement<'_>| {
-            paid.has_all_of(plan, selection.quantity, &addons, &app.plans)
-        };
-        if owned().any(is_all) {
-            return Err(Error::OwnedAlready { owned: plan.id.to_string() });
+    // More units can be added; otherwise neither units nor builds.
+    let has_all = |paid: &&&PaidEntitlement<'_>| match interval {
+        Interval::Month | Interval::Year => paid.has_all_of(plan, quantity, &addons, &app.plans),
+        Interval::Once if plan.is_per_unit() => false,
+        Interval::Once | Interval::Updates => {
+            paid.plan.id == plan.id && paid.updates_until.is_none()
         }
-        refuse_second_subscription(app, &lease.customer_id).await?;
+    };
+    if owned.iter().any(|paid| has_all(&paid)) {
+        return Err(Error::OwnedAlready { owned: plan.id.to_string() });
+    }
+    let has_ended = |paid: &&&PaidEntitlement<'_>| {
+        paid.plan.id == plan.id && paid.quantity > quantity && !paid.covers_new_builds(app.now())
+    };
+    if interval == Interval::Once
+        && let Some(ended) = owned.iter().find(has_ended)
+    {
+        return Err(Error::UpdatesEnded { plan: plan.id.to_string(), units: ended.quantity });
     }
     let rank = app.plans.rank(plan.id.as_str());
     let is_higher =
-        |grant: &&PaidEntitlement<'_>| grant.rank > rank && grant.covers_new_builds(app.now());
-    if let Some(higher) = owned().find(is_higher) {
+        |paid: &&&PaidEntitlement<'_>| paid.rank > rank && paid.covers_new_builds(app.now());
+    if let Some(higher) = owned.iter().find(is_higher) {
         let ends = higher.updates_until.map_or("never end".into(), |end| format!("end at {end}"));
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), updates: ends });
     }
-    let is_shrunk =
-        |grant: &&PaidEntitlement<'_>| grant.is_shrunk_by(plan, selection.quantity, &app.plans);
-    if selection.price.interval.is_recurring()
-        && let Some(owned) = owned().filter(is_shrunk).max_by_key(|grant| grant.quantity)
-    {
-        return Err(Error::SmallerThanOwned {
+    Ok(())
+}
+
+/// Refuses a subscription whose license would have less than a perpetual license of the customer.
+fn refuse_shrinking(
+    app: &App,
+    owned: &[&PaidEntitlement<'_>],
+    selection: &Selection<'_>,
+) -> Result<()> {
+    let (plan, quantity) = (selection.plan, selection.quantity);
+    let is_shrunk = |paid: &&&PaidEntitlement<'_>| paid.is_shrunk_by(plan, quantity, &app.plans);
+    match owned.iter().filter(is_shrunk).max_by_key(|paid| paid.quantity) {
+        None => Ok(()),
+        Some(owned) => Err(Error::SmallerThanOwned {
             owned: owned.plan.id.to_string(),
             units: owned.quantity,
             addons: owned.entitlement().addon_ids().texts(),
             plan: plan.id.to_string(),
-            wanted: selection.quantity,
-        });
+            wanted: quantity,
+        }),
     }
-    Ok(selection)
 }
 
 /// Returns the length of the trial at Stripe: each customer has one.

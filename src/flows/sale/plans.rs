@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::plan::Catalog;
-use crate::domain::sale::plan_diff::{Granted, LicenseChange, Removal, license_change};
+use crate::domain::sale::plan_diff::{LicenseChange, PlansSnapshot, Removal, license_change};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -22,7 +22,7 @@ const READ_AT_ONCE: i64 = 500;
 /// # Errors
 /// A failure of the database.
 pub async fn report_removals(app: &App) -> Result<Vec<Removal>> {
-    let granted = serde_json::to_string(&Granted::of(&app.plans))
+    let granted = serde_json::to_string(&PlansSnapshot::of(&app.plans))
         .map_err(|error| Error::Internal(format!("no JSON: {error}")))?;
     let mut tx = app.store.write().await?;
     let before = tx.seen_plans().await?;
@@ -30,7 +30,7 @@ pub async fn report_removals(app: &App) -> Result<Vec<Removal>> {
         return Ok(Vec::new());
     }
     // A content that another version stored in another form is not compared.
-    let before: Option<Granted> = before.and_then(|text| serde_json::from_str(&text).ok());
+    let before: Option<PlansSnapshot> = before.and_then(|text| serde_json::from_str(&text).ok());
     let removals = before.map(|before| before.removals(&app.plans)).unwrap_or_default();
     let now = app.now();
     tx.put_seen_plans(&granted, now).await?;

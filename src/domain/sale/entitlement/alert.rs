@@ -71,6 +71,11 @@ pub enum Alert {
         /// The time of the payment.
         paid_at: Timestamp,
     },
+    /// A subscription bills an add-on that the customer owns by a single payment.
+    BilledAndOwned {
+        /// The add-on.
+        addon: Slug,
+    },
     /// A subscription bills a lower plan beside the one that it grants.
     SecondPlan {
         /// The lower plan.
@@ -236,6 +241,11 @@ impl fmt::Display for Alert {
                 formatter,
                 "the customer paid for `{item}` at {paid_at} and owned all of it before, so the \
                  payment has no effect; refund it if it was a mistake"
+            ),
+            Self::BilledAndOwned { addon } => write!(
+                formatter,
+                "a subscription bills the add-on `{addon}`, which the customer owns by a single \
+                 payment; remove its item at Stripe, or refund the single payment"
             ),
             Self::SecondPlan { plan, granted } => write!(
                 formatter,

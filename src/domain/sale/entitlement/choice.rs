@@ -84,12 +84,6 @@ impl<'a> PaidEntitlement<'a> {
         self.basis == Basis::Once && owned.shortfall(&subscribed.coverage(catalog)).is_none()
     }
 
-    /// Returns the add-ons that were bought once: they belong to every plan that they are sold
-    /// with.
-    pub fn owned_addons(&self) -> impl Iterator<Item = &'a Addon> + '_ {
-        self.addons.iter().copied().filter(|_| self.basis == Basis::Once)
-    }
-
     /// Returns what a license for it grants.
     #[must_use]
     pub fn entitlement(&self) -> Entitlement<'a> {

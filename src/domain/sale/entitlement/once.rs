@@ -1,4 +1,4 @@
-//! The grants of single payments: perpetual licenses, their updates, and add-ons. Those of
+//! The entitlements of single payments: perpetual licenses, their updates, and add-ons. Those of
 //! subscriptions are in `subscription.rs`.
 
 use std::collections::BTreeMap;
@@ -122,6 +122,17 @@ pub enum BoughtOnce<'c> {
     Addon(&'c Addon),
 }
 
+impl<'c> BoughtOnce<'c> {
+    /// Returns the add-on, if it is one.
+    #[must_use]
+    pub fn addon(self) -> Option<&'c Addon> {
+        match self {
+            Self::Addon(addon) => Some(addon),
+            Self::Plan { .. } | Self::Updates { .. } => None,
+        }
+    }
+}
+
 /// Returns what a line bought once; `None` if it bills a period, or something besides the catalog.
 fn bought_once<'c>(line: &Line, catalog: &'c Catalog) -> Option<BoughtOnce<'c>> {
     match catalog.sold(line.price.as_deref()?)? {
@@ -204,7 +215,7 @@ impl OwnedPlan<'_> {
 /// the customer has. Fewer units share theirs with all: one seat must not renew a hundred, and must
 /// not be without updates.
 pub(super) fn add<'a>(
-    grants: &mut Vec<PaidEntitlement<'a>>,
+    entitlements: &mut Vec<PaidEntitlement<'a>>,
     payments: &[SinglePayment<'_>],
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
@@ -238,7 +249,7 @@ pub(super) fn add<'a>(
             }
         }
     }
-    grants.extend(owned.into_iter().map(|(rank, held)| PaidEntitlement {
+    entitlements.extend(owned.into_iter().map(|(rank, held)| PaidEntitlement {
         plan: held.plan,
         rank,
         term: Term::default(),
@@ -252,13 +263,15 @@ pub(super) fn add<'a>(
         let paid = addons.iter().filter(|(paid, _)| paid.id == addon.id);
         let Some(paid_at) = paid.map(|(_, paid_at)| *paid_at).max() else { continue };
         let mut is_held = false;
-        for grant in grants.iter_mut().filter(|grant| addon.is_for(grant.plan)) {
+        for paid in entitlements.iter_mut().filter(|paid| addon.is_for(paid.plan)) {
             is_held = true;
-            if !grant.addons.iter().any(|held| held.id == addon.id) {
-                grant.addons.push(addon);
-                grant
-                    .addons
-                    .sort_by_key(|held| catalog.addons.iter().position(|a| a.id == held.id));
+            let is_billed = paid.addons.iter().any(|held| held.id == addon.id);
+            if is_billed && paid.is_live() {
+                alerts.push(Alert::BilledAndOwned { addon: addon.id.clone() });
+            }
+            if !is_billed {
+                paid.addons.push(addon);
+                paid.addons.sort_by_key(|held| catalog.addons.iter().position(|a| a.id == held.id));
             }
         }
         if !is_held {

@@ -10,9 +10,13 @@ use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::{SKEW, Timestamp};
 
 /// Returns whether an invoice is only for something beside the plan: for add-ons that were added
-/// later, or for metered usage. Whether it is paid does not decide about the plan.
+/// later, or for `other_prices`, such as metered usage. Whether it is paid does not decide about
+/// the plan.
 pub(super) fn is_beside_the_plan(invoice: &Invoice, catalog: &Catalog) -> bool {
-    !invoice.lines.is_empty() && invoice.lines.iter().all(|line| is_for_addon(line, catalog))
+    let is_for_other =
+        |line: &Line| line.price.as_deref().is_some_and(|price| catalog.is_other_price(price));
+    let is_beside = |line: &Line| is_for_addon(line, catalog) || is_for_other(line);
+    !invoice.lines.is_empty() && invoice.lines.iter().all(is_beside)
 }
 
 /// Returns whether a line is for an add-on.
@@ -123,12 +127,12 @@ pub(super) fn plan_period<'c>(
     Some((line.period_end?, plan))
 }
 
-/// Returns whether the policy revokes an invoice for a period after `paid`, and no later invoice
+/// Returns whether the policy revokes an invoice for a period after `paid_until`, and no later invoice
 /// for a plan was paid. Then no payment is expected.
 pub(super) fn is_later_period_revoked(
     own: &[&Invoice],
     catalog: &Catalog,
-    paid: Timestamp,
+    paid_until: Timestamp,
 ) -> bool {
     let ends = |invoice: &Invoice| {
         invoice.lines.iter().filter_map(|line| plan_period(line, catalog)).map(|(end, _)| end).max()
@@ -136,7 +140,7 @@ pub(super) fn is_later_period_revoked(
     own.iter().filter(|invoice| invoice.is_revoked(&catalog.policy)).any(|invoice| {
         let is_paid_since =
             |later: &&&Invoice| later.created > invoice.created && later.is_paid(&catalog.policy);
-        ends(invoice) > Some(paid)
+        ends(invoice) > Some(paid_until)
             && !own.iter().filter(is_paid_since).any(|later| ends(later).is_some())
     })
 }

@@ -64,7 +64,7 @@ pub(super) fn standing<'a>(
             alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
             let term = Term { expires: Some(until), grace_until: None };
             let units = late.as_ref().map_or(Units::AtStripe, Units::Paid);
-            return grant(subscription, (rank, plan, term), units, catalog, now);
+            return entitled(subscription, (rank, plan, term), units, catalog, now);
         }
         _ => return Standing::Nothing,
     }
@@ -96,7 +96,7 @@ pub(super) fn standing<'a>(
             } else {
                 Units::Paid(&own)
             };
-            grant(subscription, (rank, plan, term), units, catalog, now)
+            entitled(subscription, (rank, plan, term), units, catalog, now)
         }
         _ => Standing::Nothing,
     }
@@ -120,8 +120,8 @@ enum Units<'o> {
     Paid(&'o CountedInvoices<'o>),
 }
 
-/// Returns the grant of a plan with the units and the add-ons that count; nothing for no units.
-fn grant<'a>(
+/// Returns the entitlement to a plan with the units and the add-ons that count; nothing for no units.
+fn entitled<'a>(
     subscription: &'a Subscription,
     (rank, plan, term): (usize, &'a Plan, Term),
     units: Units<'_>,
@@ -230,7 +230,7 @@ fn granted<'c>(
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
     let at_most =
         |limit: Option<&'c Plan>| limit.filter(|limit| rank(limit) < rank(plan)).unwrap_or(plan);
-    let (plan, paid) = match subscription.status {
+    let (plan, paid_until) = match subscription.status {
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         Status::Active if bills_nothing_yet(subscription, own) => (plan, period_end),
         // The vendor paused collection: the license continues, but a higher plan must be paid for.
@@ -257,18 +257,18 @@ fn granted<'c>(
     let has_paid = has_paid_after_trial(subscription, own, catalog);
     let is_trialing = subscription.status == Status::Trialing;
     let has_trial_grace = is_trialing || (subscription.trial_end.is_some() && !has_paid);
-    let is_revoked = is_newest_revoked || is_later_period_revoked(invoices, catalog, paid);
+    let is_revoked = is_newest_revoked || is_later_period_revoked(invoices, catalog, paid_until);
     let grace = if is_revoked {
         TimeDelta::zero()
     } else {
-        grace(subscription, plan, own, unsettled, catalog, (paid, period_end))
+        grace(subscription, plan, own, unsettled, catalog, (paid_until, period_end))
     };
     let grace = if has_trial_grace { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
-    let expires = scheduled.map_or(paid, |end| end.min(paid));
+    let expires = scheduled.map_or(paid_until, |end| end.min(paid_until));
     // Grace waits for a payment. After a scheduled end, no payment follows.
     let latest = Timestamp::or_never(scheduled);
-    let grace_until = Some((paid + grace).min(latest)).filter(|until| *until > expires);
+    let grace_until = Some((paid_until + grace).min(latest)).filter(|until| *until > expires);
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
@@ -295,13 +295,13 @@ fn grace(
     own: &CountedInvoices<'_>,
     unsettled: Option<&Invoice>,
     catalog: &Catalog,
-    (paid, period_end): (Timestamp, Timestamp),
+    (paid_until, period_end): (Timestamp, Timestamp),
 ) -> TimeDelta {
     let usual = TimeDelta::days(plan.grace_days.into());
     let is_processing = unsettled.is_some_and(|invoice| invoice.payment == Payment::Processing);
     let bills_more = |invoice: &Invoice| {
         let mut ends = invoice.lines.iter().filter_map(|line| plan_period(line, catalog));
-        ends.any(|(end, _)| end > paid)
+        ends.any(|(end, _)| end > paid_until)
     };
     // A sent invoice is paid by hand: the grace begins at the due date of the oldest unpaid one.
     // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for
@@ -311,7 +311,7 @@ fn grace(
     });
     if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
         let least = if is_processing { PROCESSING } else { TimeDelta::zero() };
-        return (oldest - paid + usual).max(least);
+        return (oldest - paid_until + usual).max(least);
     }
     if subscription.status != Status::Active {
         return usual;
@@ -321,7 +321,7 @@ fn grace(
     if unsettled.is_some_and(is_given_up) && !subscription.collection_paused {
         return TimeDelta::zero();
     }
-    let needed = match (is_processing, paid < period_end) {
+    let needed = match (is_processing, paid_until < period_end) {
         (true, _) => PROCESSING,
         (false, true) => DRAFT,
         (false, false) => TimeDelta::zero(),

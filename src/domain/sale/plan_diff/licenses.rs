@@ -31,7 +31,7 @@ pub enum Difference {
     PlanGone,
     /// A price that its customer pays, or may have paid, is of nothing in the new file, or of
     /// something else.
-    PriceGone {
+    PriceMoved {
         /// The price.
         price: String,
         /// The plan or the add-on that it pays for now, if any.
@@ -75,6 +75,13 @@ pub enum Difference {
         /// The number by the new file.
         after: u32,
     },
+    /// Its grace period has another number of days.
+    GraceDays {
+        /// The number by the old file.
+        before: u32,
+        /// The number by the new file.
+        after: u32,
+    },
     /// An add-on is lost: it is not for the plan any more.
     LosesAddon(String),
     /// A subscription left it after another number of months; `None` if it leaves nothing now.
@@ -101,11 +108,13 @@ impl fmt::Display for Difference {
             |limit: &Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
         match self {
             Self::PlanGone => formatter.write_str("its plan is gone; it is not refreshed"),
-            Self::PriceGone { price, of, is_possible } => {
+            Self::PriceMoved { price, of, is_possible } => {
                 let of = of.as_ref().map_or("nothing".to_owned(), |of| format!("`{of}`"));
                 match is_possible {
-                    false => write!(formatter, "its price {price} pays for {of}"),
-                    true => write!(formatter, "{price}, if it was bought for that, pays for {of}"),
+                    false => write!(formatter, "its price {price} pays for {of} now"),
+                    true => {
+                        write!(formatter, "{price}, which may have paid for it, pays for {of} now")
+                    }
                 }
             }
             Self::NewPlan(id) => write!(formatter, "its plan is now {id}"),
@@ -122,6 +131,9 @@ impl fmt::Display for Difference {
             Self::WarnDays { before, after } => write!(formatter, "warn_days: {before} → {after}"),
             Self::TokenDays { before, after } => {
                 write!(formatter, "token_days: {before} → {after}")
+            }
+            Self::GraceDays { before, after } => {
+                write!(formatter, "grace_days: {before} → {after}")
             }
             Self::LosesAddon(addon) => write!(formatter, "loses the add-on {addon}"),
             Self::Fallback { before, after } => {
@@ -158,7 +170,7 @@ pub fn license_change(
             moved.content(new).map(|after| differences(&before, &after)).unwrap_or_default()
         }
         Some(Moved::Gone(price)) => {
-            vec![Difference::PriceGone { price: price.to_owned(), of: None, is_possible: false }]
+            vec![Difference::PriceMoved { price: price.to_owned(), of: None, is_possible: false }]
         }
         None => match license.content(new) {
             Some(after) => {
@@ -210,7 +222,10 @@ fn purchase_differences(
     let addons = license.addons.0.iter().filter(is_lost);
     let mut all: Vec<_> = addons.map(|id| Difference::LosesAddon(id.to_string())).collect();
     match license.basis {
-        Basis::Subscription => {}
+        Basis::Subscription => {
+            let (before, after) = (before.grace_days, after.grace_days);
+            all.extend((before != after).then_some(Difference::GraceDays { before, after }));
+        }
         Basis::Fallback => {
             let (before, after) = (before.fallback_months, after.fallback_months);
             all.extend((before != after).then_some(Difference::Fallback { before, after }));
@@ -254,7 +269,7 @@ fn prices_gone(
         let (before, of) = (id_of(old)?, id_of(new));
         let is_same = of.as_ref().is_some_and(|of| new.is_same_plan(&before, of));
         let (price, is_possible) = (price.to_owned(), !is_billed(price));
-        (!is_same).then_some(Difference::PriceGone { price, of, is_possible })
+        (!is_same).then_some(Difference::PriceMoved { price, of, is_possible })
     });
     gone.collect()
 }

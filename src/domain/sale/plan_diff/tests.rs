@@ -8,7 +8,7 @@ use crate::domain::sale::subscription::{BilledItem, BilledItems};
 
 /// Returns the texts of what these changes of the tests' plans file take away.
 fn removals(change: impl FnOnce(&mut Catalog)) -> Vec<String> {
-    let (old, mut new) = (Granted::of(&selling()), selling());
+    let (old, mut new) = (PlansSnapshot::of(&selling()), selling());
     change(&mut new);
     old.removals(&new).iter().map(Removal::to_string).collect()
 }
@@ -22,7 +22,7 @@ fn settings_that_take_away_what_was_sold_are_reported() {
     assert!(removals(|_| {}).is_empty());
     let fallback = |months| removals(|new| plan(new, "team").fallback_months = months);
     let [gone] = &fallback(None)[..] else { panic!("{:?}", fallback(None)) };
-    assert!(gone.contains("after no time, and not after 12 paid months"), "{gone}");
+    assert!(gone.contains("no longer leaves a perpetual license after 12 paid months"), "{gone}");
     assert!(fallback(Some(13))[0].contains("after 13 paid months"), "{:?}", fallback(Some(13)));
     assert!(fallback(Some(11)).is_empty(), "it leaves more");
 
@@ -61,7 +61,7 @@ fn a_weaker_promise_about_the_end_is_reported() {
         plan(&mut old, "team").on_end = before;
         let mut new = old.clone();
         plan(&mut new, "team").on_end = after;
-        let removals = Granted::of(&old).removals(&new);
+        let removals = PlansSnapshot::of(&old).removals(&new);
         let license = license("team", Basis::Subscription);
         let change = license_change(&license, None, &old, &new);
         let differences = change.into_iter().flat_map(|change| change.differences);
@@ -97,7 +97,7 @@ fn fewer_days_of_warning_and_of_a_token_are_reported() {
         let team = plan(&mut new, "team");
         (team.warn_days, team.token_days) = (warn_days, token_days);
         let removals: Vec<_> =
-            Granted::of(&old).removals(&new).iter().map(Removal::to_string).collect();
+            PlansSnapshot::of(&old).removals(&new).iter().map(Removal::to_string).collect();
         let change = license_change(&license("team", Basis::Subscription), None, &old, &new);
         let differences = change.into_iter().flat_map(|change| change.differences);
         (removals, differences.map(|difference| difference.to_string()).collect::<Vec<_>>())
@@ -117,13 +117,13 @@ fn fewer_days_of_warning_and_of_a_token_are_reported() {
 
 #[test]
 fn plans_that_an_earlier_version_stored_promised_nothing() {
-    let mut stored = serde_json::to_value(Granted::of(&selling())).unwrap();
+    let mut stored = serde_json::to_value(PlansSnapshot::of(&selling())).unwrap();
     for goods in stored["plans"].as_array_mut().unwrap() {
         for name in ["on_end", "warn_days", "token_days"] {
             assert!(goods.as_object_mut().unwrap().remove(name).is_some(), "{name}");
         }
     }
-    let stored: Granted = serde_json::from_value(stored).unwrap();
+    let stored: PlansSnapshot = serde_json::from_value(stored).unwrap();
     assert_eq!(stored.removals(&selling()), []);
 }
 
@@ -219,7 +219,7 @@ fn without(price: &str) -> impl FnOnce(&mut Catalog) {
 fn a_license_that_may_have_been_bought_at_a_price_that_is_gone_changes() {
     let once = ("studio", Basis::Once);
     for price in ["price_studio_once", "price_studio_updates", "price_pdf_once"] {
-        let expected = format!("{price}, if it was bought for that, pays for nothing");
+        let expected = format!("{price}, which may have paid for it, pays for nothing now");
         assert_eq!(changes(once, &[], without(price)), [expected]);
     }
     for other in ["price_studio_month", "price_pdf_month", "price_site_once"] {
@@ -229,28 +229,28 @@ fn a_license_that_may_have_been_bought_at_a_price_that_is_gone_changes() {
         let price = plan(new, "studio").prices.remove(0);
         plan(new, "site").prices.push(price);
     };
-    let expected = "price_studio_once, if it was bought for that, pays for `site`";
+    let expected = "price_studio_once, which may have paid for it, pays for `site` now";
     assert_eq!(changes(once, &[], moved), [expected]);
     let unsold = |new: &mut Catalog| plan(new, "studio").prices[0].is_for_sale = false;
     assert_eq!(changes(once, &[], unsold), [""; 0]);
 
     let fallback = ("team", Basis::Fallback);
-    let expected = "price_team_month, if it was bought for that, pays for nothing";
+    let expected = "price_team_month, which may have paid for it, pays for nothing now";
     assert_eq!(changes(fallback, &[], without("price_team_month")), [expected]);
 
     let subscribed = ("team", Basis::Subscription);
     let billed = ["price_pdf_month", "price_team_month"];
     let of = |price| changes(subscribed, &billed, without(price));
-    assert_eq!(of("price_pdf_month"), ["its price price_pdf_month pays for nothing"]);
-    assert_eq!(of("price_team_month"), ["its price price_team_month pays for nothing"]);
+    assert_eq!(of("price_pdf_month"), ["its price price_pdf_month pays for nothing now"]);
+    assert_eq!(of("price_team_month"), ["its price price_team_month pays for nothing now"]);
     assert_eq!(of("price_pdf_once"), [""; 0], "the add-on is billed");
     let once = changes(subscribed, &billed[1..], without("price_pdf_once"));
-    assert_eq!(once, ["price_pdf_once, if it was bought for that, pays for nothing"]);
+    assert_eq!(once, ["price_pdf_once, which may have paid for it, pays for nothing now"]);
 }
 
 #[test]
 fn what_an_earlier_version_stored_is_read_and_compared() {
-    let mut stored = serde_json::to_value(Granted::of(&selling())).unwrap();
+    let mut stored = serde_json::to_value(PlansSnapshot::of(&selling())).unwrap();
     for kind in ["plans", "addons"] {
         for goods in stored[kind].as_array_mut().unwrap() {
             let goods = goods.as_object_mut().unwrap();
@@ -259,7 +259,7 @@ fn what_an_earlier_version_stored_is_read_and_compared() {
             }
         }
     }
-    let old: Granted = serde_json::from_value(stored).unwrap();
+    let old: PlansSnapshot = serde_json::from_value(stored).unwrap();
     assert_eq!(old.removals(&selling()), []);
     let mut less = selling();
     (less.plans[2].fallback_months, less.addons[0].plans) = (None, Some(Vec::new()));

@@ -377,3 +377,22 @@ fn updates_for_another_number_of_units_are_reported() {
     assert_eq!(of(4), about("4 units", "the updates of 1 unit have no effect"));
     assert_eq!(of(9), about("9 units", "the updates of 6 units have no effect"));
 }
+
+#[test]
+fn an_add_on_that_is_owned_and_billed_needs_action() {
+    let catalog = selling();
+    let team = subscription("sub_1", "active", &["price_team_month", "price_pdf_month"]);
+    let owned = payment("in_1", BOUGHT, &[bills("price_pdf_once", 1)]);
+    let of = |subscriptions: &[Subscription]| {
+        let state = StripeState {
+            subscriptions: subscriptions.to_vec(),
+            invoices: vec![owned.clone()],
+            ..StripeState::default()
+        };
+        let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
+        alerts.iter().map(Alert::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert!(of(std::slice::from_ref(&team)).contains("bills the add-on `pdf`, which the customer owns"));
+    let without = subscription("sub_1", "active", &["price_team_month"]);
+    assert!(!of(&[without]).contains("owns"), "the license has it, and it is billed once");
+}
