@@ -1,11 +1,13 @@
 -- Status lists: which licenses are revoked, one bit for each. A list is identified in its address,
 -- which begins with the origin that the server had when the list was opened: apps compare it.
--- issued_at is the iat of the list that is served. It also is its version: every revocation raises
--- it, so that all servers sign the same text.
+-- issued_at is the iat of the list that is served. It never goes back: apps refuse a list that is
+-- older than the last one they saw. version counts the changes, so that all servers sign the same
+-- text for the same version.
 CREATE TABLE status_lists (
     list_id   BIGINT NOT NULL PRIMARY KEY,
     origin    TEXT   NOT NULL,
-    issued_at BIGINT NOT NULL
+    issued_at BIGINT NOT NULL,
+    version   BIGINT NOT NULL
 );
 CREATE INDEX status_lists_origin_index ON status_lists (origin, list_id);
 

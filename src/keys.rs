@@ -196,8 +196,8 @@ impl KeyRing {
         files::write(&config.keys_dir, signs_from, &text, random.bits())
     }
 
-    /// Renames the file of a key, so that the key neither signs nor is published. Returns whether
-    /// the key existed.
+    /// Renames the file of a key, so that this server no longer loads its private part. Returns
+    /// whether the key existed.
     ///
     /// # Errors
     /// [`Error::Setup`] when the key comes from the environment, or its file cannot be renamed.
@@ -220,7 +220,7 @@ impl KeyRing {
             let state = match key.signs_from > now {
                 _ if index == signing => KeyState::Signing,
                 true => KeyState::Next,
-                false => KeyState::Retired,
+                false => KeyState::Former,
             };
             (key, state)
         })
@@ -374,9 +374,12 @@ fn duplicates(keys: &[Key]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, key) in keys.iter().enumerate() {
         if keys[..index].iter().any(|earlier| earlier.kid == key.kid) {
-            let file = key.file.as_deref();
-            let file = file.map_or("LICENTIA_SIGNING_KEY".into(), Path::to_string_lossy);
-            problems.push(format!("{file} has the same key as another file; remove one of them"));
+            let place = match &key.file {
+                Some(file) => file.to_string_lossy(),
+                None if key.is_preferred => "LICENTIA_SIGNING_KEY".into(),
+                None => "LICENTIA_FORMER_SIGNING_KEYS".into(),
+            };
+            problems.push(format!("{place} has a key that is given twice; remove one of them"));
         }
     }
     if keys.len() > MAX_KEYS {

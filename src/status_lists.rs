@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::domain::license::status_list::StatusList;
 use crate::domain::time::Timestamp;
 
-/// How long a list in memory is used before its `iat` is compared with the database. A revocation
+/// How long a list in memory is used before its version is compared with the database. A revocation
 /// on another server shows after this time, one on this server at once.
 pub const CHECKED_EVERY: TimeDelta = TimeDelta::seconds(2);
 
@@ -26,6 +26,8 @@ pub struct SignedList {
     pub etag: String,
     /// The time in its `iat`.
     pub issued_at: Timestamp,
+    /// The version of the list.
+    pub version: i64,
     /// The key that signed it.
     pub kid: String,
 }
@@ -33,11 +35,12 @@ pub struct SignedList {
 impl SignedList {
     /// Returns the list with this text.
     #[must_use]
-    pub fn new(text: String, issued_at: Timestamp, kid: &str) -> Self {
+    pub fn new(text: String, list: &StatusList, kid: &str) -> Self {
         let hash = Sha256::digest(&text);
         // 128 bits are enough to tell texts apart.
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..16]));
-        Self { text: text.into(), etag, issued_at, kid: kid.to_owned() }
+        let (issued_at, version) = (list.issued_at, list.version);
+        Self { text: text.into(), etag, issued_at, version, kid: kid.to_owned() }
     }
 }
 
@@ -85,7 +88,7 @@ impl StatusLists {
     ) -> Option<Arc<SignedList>> {
         let mut lists = self.lists.write().unwrap_or_else(PoisonError::into_inner);
         let (signed, last_checked) = lists.get_mut(&list.list_id)?;
-        if signed.issued_at != list.issued_at || signed.kid != kid {
+        if signed.version != list.version || signed.kid != kid {
             return None;
         }
         *last_checked = checked;

@@ -172,6 +172,16 @@ async fn measure(app: &App, mut stopped: watch::Receiver<()>) {
     }
 }
 
+/// The least time between two readings of the keys: an issue that finds its key ended asks for the
+/// next one, also one that a reading causes.
+const KEYS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits until the keys are due, but not shorter than [`KEYS_PAUSE`].
+async fn due_keys(app: &App) {
+    tokio::time::sleep(KEYS_PAUSE).await;
+    app.keys_due.notified().await;
+}
+
 /// Follows the signing keys: reads the files and the database again regularly, and at once on
 /// SIGHUP.
 async fn follow_keys(app: &App, mut stopped: watch::Receiver<()>) {
@@ -179,7 +189,7 @@ async fn follow_keys(app: &App, mut stopped: watch::Receiver<()>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(KEYS_INTERVAL) => {}
-            () = app.keys_due.notified() => reported.clear(),
+            () = due_keys(app) => reported.clear(),
             _ = stopped.changed() => return,
         }
         let problem = license::follow_keys(app).await.err().map(|error| error.to_string());

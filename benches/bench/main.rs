@@ -193,7 +193,7 @@ fn a_token(app: &App) -> (licentia_verify::Claims, String) {
     let holder =
         Holder { customer_id: &customer_id, license_id: &license_id, seq: 1, status: &status };
     let claims = claims(&entitlement, &holder, &app.plans, &app.issuer, now);
-    let token = app.keys.signing(now).sign(&claims).unwrap();
+    let token = app.keys.signing(now).unwrap().sign(&claims).unwrap();
     (claims, token.expose().to_owned())
 }
 
@@ -251,7 +251,7 @@ fn deeper(levels: usize, work: &mut dyn FnMut()) {
 
 fn sign_row(app: &App) -> Row {
     let (claims, token) = a_token(app);
-    let signing = app.keys.signing(app.now());
+    let signing = app.keys.signing(app.now()).unwrap();
     let key = SigningKey::from_bytes(&[7; 32]);
     compare(
         "sign a license",

@@ -1,10 +1,8 @@
 //! Brings the key files and the database together: records new keys, signs the key bundle, and
-//! replaces the keys of the running server. Every server does this at its start, every half minute
+//! replaces the keys of the running server. Every server does this at its start, every 20 seconds
 //! and on SIGHUP, so that all of them publish the same keys.
 
 use std::sync::Arc;
-
-use chrono::TimeDelta;
 
 use crate::app::App;
 use crate::config::Config;
@@ -16,10 +14,6 @@ use crate::fail_point::{FailPoints, Place};
 use crate::keys::{KeyRing, RootKey, Snapshot, bundle};
 use crate::random::Random;
 use crate::store::{Store, Tx};
-
-/// A bundle that is older at a start is signed again. If the database was restored from a backup,
-/// apps have seen a newer bundle and refuse this one.
-const RENEWED_AT_START: TimeDelta = TimeDelta::days(1);
 
 /// What the database has about the keys.
 #[derive(Default)]
@@ -251,8 +245,36 @@ impl App {
         let ring = self.keys.current().ring.clone();
         self.key_store().register(&ring, None, now).await?;
         let root = root_key(&self.keys.config, &ring, &self.store, &self.random).await?;
-        let oldest = now - RENEWED_AT_START;
-        self.publish_keys(ring, root, oldest, now).await?.must_sign(now)
+        // If the database was restored from a backup, apps have seen a newer bundle and newer status
+        // lists, and refuse these.
+        self.publish_keys(ring, root, now, now).await?.must_sign(now)?;
+        if let Err(error) = self.renew_status_lists(now).await {
+            tracing::warn!(%error, "the status lists could not be renewed");
+        }
+        Ok(())
+    }
+
+    async fn renew_status_lists(&self, now: Timestamp) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        tx.renew_status_lists(now).await?;
+        tx.commit(self.fail_points.at(Place::StatusListRenewed)).await
+    }
+
+    /// Reads the keys again if the database has this key and the server does not know it: a command
+    /// may have added it a moment ago.
+    ///
+    /// # Errors
+    /// As [`App::reload_keys`].
+    pub async fn know_key(&self, kid: &str) -> Result<()> {
+        let is_known = self.keys.current().records.iter().any(|record| record.kid == kid);
+        if is_known {
+            return Ok(());
+        }
+        let records = self.store.read().await?.key_records().await?;
+        if records.iter().any(|record| record.kid == kid) {
+            self.reload_keys().await?;
+        }
+        Ok(())
     }
 
     /// Reads the keys of the database, as a command does. Nothing is written.
@@ -309,8 +331,10 @@ impl App {
         let kids = |records: &[KeyRecord]| -> Vec<String> {
             records.iter().map(|record| record.kid.clone()).collect()
         };
-        let (signed, signs) = (&before.signing(now).kid, &after.signing(now).kid);
+        let kid = |keys: &Snapshot| keys.signing(now).map(|key| key.kid.clone());
+        let (signed, signs) = (kid(&before), kid(&after));
         if kids(&before.records) != kids(&after.records) || signed != signs {
+            let signs = signs.unwrap_or_else(|| "none".to_owned());
             tracing::info!(published = after.records.len(), signs, "the signing keys have changed");
         }
         if problem.is_none() {

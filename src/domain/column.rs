@@ -259,6 +259,7 @@ macro_rules! tuples {
 tuples! {
     (First)
     (First, Second)
+    (First, Second, Third)
     (First, Second, Third, Fourth, Fifth, Sixth)
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn issue_as(
     let holder =
         Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs(), status: &status };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
-    let key = app.keys.signing(now);
+    let key = app.keys.signing(now)?;
     if tx.must_not_sign(&key.kid).await? {
         // This server has not noticed yet.
         app.keys_due.notify_one();
@@ -336,6 +336,8 @@ pub async fn refresh(app: &App, text: &LicenseToken) -> Result<IssuedLicense> {
     let license = fresh(app, current, For::App).await.map_err(deleted)?;
     // Read again: the sync may have taken seconds.
     let now = app.now();
+    // The key bundle that is sent with it must have its key.
+    app.know_key(&license.key_id).await?;
     match license.rejection(now) {
         Some(rejection) => Err(refusal(&rejection)),
         None => signed_again(app, license, now),
@@ -346,7 +348,7 @@ pub async fn refresh(app: &App, text: &LicenseToken) -> Result<IssuedLicense> {
 /// is due and the key of the license signs now. Nothing is stored: [`LicenseToken::is_of`] accepts
 /// both tokens.
 fn signed_again(app: &App, license: IssuedLicense, now: Timestamp) -> Result<IssuedLicense> {
-    let key = app.keys.signing(now);
+    let Ok(key) = app.keys.signing(now) else { return Ok(license) };
     let claims = license.claims_signed_again(now).filter(|_| key.kid == license.key_id);
     let Some(claims) = claims else { return Ok(license) };
     Ok(IssuedLicense { token: key.sign(&claims)?, ..license })
@@ -436,7 +438,8 @@ fn refresh_entitlement<'a>(
         return Some(entitlement.with_the_right_clock(&app.plans, now));
     }
     let is_due = current.is_refresh_due(&app.plans, now)
-        || (receiver == For::App && current.is_of_former_key(&app.keys.signing(now).kid, now))
+        || (receiver == For::App
+            && app.keys.signing(now).is_ok_and(|key| current.is_of_former_key(&key.kid, now)))
         || current.is_outdated(&app.plans);
     is_due.then_some(entitlement)
 }
@@ -449,8 +452,8 @@ fn refresh_entitlement<'a>(
 /// [`Error::InvalidLicense`], or a failure of the database.
 async fn authentic(app: &App, text: &LicenseToken, token: &LicenseToken) -> Result<LicenseId> {
     let now = app.now();
-    let keys = app.keys.current();
-    let checked = keys.trusted.check(&Request::new(text.expose(), now.to_system_time()));
+    let request = Request::new(text.expose(), now.to_system_time());
+    let checked = online::check(app, &request).await?;
     match &checked.license {
         Ok(_)
         | Err(

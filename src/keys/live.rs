@@ -59,12 +59,14 @@ impl Snapshot {
         Ok(Self { ring, records, bundle, jwks: jwks.into(), jwks_tag, trusted })
     }
 
-    /// Returns the key that signs at `now`. A running server keeps signing with the key that it
-    /// has, and the transaction of the issue checks that the key was not retired or revoked.
+    /// Returns the key that signs at `now`; `None` if every key of this server was retired or
+    /// revoked.
     #[must_use]
-    pub fn signing(&self, now: Timestamp) -> &Key {
-        let by_record = self.signing_record(now).and_then(|record| self.ring.key(&record.kid));
-        by_record.unwrap_or_else(|| self.ring.signing(now))
+    pub fn signing(&self, now: Timestamp) -> Option<&Key> {
+        if self.records.is_empty() {
+            return Some(self.ring.signing(now));
+        }
+        self.signing_record(now).and_then(|record| self.ring.key(&record.kid))
     }
 
     /// Returns the record of the key that signs at `now`.
@@ -180,8 +182,11 @@ impl Keys {
     }
 
     /// Returns the key that signs at `now`.
-    #[must_use]
-    pub fn signing(&self, now: Timestamp) -> Key {
-        self.current().signing(now).clone()
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when every key of this server was retired or revoked: another server may
+    /// have a newer one.
+    pub fn signing(&self, now: Timestamp) -> Result<Key> {
+        self.current().signing(now).cloned().ok_or(Error::Busy)
     }
 }

@@ -6,7 +6,7 @@ use super::{Store, Tx};
 use crate::domain::ids::UserId;
 use crate::domain::license::BACKDATED;
 use crate::domain::license::status_list::{DRAWS, StatusList, StatusPlace};
-use crate::domain::time::{SKEW, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
 /// How often the newest list is read to find a place in it: it may be full, and so may the one that
@@ -70,8 +70,8 @@ impl Tx {
         sql!(
             self,
             execute,
-            "INSERT INTO status_lists (list_id, origin, issued_at)
-             SELECT COALESCE(MAX(list_id), 0) + 1, $1, $2 FROM status_lists WHERE true
+            "INSERT INTO status_lists (list_id, origin, issued_at, version)
+             SELECT COALESCE(MAX(list_id), 0) + 1, $1, $2, 1 FROM status_lists WHERE true
              ON CONFLICT (list_id) DO NOTHING",
             origin,
             now - BACKDATED,
@@ -84,19 +84,17 @@ impl Tx {
         sql!(self, fetch_all: StatusList, "SELECT {columns} FROM status_lists ORDER BY list_id")
     }
 
-    /// Gives a list, whose bits have changed in this transaction, a later `iat`. It is the time,
-    /// backdated like that of a license, or the second after the last `iat`. A last one in the
-    /// future is from a clock that was ahead, and is replaced.
+    /// Gives a list, whose bits have changed in this transaction, its next version. The `iat` is the
+    /// time, backdated like that of a license, unless the last one was later: it never goes back.
     pub(super) async fn status_list_changed(&mut self, list_id: i64, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
-            "UPDATE status_lists SET issued_at = CASE
-                 WHEN issued_at BETWEEN $2 AND $3 THEN issued_at + 1 ELSE $2 END
+            "UPDATE status_lists SET version = version + 1,
+                 issued_at = CASE WHEN issued_at < $2 THEN $2 ELSE issued_at END
              WHERE list_id = $1",
             list_id,
             now - BACKDATED,
-            now + SKEW,
         )
         .map(drop)
     }
@@ -107,21 +105,37 @@ impl Tx {
         sql!(
             self,
             execute,
-            "UPDATE status_lists SET issued_at = $3 WHERE list_id = $1 AND issued_at = $2",
+            "UPDATE status_lists SET version = version + 1, issued_at = $3
+             WHERE list_id = $1 AND version = $2 AND issued_at < $3",
             list.list_id,
-            list.issued_at,
+            list.version,
             now - BACKDATED,
         )
         .map(drop)
     }
 
-    /// Returns the `iat` of a list, and the indexes of the bits that are set, in any order. One
-    /// statement reads both, so that they belong together.
-    pub async fn status_bits(&mut self, list_id: i64) -> Result<Option<(Timestamp, Vec<u32>)>> {
+    /// Gives all lists a new `iat`, if theirs are earlier. After a restored backup, apps have seen
+    /// later ones, and refuse those of the backup.
+    pub async fn renew_status_lists(&mut self, now: Timestamp) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE status_lists SET version = version + 1, issued_at = $1 WHERE issued_at < $1",
+            now - BACKDATED,
+        )
+        .map(drop)
+    }
+
+    /// Returns the `iat` and the version of a list, and the indexes of the bits that are set, in any
+    /// order. One statement reads all, so that they belong together.
+    pub async fn status_bits(
+        &mut self,
+        list_id: i64,
+    ) -> Result<Option<(Timestamp, i64, Vec<u32>)>> {
         let rows = sql!(
             self,
-            fetch_all: (Timestamp, Option<u32>),
-            "SELECT issued_at, idx FROM status_lists LEFT JOIN (
+            fetch_all: (Timestamp, i64, Option<u32>),
+            "SELECT issued_at, version, idx FROM status_lists LEFT JOIN (
                  SELECT status_list AS of_list, status_idx AS idx FROM licenses
                  WHERE status_list = $1 AND revoked_at IS NOT NULL
                  UNION ALL
@@ -131,9 +145,9 @@ impl Tx {
              WHERE list_id = $1",
             list_id,
         )?;
-        let Some((issued_at, _)) = rows.first() else { return Ok(None) };
-        let issued_at = *issued_at;
-        Ok(Some((issued_at, rows.into_iter().filter_map(|(_, idx)| idx).collect())))
+        let Some((issued_at, version, _)) = rows.first() else { return Ok(None) };
+        let (issued_at, version) = (*issued_at, *version);
+        Ok(Some((issued_at, version, rows.into_iter().filter_map(|(_, _, idx)| idx).collect())))
     }
 
     /// Sets the bits of a user's licenses, which are deleted in this transaction: a bit that was

@@ -50,7 +50,8 @@ impl Stripe {
     }
 
     /// Returns the buyers of the completed Checkout sessions of single payments that were created
-    /// since then: all Stripe customers, and the guests who bought a price that `is_for_sale` accepts.
+    /// since then: all Stripe customers, and the guests who bought a price that `is_for_sale`
+    /// accepts.
     pub async fn session_buyers(
         &self,
         since: Timestamp,

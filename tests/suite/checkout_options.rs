@@ -80,8 +80,7 @@ async fn an_attempt_that_an_older_version_stored_is_resumed() {
     let update = format!("UPDATE stripe_attempts SET parameters = '{older}'");
     crate::harness::database::execute(store, &update).await.unwrap();
     let second = shop.open_checkout(&ada, team()).await;
-    assert_ne!(first, second);
-    assert_eq!(shop.sandbox.object(&first)["status"], "expired", "never two that can be paid");
+    assert_eq!(first, second, "what it lacks has the default");
 }
 
 /// Creates a promotion code at Stripe. Returns its id.

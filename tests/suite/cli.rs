@@ -52,7 +52,7 @@ async fn verify_says_whether_a_license_covers_a_build() {
     let claims = licentia_verify::inspect(&licensed.token).unwrap().claims;
     let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
     claims.updates_until = Some(crate::harness::START);
-    let limited = app.keys.signing(app.now()).sign(&claims).unwrap();
+    let limited = app.keys.signing(app.now()).unwrap().sign(&claims).unwrap();
     let verify = |build: &str, token: &str| {
         let (code, verdict) = licensed.verify(&["--build", build], token);
         (code, verdict["reason"].as_str().unwrap_or_default().to_owned())

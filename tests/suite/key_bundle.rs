@@ -93,7 +93,7 @@ async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
     let clock = Hands::now_at(SystemClock.now());
     let app = place.start_at(clock.clone()).await.unwrap();
     issue_a_license(&app).await;
-    let first = app.keys.signing(app.now()).kid.clone();
+    let first = app.keys.signing(app.now()).unwrap().kid.clone();
     let safe = tempfile::tempdir().unwrap();
     let (root, server) = (safe.path().join("root.key"), place.directory.path());
     fs::rename(place.keys().join(ROOT_FILE), &root).unwrap();
@@ -104,7 +104,7 @@ async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
     follow_keys(&app).await.unwrap();
     assert_eq!(claims_of(&app).content.keys.len(), 1);
     clock.advance(3 * DAY);
-    assert_eq!(app.keys.signing(app.now()).kid, first, "the bundle lacks the new key");
+    assert_eq!(app.keys.signing(app.now()).unwrap().kid, first, "the bundle lacks the new key");
     let shown = keys(&place, &["root", "show"]);
     assert!(shown.out.contains("Its private part is not on this server."), "{}", shown.out);
 
@@ -127,7 +127,7 @@ async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
     let later = Hands::now_at(SystemClock.now());
     later.advance(2 * DAY);
     let app = place.start_at(later.clone()).await.unwrap();
-    assert_ne!(app.keys.signing(app.now()).kid, first);
+    assert_ne!(app.keys.signing(app.now()).unwrap().kid, first);
     let license = issue(&app, &customer(&app).await).await;
     let apps = Apps::new(&app, later.now()).await;
     assert_eq!(apps.verdicts(license.token.expose(), later.now()), [None, None]);

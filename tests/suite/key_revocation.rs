@@ -88,7 +88,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         let claims = licentia_verify::inspect(first.token.expose()).unwrap().claims;
         let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
         claims.plan = "professional".into();
-        let forged = known.keys.signing(known.now()).sign(&claims).unwrap();
+        let forged = known.keys.signing(known.now()).unwrap().sign(&claims).unwrap();
         let refused = refresh(&app, &forged).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidLicense);
         let verdict = verify(&app, &forged, None).await.unwrap();

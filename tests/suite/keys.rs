@@ -211,7 +211,7 @@ async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() 
     let app = place.start().await.unwrap();
     assert!(!place.keys().exists(), "a key file was made");
     let now = SystemClock.now();
-    assert_eq!(app.keys.signing(now).file, None);
+    assert_eq!(app.keys.signing(now).unwrap().file, None);
 
     KeyRing::generate(&place.config, now, &Random::from_system().unwrap()).unwrap();
     let ring = KeyRing::load(&place.config).unwrap().unwrap();
@@ -219,7 +219,7 @@ async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() 
     // The same key twice is a mistake.
     fs::write(place.key_file(), &pem).unwrap();
     let error = KeyRing::load(&place.config).err().unwrap().to_string();
-    assert!(error.contains("has the same key as another file"), "{error}");
+    assert!(error.contains("has a key that is given twice"), "{error}");
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn a_file_that_is_no_key_is_named() {
     let refusal = place.refusal().await;
     assert!(refusal.contains("my-key.pem is not named after the time"), "{refusal}");
     fs::rename(&misnamed, place.keys().join("20200101T000000Z.pem")).unwrap();
-    assert!(place.refusal().await.contains("has the same key as another file"));
+    assert!(place.refusal().await.contains("has a key that is given twice"));
 }
 
 #[tokio::test]

@@ -393,7 +393,7 @@ async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() 
     let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
     claims.plan = "professional".into();
     // A token forged with the real key.
-    let forged = app.app.keys.signing(app.app.now()).sign(&claims).unwrap();
+    let forged = app.app.keys.signing(app.app.now()).unwrap().sign(&claims).unwrap();
     assert_eq!(verdict(&app, token).await.body["valid"], true);
     assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
     assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));
@@ -419,7 +419,7 @@ async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() 
     for (place, forge) in forgeries.into_iter().enumerate() {
         let mut claims = signed.clone();
         forge(&mut claims);
-        let key = app.app.keys.signing(app.app.now());
+        let key = app.app.keys.signing(app.app.now()).unwrap();
         let forged = key.sign(&claims).unwrap();
         let answer = verdict(&app, forged.expose()).await;
         assert_eq!(answer.text("/reason"), "unknown_license", "{place}");

@@ -25,7 +25,7 @@ fn decoded(part: &str) -> String {
 }
 
 #[tokio::test]
-async fn signing_up_mails_the_trial_license() {
+async fn signing_up_mails_the_trial_license_license_4() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     assert_eq!(app.send_due().await, 1);

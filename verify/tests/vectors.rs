@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 #[test]
-fn every_vector_has_its_verdict() {
+fn every_vector_has_its_verdict_license_6() {
     let folder = std::env::var_os("VECTORS").map_or("vectors".into(), PathBuf::from);
     match run::folder(&folder) {
         Ok(count) => println!("{count} cases"),

@@ -54,9 +54,9 @@ enum Action {
     },
     /// Retire a signing key: it signs nothing any more, and its licenses still verify
     ///
-    /// The key gets an end in the key bundle, so that a copy of it cannot sign anything new that
-    /// apps accept. It stays published. Another key must be ready to sign. Afterwards its file may
-    /// be removed.
+    /// The key gets an end in the key bundle: apps that pin the root refuse licenses dated later.
+    /// It stays published. Another key must be ready to sign. Afterwards its file may be removed. A
+    /// key that somebody else has must be revoked.
     #[command(
         after_help = "Example:\n  licentia keys retire Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
     )]
@@ -88,10 +88,10 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Publish new key files now
+    /// Record new key files and report problems
     ///
     /// Running servers read the files and the database again every 20 seconds, and at once on
-    /// SIGHUP. This command does the same once, and reports what is wrong.
+    /// SIGHUP. This command does the same once, also without a server, and reports what is wrong.
     #[command(after_help = "Example:\n  licentia keys reload")]
     Reload,
     /// Create, show and export the root key, which apps pin
@@ -112,7 +112,8 @@ impl Keys {
                 let bundle = place.publish(config).await?;
                 place.store.close().await;
                 print(format_args!(
-                    "Retired {kid}. Licenses that it signs from {end} on are refused. {bundle}\n"
+                    "Retired {kid}. Apps that pin the root refuse licenses dated {end} or later, once \
+                     they have the new key bundle. {bundle}\n"
                 ))
             }),
             Action::Revoke { kid } => revoke(config, &kid),
@@ -238,12 +239,18 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         }
         let is_new = mark_revoked(&place.keys(), kid, now).await?;
         if !signs_now(config, &place.stored().await?, now)? {
-            let random = Random::from_system()?;
-            let (path, _) = KeyRing::add(config, now, true, &random)?;
-            if let Some(ring) = KeyRing::load(config)? {
-                let new = ring.of_file(&path).map(|key| key.kid.as_str());
-                place.keys().register(&ring, new, now).await?;
-            }
+            let ring = match usable_ring(config, &place.stored().await?)? {
+                Some(ring) => ring,
+                None => {
+                    KeyRing::add(config, now, true, &Random::from_system()?)?;
+                    KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
+                }
+            };
+            let stored = place.stored().await?;
+            let held = ring.held();
+            let newest = held.iter().rev().find(|key| is_usable(&stored, key.kid));
+            let at_once = newest.map(|key| key.kid);
+            place.keys().register(&ring, at_once, now).await?;
         }
         let bundle = place.publish(config).await?;
         place.store.close().await;
@@ -260,6 +267,18 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
          notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
          that are offline.\n"
     ))
+}
+
+/// Returns whether a key was neither retired nor revoked.
+fn is_usable(stored: &StoredKeys, kid: &str) -> bool {
+    stored.record(kid).is_none_or(KeyRecord::is_usable)
+}
+
+/// Returns the keys on this machine, if one of them was neither retired nor revoked. It need not
+/// have been announced: no other key signs.
+fn usable_ring(config: &Config, stored: &StoredKeys) -> Result<Option<KeyRing>> {
+    let ring = KeyRing::load(config)?;
+    Ok(ring.filter(|ring| ring.held().iter().any(|key| is_usable(stored, key.kid))))
 }
 
 /// Returns whether a key on this machine may sign now.

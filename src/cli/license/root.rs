@@ -119,8 +119,8 @@ impl RootCommand {
 
 fn none() -> Error {
     Error::setup(
-        "there is no root key; `licentia serve` creates one with the first signing key, and \
-         `licentia keys root init` does so later",
+        "there is no root key; `licentia serve` creates one if a signing key is a file, and \
+         `licentia keys root init` at any time",
     )
 }
 
@@ -237,7 +237,7 @@ fn sign(config: &Config, root: &Path, unsigned: &Path, out: &Path) -> Result<Exi
     let claims: BundleClaims =
         serde_json::from_str(&text_of(unsigned)?).map_err(|error| wrong(&error))?;
     let token = root.sign(&claims)?;
-    // It must count for apps, whatever the clock of this machine says.
+    // A bundle that a verifier would refuse is not written.
     bundle::open(&token, &root.public, SystemClock.now()).map_err(|problem| wrong(&problem))?;
     std::fs::write(out, format!("{token}\n"))
         .map_err(|error| Error::setup(format!("{} cannot be written: {error}", out.display())))?;

@@ -61,7 +61,9 @@ pub enum KeyState {
     Next,
     /// Signs now.
     Signing,
-    /// No longer signs; its licenses still verify.
+    /// No longer signs, but is not retired: its file is still needed.
+    Former,
+    /// Has an end; its licenses still verify.
     Retired,
     /// Its licenses no longer verify.
     Revoked,
@@ -74,6 +76,7 @@ impl KeyState {
         match self {
             Self::Next => "next",
             Self::Signing => "signing",
+            Self::Former => "former",
             Self::Retired => "retired",
             Self::Revoked => "revoked",
         }
@@ -145,7 +148,8 @@ impl KeyRecord {
             () if self.revoked_at.is_some() => KeyState::Revoked,
             () if signing == Some(self.kid.as_str()) => KeyState::Signing,
             () if self.is_usable() && !self.is_ready(has_bundle, now) => KeyState::Next,
-            () => KeyState::Retired,
+            () if self.ends_at.is_some() => KeyState::Retired,
+            () => KeyState::Former,
         }
     }
 }

@@ -29,7 +29,8 @@ impl FromStr for Consequence {
 #[error("use \"keep\" or \"revoke\"")]
 pub struct InvalidConsequence;
 
-/// The consequences when the money of a payment is returned, and when the vendor forgives a renewal.
+/// The consequences when the money of a payment is returned, and when the vendor forgives a
+/// renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// After a full refund.

@@ -133,7 +133,8 @@ fn is_for_others(code: &PromotionCode, code_use: &CodeUse<'_>) -> bool {
 /// Returns the code that the customer can use. Several codes can have the same text: at most one of
 /// those for everybody is active, and one for each customer.
 ///
-/// `products` are the Stripe products of [`CodeUse::prices`]; they only matter if a code is for some.
+/// `products` are the Stripe products of [`CodeUse::prices`]; they only matter if a code is for
+/// some.
 ///
 /// # Errors
 /// The reason that helps most.

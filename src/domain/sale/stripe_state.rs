@@ -74,7 +74,8 @@ impl StripeState {
         }
     }
 
-    /// Returns the ids of the running subscriptions: those that have not ended, and may still be paid for.
+    /// Returns the ids of the running subscriptions: those that have not ended, and may still be
+    /// paid for.
     pub fn running_subscriptions(&self) -> impl Iterator<Item = &StripeSubscriptionId> {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
         running.map(|subscription| &subscription.id)

@@ -1,6 +1,6 @@
 //! Online verification: the verdict of an app that has everything, also the database.
 
-use licentia_verify::{Code, License, Rejection, Request};
+use licentia_verify::{Checked, Code, License, Rejection, Request};
 
 use crate::app::App;
 use crate::domain::ids::LicenseId;
@@ -41,6 +41,14 @@ pub(super) async fn stored_revocation(
     Ok(revocation.filter(comes_first))
 }
 
+/// Checks a license with the published keys, also with one that a command added a moment ago.
+pub(super) async fn check(app: &App, request: &Request<'_>) -> Result<Checked> {
+    let checked = app.keys.current().trusted.check(request);
+    let Err(Rejection::UnknownKey { kid }) = &checked.license else { return Ok(checked) };
+    app.know_key(kid).await?;
+    Ok(app.keys.current().trusted.check(request))
+}
+
 /// The result of verifying a license online.
 #[derive(Debug)]
 pub enum OnlineVerdict {
@@ -74,8 +82,7 @@ pub async fn verify(
         Ok(token) => token,
         Err(rejection) => return Ok(OnlineVerdict::Rejected(rejection)),
     };
-    let keys = app.keys.current();
-    Ok(match keys.trusted.check(&request).license {
+    Ok(match check(app, &request).await?.license {
         Ok(license) => match issued(app, &token).await? {
             None => OnlineVerdict::Unknown,
             Some(issued) => issued.revocation().map_or_else(

@@ -52,18 +52,18 @@ struct ListKey {
 }
 
 impl ListKey {
-    fn current(app: &App, now: Timestamp) -> Self {
+    fn current(app: &App, now: Timestamp) -> Result<Self> {
         let keys = app.keys.current();
-        let key = keys.signing(now).clone();
+        let key = app.keys.signing(now)?;
         let record =
             keys.signing_record(now).map(|record| record.signs_from.max(record.not_before));
-        Self { signs_from: record.unwrap_or(key.signs_from), key }
+        Ok(Self { signs_from: record.unwrap_or(key.signs_from), key })
     }
 }
 
 /// Returns the list as the database has it.
 async fn current(app: &App, list_id: i64, checked: Checked) -> Result<Arc<SignedList>> {
-    let key = ListKey::current(app, checked.at);
+    let key = ListKey::current(app, checked.at)?;
     if let Some(list) = confirmed(app, list_id, &key, checked).await? {
         return Ok(list);
     }
@@ -80,10 +80,10 @@ async fn current(app: &App, list_id: i64, checked: Checked) -> Result<Arc<Signed
         }
     }
     let bits = app.store.read().await?.status_bits(list_id).await?;
-    let (issued_at, bits) = bits.ok_or(Error::NotFound("status list"))?;
-    let list = StatusList { issued_at, ..list };
+    let (issued_at, version, bits) = bits.ok_or(Error::NotFound("status list"))?;
+    let list = StatusList { issued_at, version, ..list };
     let text = key.key.sign_as(STATUS_LIST_TYPE, &list.claims(bits))?;
-    Ok(app.status_lists.store(list_id, SignedList::new(text, issued_at, &key.key.kid), checked))
+    Ok(app.status_lists.store(list_id, SignedList::new(text, &list, &key.key.kid), checked))
 }
 
 /// Returns the list in memory, if it is what the database has and need not be signed again.

@@ -74,6 +74,10 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
         invoice_url: None,
     });
     let payment = order.as_ref().map(Payment::of).or(charge);
+    if let Some(license) = &license {
+        // The key bundle that is attached must have its key.
+        app.know_key(&license.key_id).await?;
+    }
     let (links, keys) = (links(app, made), app.keys.bundle());
     let facts = Facts { language, links, payment, keys: keys.as_deref(), ..facts };
     let letter = write(app, &facts)?;

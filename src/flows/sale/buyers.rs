@@ -398,8 +398,8 @@ async fn single_buyers(app: &App) -> Result<BTreeSet<BuyerId>> {
     Ok(buyers)
 }
 
-/// Returns every Stripe customer who subscribes to something of the catalog, linked or not, with the
-/// id of the best of it.
+/// Returns every Stripe customer who subscribes to something of the catalog, linked or not, with
+/// the id of the best of it.
 async fn paying(app: &App) -> Result<HashMap<StripeCustomerId, String>> {
     let mut best: HashMap<StripeCustomerId, Purchase<'_>> = HashMap::new();
     let take = |whose, subscription: Subscription| {

@@ -175,7 +175,8 @@ async fn link_leased(
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when it has a live subscription, or a perpetual license depends on
-/// it. [`Error::NotFound`] when there is no such customer. [`Error::Stripe`] or a failure of the database.
+/// it. [`Error::NotFound`] when there is no such customer. [`Error::Stripe`] or a failure of the
+/// database.
 pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) -> Result<()> {
     let lease = Lease::take(app, id).await?;
     let work = async {

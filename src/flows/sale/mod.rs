@@ -1,4 +1,5 @@
-//! Selling: checkout, changes of a subscription, the sync with Stripe, unknown buyers, orders, plans.
+//! Selling: checkout, changes of a subscription, the sync with Stripe, unknown buyers, orders,
+//! plans.
 
 pub mod account_check;
 pub mod backfill;

@@ -28,7 +28,7 @@ struct DiscoveryView {
     name: String,
     /// The public keys for verifying licenses.
     jwks_uri: String,
-    /// The key bundle. `null` while there is no root key.
+    /// The key bundle. `null` while there is no key bundle.
     #[oai(nullable)]
     keys_uri: Option<String>,
     /// The addresses of the lists of revoked licenses. A license names its list.

@@ -182,7 +182,7 @@ impl KeysApi {
     ///
     /// Returns the key bundle: the keys with their times and the revoked keys, signed by the root
     /// key. An app that ships only with the root key needs it beside a license. `404` while there
-    /// is no root key.
+    /// is no key bundle.
     #[oai(path = "/license-keys", method = "get", operation_id = "getKeyBundle")]
     async fn bundle(
         &self,

@@ -100,7 +100,7 @@ pub struct LicenseView {
     /// When the token expires. An app that is online refreshes it earlier.
     token_expires_at: DateTime<Utc>,
     /// The key bundle, which an app that ships with the root key stores beside the token. Only in
-    /// the response to a refresh, and only if there is a root key.
+    /// the response to a refresh, and only if there is a key bundle.
     #[oai(skip_serializing_if_is_none)]
     keys: Option<String>,
 }
@@ -376,13 +376,14 @@ impl LicensesApi {
 
     /// Refresh a license
     ///
-    /// Returns the customer's newest license, which works now, and the key bundle. The app sends its
-    /// license token as `Authorization: Bearer`; no password is needed. The token may have expired
-    /// up to 90 days ago. The returned token was signed within the last minute, so that a device whose clock was
-    /// ahead notices that it is right again. A license that was revoked for lack of payment can be
+    /// Returns the customer's newest license, which works now, and the key bundle. The app sends
+    /// its license token as `Authorization: Bearer`; no password is needed. The token may have
+    /// expired up to 90 days ago. The returned token was signed within the last minute, or within
+    /// the last hour if the signing key has just changed, so that a device whose clock was ahead
+    /// notices that it is right again. A license that was revoked for lack of payment can be
     /// refreshed once the customer has paid. A license that leaked (`revoked`), or whose key was
-    /// revoked (`key_revoked`), cannot: log in instead. The codes are those of an offline
-    /// verification.
+    /// revoked (`key_revoked`), cannot: log in instead. These codes, `license_expired` and
+    /// `token_expired` are those of an offline verification; anything else is `invalid_license`.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
     async fn refresh(
         &self,

@@ -40,13 +40,15 @@ impl HealthApi {
 
     /// Check readiness
     ///
-    /// Returns 200 if the server can handle requests, and 503 while the database does not respond
-    /// or a background task is not running. For a load balancer. A read-only database counts as
+    /// Returns 200 if the server can handle requests, and 503 while the database does not respond,
+    /// a background task is not running, or every signing key of this server was retired or revoked
+    /// (`busy`). For a load balancer. A read-only database counts as
     /// ready: keys and licenses are still served, and requests that write get 503.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, Data(app): Data<&App>) -> Result<Json<Health>, Failure<ReadinessCodes>> {
         app.tasks.must_all_run()?;
         app.store.ping().await?;
+        app.keys.signing(app.now())?;
         Ok(Health::ok())
     }
 }

@@ -1,5 +1,5 @@
-//! The tables of selling: subscriptions, changes, orders, buyers, kept purchases, trial cards, events,
-//! attempts, leases, and the plans of the last start.
+//! The tables of selling: subscriptions, changes, orders, buyers, kept purchases, trial cards,
+//! events, attempts, leases, and the plans of the last start.
 
 pub(super) mod account_checks;
 mod attempts;

@@ -127,8 +127,8 @@ pub(super) fn plan_period<'c>(
     Some((line.period_end?, plan))
 }
 
-/// Returns whether the policy revokes an invoice for a period after `paid_until`, and no later invoice
-/// for a plan was paid. Then no payment is expected.
+/// Returns whether the policy revokes an invoice for a period after `paid_until`, and no later
+/// invoice for a plan was paid. Then no payment is expected.
 pub(super) fn is_later_period_revoked(
     own: &[&Invoice],
     catalog: &Catalog,

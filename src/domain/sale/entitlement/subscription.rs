@@ -120,7 +120,8 @@ enum Units<'o> {
     Paid(&'o CountedInvoices<'o>),
 }
 
-/// Returns the entitlement to a plan with the units and the add-ons that count; nothing for no units.
+/// Returns the entitlement to a plan with the units and the add-ons that count; nothing for no
+/// units.
 fn entitled<'a>(
     subscription: &'a Subscription,
     (rank, plan, term): (usize, &'a Plan, Term),

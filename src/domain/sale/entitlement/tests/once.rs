@@ -392,7 +392,9 @@ fn an_add_on_that_is_owned_and_billed_needs_action() {
         let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
         alerts.iter().map(Alert::to_string).collect::<Vec<_>>().join("\n")
     };
-    assert!(of(std::slice::from_ref(&team)).contains("bills the add-on `pdf`, which the customer owns"));
+    assert!(
+        of(std::slice::from_ref(&team)).contains("bills the add-on `pdf`, which the customer owns")
+    );
     let without = subscription("sub_1", "active", &["price_team_month"]);
     assert!(!of(&[without]).contains("owns"), "the license has it, and it is billed once");
 }
