@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::license::key_bundle::{BundleContent, RootRecord, StoredBundle};
@@ -14,6 +16,10 @@ use crate::fail_point::{FailPoints, Place};
 use crate::keys::{KeyRing, RootKey, Snapshot, bundle};
 use crate::random::Random;
 use crate::store::{Store, Tx};
+
+/// How old the bundle may be at a start: another server has signed it at its own start. An older
+/// one is signed again.
+const SAME_START: TimeDelta = TimeDelta::minutes(5);
 
 /// What the database has about the keys.
 #[derive(Default)]
@@ -245,9 +251,9 @@ impl App {
         let ring = self.keys.current().ring.clone();
         self.key_store().register(&ring, None, now).await?;
         let root = root_key(&self.keys.config, &ring, &self.store, &self.random).await?;
-        // If the database was restored from a backup, apps have seen a newer bundle and newer status
-        // lists, and refuse these.
-        self.publish_keys(ring, root, now, now).await?.must_sign(now)?;
+        // If the database was restored from a backup, apps have seen a newer bundle and newer
+        // status lists, and refuse these.
+        self.publish_keys(ring, root, now - SAME_START, now).await?.must_sign(now)?;
         if let Err(error) = self.renew_status_lists(now).await {
             tracing::warn!(%error, "the status lists could not be renewed");
         }

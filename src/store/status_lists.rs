@@ -84,17 +84,20 @@ impl Tx {
         sql!(self, fetch_all: StatusList, "SELECT {columns} FROM status_lists ORDER BY list_id")
     }
 
-    /// Gives a list, whose bits have changed in this transaction, its next version. The `iat` is the
-    /// time, backdated like that of a license, unless the last one was later: it never goes back.
+    /// Gives a list, whose bits have changed in this transaction, its next version. The `iat` is
+    /// the time, backdated like that of a license, or the second after the last `iat`, but not in
+    /// the future. It never goes back.
     pub(super) async fn status_list_changed(&mut self, list_id: i64, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
             "UPDATE status_lists SET version = version + 1,
-                 issued_at = CASE WHEN issued_at < $2 THEN $2 ELSE issued_at END
+                 issued_at = CASE WHEN issued_at < $2 THEN $2
+                     WHEN issued_at < $3 THEN issued_at + 1 ELSE issued_at END
              WHERE list_id = $1",
             list_id,
             now - BACKDATED,
+            now,
         )
         .map(drop)
     }
@@ -126,8 +129,8 @@ impl Tx {
         .map(drop)
     }
 
-    /// Returns the `iat` and the version of a list, and the indexes of the bits that are set, in any
-    /// order. One statement reads all, so that they belong together.
+    /// Returns the `iat` and the version of a list, and the indexes of the bits that are set, in
+    /// any order. One statement reads all, so that they belong together.
     pub async fn status_bits(
         &mut self,
         list_id: i64,

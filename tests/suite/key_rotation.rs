@@ -17,7 +17,7 @@ use licentia::domain::license::{Extras, IssuedLicense};
 use licentia::domain::operator::audit::Actor;
 use licentia::domain::time::Timestamp;
 use licentia::flows::keys::{mark_revoked, retire};
-use licentia::flows::license::follow_keys;
+use licentia::flows::license::{follow_keys, refresh};
 use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::{KeyRing, bundle};
 use licentia::random::Random;
@@ -278,6 +278,24 @@ async fn a_key_that_was_retired_or_revoked_elsewhere_signs_nothing_more() {
         let token = license.token.expose();
         assert_eq!(pair.apps.verdicts(token, pair.clock.now()), [None, None]);
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_keys_have_all_ended_signs_nothing() {
+    let pair = Pair::start().await;
+    let server = &pair.servers[0];
+    let license = issue(server, &pair.customer_id).await;
+    // Another server has the newer key.
+    let keys = server.keys.current();
+    let mut records = keys.records.clone();
+    for record in &mut records {
+        record.ends_at = Some(pair.clock.now());
+    }
+    server.keys.replace(keys.ring.clone(), records, keys.bundle.clone()).unwrap();
+    pair.clock.advance(3_600);
+    assert!(server.keys.signing(pair.clock.now()).is_err());
+    let refreshed = refresh(server, &license.token).await.unwrap();
+    assert_eq!(refreshed.token.expose(), license.token.expose(), "apps accept the one they have");
 }
 
 #[tokio::test]

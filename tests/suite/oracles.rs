@@ -125,9 +125,9 @@ impl Place {
             if number % 3 == 0 {
                 command(&["license", "revoke", claims["jti"].as_str().unwrap()]);
             }
-            let verdict = offline_now(&self.server.client, token.trim()).await;
             let code = (number % 3 == 0).then_some(Code::Revoked);
-            assert_eq!(verdict, code, "the crate reads another bit");
+            // The server shows what a command did within two seconds.
+            until(async || offline_now(&self.server.client, token.trim()).await == code).await;
             expected.push_str(code.map_or("valid\n", |_| "revoked\n"));
             licenses.push_str(&format!("{}\n", token.trim()));
         }

@@ -6,7 +6,7 @@ use poem::http::StatusCode;
 use poem::http::header;
 use poem::web::Data;
 use poem_openapi::param::Header;
-use poem_openapi::payload::Json;
+use poem_openapi::payload::{Binary, Json, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -144,7 +144,7 @@ impl ApiResponse for PublishedBundle {
                 status_range: None,
                 content: vec![MetaMediaType {
                     content_type: BUNDLE_TYPE,
-                    schema: String::schema_ref(),
+                    schema: Binary::<Bytes>::schema_ref(),
                 }],
                 headers: Vec::new(),
             }],

@@ -36,7 +36,7 @@ pub(super) fn decide(
     let news = news(record.subscription.as_ref(), after);
     let current = record.current_license.as_ref();
     if let Some(issued) = &licenses.issue {
-        return kind_of_issued(issued, record, news, after.map(|row| &row.status), now);
+        return Some(kind_of_issued(issued, record, news, after.map(|row| &row.status), now));
     }
     let current = current?;
     let is_paid = current.source == Source::Paid;
@@ -101,55 +101,47 @@ fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> Ne
     }
 }
 
-/// Returns the kind of mail about a license that is issued; `None` if only its grace period differs
-/// from that of the current one, as after a change of `grace_days` in the plans file.
 fn kind_of_issued(
     issued: &Entitlement<'_>,
     record: &Record,
     news: News,
     status: Option<&Status>,
     now: Timestamp,
-) -> Option<Kind> {
+) -> Kind {
     // A first license replaces none: the customer bought before having an account here.
     let current = record.current_license.as_ref();
     let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
         let is_bought = issued.source == Source::Paid && !record.has_password;
-        return Some(if is_bought { Kind::Bought } else { Kind::Granted });
+        return if is_bought { Kind::Bought } else { Kind::Granted };
     };
     let is_paid = current.source == Source::Paid && current.revoked_at.is_none();
     let is_same_plan = is_paid && issued.plan.has_id(&current.plan);
     match issued.basis {
-        Basis::Fallback => return Some(Kind::Fallback),
+        Basis::Fallback => return Kind::Fallback,
         Basis::Once if current.basis == Basis::Subscription && was_bought_before(record) => {
-            return Some(Kind::PerpetualAgain);
+            return Kind::PerpetualAgain;
         }
         Basis::Once if is_same_plan && extends_updates(current, issued) => {
-            return Some(Kind::UpdatesExtended);
+            return Kind::UpdatesExtended;
         }
         _ => {}
     }
     if !is_same_plan || current.basis != issued.basis {
-        return Some(Kind::Upgrade);
+        return Kind::Upgrade;
     }
     // A late payment for a subscription that has ended renews nothing.
     if status.is_some_and(|status| !status.is_live()) {
-        return Some(Kind::Granted);
+        return Kind::Granted;
     }
     let in_grace = issued.term.phase(now) == Phase::Grace;
-    let is_as_before = current.expires_at == issued.term.expires
-        && current.quantity == issued.quantity
-        && current.addons == issued.addon_ids()
-        && current.updates_until == issued.updates_until;
-    let kind = match news {
+    match news {
         News { is_ending: true, .. } => Kind::Cancellation,
         News { became_past_due: true, .. } => Kind::PaymentProblem,
         _ if in_grace && status == Some(&Status::PastDue) => Kind::PaymentProblem,
         _ if in_grace => Kind::PaymentPending,
-        _ if is_as_before => return None,
         _ if current.expires_at == issued.term.expires => Kind::QuantityChanged,
         _ => Kind::Renewal,
-    };
-    Some(kind)
+    }
 }
 
 /// Returns whether the customer had a perpetual license before.

@@ -235,21 +235,6 @@ fn each_state_at_stripe_decides_about_a_paid_license() {
 }
 
 #[test]
-fn another_grace_in_the_plans_file_reaches_licenses_without_a_mail() {
-    let state = paid("active");
-    let record = subscriber(&state);
-    let mut plans = catalog();
-    for plan in &mut plans.plans {
-        plan.grace_days += 3;
-    }
-    let settlement = settle_by(plans, &record, &state, NOW);
-    let issues = |change: &Change<'_>| matches!(change, Change::Issue { .. });
-    assert!(settlement.changes.iter().any(issues), "{:?}", settlement.changes);
-    let mails = |change: &Change<'_>| matches!(change, Change::Mail { .. });
-    assert!(!settlement.changes.iter().any(mails), "{:?}", settlement.changes);
-}
-
-#[test]
 fn a_late_payment_for_an_ended_subscription_is_not_announced_as_a_renewal_stripe_22() {
     let record = with_license(record(), Source::Paid, "professional", Some(PERIOD_START));
     let mut state = unpaid_renewal("canceled");
