@@ -58,7 +58,10 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
         _ => None,
     };
     let Some(made) = make_links(app, &mut tx, kind, &about).await? else { return Ok(None) };
-    if !made.is_empty() {
+    if made.is_empty() {
+        // It must have ended before the next one begins.
+        drop(tx);
+    } else {
         tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
     }
     let is_verified = about.is_for_verified_mailbox();
