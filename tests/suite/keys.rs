@@ -176,7 +176,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9
     assert_eq!(ring.jwks().keys.len(), 2);
     assert_eq!(states(now), [KeyState::Signing, KeyState::Next]);
     assert_eq!(states(now + TimeDelta::seconds(86_399)), [KeyState::Signing, KeyState::Next]);
-    assert_eq!(states(now + TimeDelta::seconds(86_400)), [KeyState::Retired, KeyState::Signing]);
+    assert_eq!(states(now + TimeDelta::seconds(86_400)), [KeyState::Former, KeyState::Signing]);
     // A clock that is a year behind still signs, with the oldest key.
     assert_eq!(
         states(now + TimeDelta::seconds(-365 * 86_400)),

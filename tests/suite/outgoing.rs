@@ -166,16 +166,17 @@ async fn the_worker_retries_a_failed_delivery_within_seconds() {
     receiver.answer(503, "");
     add(&admin, &receiver.url, &["customer.created"]).await;
     shop.buyer("ada@example.com").await;
-    shop.until("it was tried", async || !receiver.received().is_empty()).await;
+    let metric = async |result: &str| {
+        let name = format!("licentia_webhook_deliveries_total{{result=\"{result}\"}}");
+        shop.app.client.metric(&name).await
+    };
+    // Recorded, and not only received: otherwise the next attempt is due after the jump.
+    shop.until("it failed", async || metric("failed").await == Some(1)).await;
     receiver.answer(200, "");
     shop.sandbox.advance(Duration::from_secs(30));
     let delivered = "SELECT COUNT(*) FROM webhook_deliveries WHERE delivered_at IS NOT NULL";
     let store = &shop.app.app.store;
     shop.until("it was retried", async || number(store, delivered).await == 1).await;
-    let metric = async |result: &str| {
-        let name = format!("licentia_webhook_deliveries_total{{result=\"{result}\"}}");
-        shop.app.client.metric(&name).await
-    };
     shop.until("it is counted", async || metric("delivered").await == Some(1)).await;
     assert_eq!(metric("failed").await, Some(1));
 }
