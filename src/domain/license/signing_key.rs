@@ -397,7 +397,7 @@ mod tests {
     fn a_key_has_a_state() {
         let state = |record: &KeyRecord, signing| record.state(signing, true, at(0));
         assert_eq!(state(&key(1, -9), Some("k1")), KeyState::Signing);
-        assert_eq!(state(&key(1, -9), Some("k2")), KeyState::Retired);
+        assert_eq!(state(&key(1, -9), Some("k2")), KeyState::Former);
         assert_eq!(state(&key(1, 0), Some("k2")), KeyState::Next);
         let ended = KeyRecord { ends_at: Some(at(0)), ..key(1, -9) };
         assert_eq!(state(&ended, None), KeyState::Retired);

@@ -149,8 +149,8 @@ impl Ambiguity {
                  same person, only one of them can be linked. If {other} has a live subscription, \
                  cancel it at Stripe; then run `licentia stripe claim {this} --to {id}`. If \
                  {other} paid for a perpetual license, keep it: refund the payment of {this}, and \
-                 grant {id} a license for what it bought. If they are two people, remove this one's `metadata.customer_id` at \
-                 Stripe, if it has one, {IMPORT}"
+                 grant {id} a license for what it bought. If they are two people, remove this \
+                 one's `metadata.customer_id` at Stripe, if it has one, {IMPORT}"
             ),
             Self::Contradiction(linked, named) => format!(
                 "it is linked to {linked}, but its `metadata.customer_id` at Stripe names {named}. \
