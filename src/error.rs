@@ -4,8 +4,8 @@
 
 mod code;
 mod refused;
+mod text;
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::domain::account::metadata::InvalidMetadata;
@@ -231,7 +231,7 @@ errors! {
         sold: Vec<String>,
     } => CurrencyNotSold,
     /// The customer's subscriptions are in another currency.
-    #[error(fmt = pinned_currency)]
+    #[error(fmt = text::pinned_currency)]
     CurrencyPinned {
         /// The customer's currency.
         pinned: String,
@@ -390,7 +390,7 @@ errors! {
         allowed: Vec<String>,
     } => MethodNotAllowed,
     /// The request took too long to arrive or to be handled.
-    #[error(fmt = took_too_long)]
+    #[error(fmt = text::took_too_long)]
     RequestTimeout(Duration) => RequestTimeout,
     /// The request body is too large.
     #[error("the request body is larger than {limit} bytes")]
@@ -452,34 +452,8 @@ errors! {
     #[error("internal error: {0}")]
     Internal(String) => Internal,
     /// The configuration or the environment is wrong: every problem with its fix.
-    #[error(fmt = lines)]
+    #[error(fmt = text::lines)]
     Setup(Vec<String>) => Internal,
-}
-
-fn took_too_long(limit: &Duration, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(formatter, "the request took longer than {} seconds", limit.as_secs())
-}
-
-fn pinned_currency(
-    pinned: &str,
-    sold: &[String],
-    formatter: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    let remedy = if sold.iter().any(|currency| currency == pinned) {
-        format!("leave `currency` out, or send `{pinned}`")
-    } else {
-        "it can be bought once the other subscriptions have ended".to_owned()
-    };
-    write!(
-        formatter,
-        "the customer's subscriptions are in {pinned}, and the payment provider allows one \
-         currency at a time; this plan is sold in {}; {remedy}",
-        sold.join(", ")
-    )
-}
-
-fn lines(problems: &[String], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    formatter.write_str(&problems.join("\n"))
 }
 
 impl Error {

@@ -72,6 +72,15 @@ pub struct Jwks {
     pub keys: Vec<Jwk>,
 }
 
+impl Jwks {
+    /// Returns the key set with these keys. `alg` is omitted when licenses use its newer name:
+    /// older licenses still have the older name, and a key may have only one.
+    fn new(keys: impl Iterator<Item = Jwk>, algorithm: Algorithm) -> Self {
+        let alg = Some(Algorithm::EdDSA).filter(|older| algorithm == *older);
+        Self { keys: keys.map(|key| Jwk { alg, ..key }).collect() }
+    }
+}
+
 impl KeyRing {
     /// Loads all configured keys. Returns `None` when there is no key.
     ///
@@ -232,12 +241,10 @@ impl KeyRing {
         &self.keys[self.signing_index(now)]
     }
 
-    /// Returns the published key set: the public part of every key. `alg` is omitted when licenses
-    /// use its newer name: older licenses still have the older name, and a key may have only one.
+    /// Returns the key set of the ring: the public part of every key.
     #[must_use]
     pub fn jwks(&self) -> Jwks {
-        let alg = Some(Algorithm::EdDSA).filter(|older| self.algorithm == *older);
-        Jwks { keys: self.keys.iter().map(|key| Jwk { alg, ..key.public.clone() }).collect() }
+        Jwks::new(self.keys.iter().map(|key| key.public.clone()), self.algorithm)
     }
 
     /// Returns the keys, for the decision which one signs.

@@ -298,8 +298,8 @@ impl App {
     /// or missing does not stop a running server, which keeps the keys that it has.
     ///
     /// # Errors
-    /// What is wrong with the files, or a failure of the database. Whatever is new in the database
-    /// is published even then.
+    /// [`Error::Setup`] for the files, or a failure of the database. The news of the database are
+    /// published even then.
     pub async fn reload_keys(&self) -> Result<()> {
         let (now, before) = (self.now(), self.keys.current());
         let config = &self.keys.config;

@@ -5,7 +5,7 @@
 use crate::app::keys::{KeyStore, StoredKeys};
 use crate::domain::license::key_bundle::{BundleClaims, BundleContent, RootRecord, StoredBundle};
 use crate::domain::license::signing_key::{
-    ENDS_AFTER_RETIREMENT, HeldKey, KeyRecord, another_is_ready, signing,
+    HeldKey, KeyRecord, SIGNS_AFTER_ITS_END, another_is_ready, signing,
 };
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
@@ -26,13 +26,13 @@ pub async fn retire(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<Tim
     if !record.is_usable() {
         return Err(Error::setup(format!("the key {kid} was retired or revoked before")));
     }
-    if !another_is_ready(&stored.records, Some(kid), stored.bundle.is_some(), now) {
+    if !another_is_ready(&stored.records, kid, stored.bundle.is_some(), now) {
         return Err(Error::setup(format!(
             "no other key may sign yet, so {kid} cannot be retired: run `licentia keys generate`, \
              and retire it when `licentia keys list` shows another key as signing"
         )));
     }
-    let end = now + ENDS_AFTER_RETIREMENT;
+    let end = now + SIGNS_AFTER_ITS_END;
     tx.put_key_record(&KeyRecord { ends_at: Some(end), ..record.clone() }).await?;
     tx.commit(own.fail_points.at(Place::KeyEnded)).await?;
     Ok(end)

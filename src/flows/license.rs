@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::signing_key::SIGNS_AFTER_ITS_END;
 use crate::domain::license::status_list::draws;
 use crate::domain::license::{
     Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, RevocationReason, claims,
@@ -42,9 +43,6 @@ const READ_AT_ONCE: i64 = 500;
 /// The number of licenses of a revoked key that are revoked in one transaction. Each has an entry
 /// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
 const REVOKED_AT_ONCE: i64 = 100;
-
-/// How long after its revocation a key may have signed, on a server that had not noticed.
-const UNNOTICED: TimeDelta = TimeDelta::minutes(10);
 
 /// The most licenses of an account that [`replace_all`] revokes: far more than one has before its
 /// address is verified.
@@ -168,7 +166,7 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
 pub async fn follow_keys(app: &App) -> Result<()> {
     let reloaded = app.reload_keys().await;
     let (now, keys) = (app.now(), app.keys.current());
-    let is_recent = |revoked: Timestamp| revoked + UNNOTICED > now;
+    let is_recent = |revoked: Timestamp| revoked + SIGNS_AFTER_ITS_END > now;
     for key in keys.records.iter().filter(|key| key.revoked_at.is_some_and(is_recent)) {
         revoke_key(app, &key.kid).await?;
     }

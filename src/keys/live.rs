@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use licentia_verify::{Algorithm, Jwk, KeySet};
+use licentia_verify::{Algorithm, KeySet};
 use sha2::{Digest, Sha256};
 
 use super::{Jwks, Key, KeyRing};
@@ -95,7 +95,7 @@ impl Snapshot {
         let ready_from = record.ready_from(has_bundle);
         let is_ready = ready_from.is_some_and(|from| from <= now);
         let kid = &record.kid;
-        if !is_ready && signing_key::another_is_ready(&self.records, Some(kid), has_bundle, now) {
+        if !is_ready && signing_key::another_is_ready(&self.records, kid, has_bundle, now) {
             let from = ready_from.map_or_else(
                 || "once the key bundle has it".to_owned(),
                 |from| format!("from {from}"),
@@ -109,16 +109,13 @@ impl Snapshot {
     }
 }
 
-/// Returns the published key set: the public part of every key that was not revoked. `alg` is
-/// omitted when licenses use its newer name: older licenses still have the older name, and a key
-/// may have only one.
+/// Returns the published key set: the public part of every key that was not revoked.
 fn published(ring: &KeyRing, records: &[KeyRecord], algorithm: Algorithm) -> Jwks {
-    let alg = Some(Algorithm::EdDSA).filter(|older| algorithm == *older);
     let record = |kid: &str| records.iter().find(|record| record.kid == kid);
     let of_records = records.iter().filter(|record| record.revoked_at.is_none());
     let others = ring.keys.iter().filter(|key| record(&key.kid).is_none());
     let keys = of_records.filter_map(KeyRecord::jwk).chain(others.map(|key| key.public.clone()));
-    Jwks { keys: keys.map(|key| Jwk { alg, ..key }).collect() }
+    Jwks::new(keys, algorithm)
 }
 
 impl Keys {

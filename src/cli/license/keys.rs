@@ -112,8 +112,8 @@ impl Keys {
                 let bundle = place.publish(config).await?;
                 place.store.close().await;
                 print(format_args!(
-                    "Retired {kid}. Apps that pin the root refuse licenses dated {end} or later, once \
-                     they have the new key bundle. {bundle}\n"
+                    "Retired {kid}. Apps that pin the root refuse licenses dated {end} or later, \
+                     once they have the new key bundle. {bundle}\n"
                 ))
             }),
             Action::Revoke { kid } => revoke(config, &kid),
@@ -234,23 +234,22 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     let (is_new, bundle) = wait(async {
         let now = SystemClock.now();
         let place = Place::open(config).await?;
-        if let Some(ring) = KeyRing::load(config)? {
-            place.keys().register(&ring, None, now).await?;
+        let ring = KeyRing::load(config)?;
+        if let Some(ring) = &ring {
+            place.keys().register(ring, None, now).await?;
         }
         let is_new = mark_revoked(&place.keys(), kid, now).await?;
-        if !signs_now(config, &place.stored().await?, now)? {
-            let ring = match usable_ring(config, &place.stored().await?)? {
+        let stored = place.stored().await?;
+        if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
+            // A key that is there need not have been announced: no other one signs.
+            let ring = match ring.filter(|ring| newest_usable(ring, &stored).is_some()) {
                 Some(ring) => ring,
                 None => {
                     KeyRing::add(config, now, true, &Random::from_system()?)?;
                     KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
                 }
             };
-            let stored = place.stored().await?;
-            let held = ring.held();
-            let newest = held.iter().rev().find(|key| is_usable(&stored, key.kid));
-            let at_once = newest.map(|key| key.kid);
-            place.keys().register(&ring, at_once, now).await?;
+            place.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
         }
         let bundle = place.publish(config).await?;
         place.store.close().await;
@@ -269,24 +268,17 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     ))
 }
 
-/// Returns whether a key was neither retired nor revoked.
-fn is_usable(stored: &StoredKeys, kid: &str) -> bool {
-    stored.record(kid).is_none_or(KeyRecord::is_usable)
+/// Returns the newest key of a ring that was neither retired nor revoked.
+fn newest_usable<'r>(ring: &'r KeyRing, stored: &StoredKeys) -> Option<&'r str> {
+    let is_usable = |kid: &str| stored.record(kid).is_none_or(KeyRecord::is_usable);
+    ring.held().into_iter().rev().map(|key| key.kid).find(|kid| is_usable(kid))
 }
 
-/// Returns the keys on this machine, if one of them was neither retired nor revoked. It need not
-/// have been announced: no other key signs.
-fn usable_ring(config: &Config, stored: &StoredKeys) -> Result<Option<KeyRing>> {
-    let ring = KeyRing::load(config)?;
-    Ok(ring.filter(|ring| ring.held().iter().any(|key| is_usable(stored, key.kid))))
-}
-
-/// Returns whether a key on this machine may sign now.
-fn signs_now(config: &Config, stored: &StoredKeys, now: Timestamp) -> Result<bool> {
-    let Some(ring) = KeyRing::load(config)? else { return Ok(false) };
+/// Returns whether a key of a ring may sign now.
+fn signs_now(ring: &KeyRing, stored: &StoredKeys, now: Timestamp) -> bool {
     let has_bundle = stored.bundle.is_some();
     let signs = signing(&stored.records, &ring.held(), has_bundle, now);
-    Ok(signs.and_then(|key| key.ready_from(has_bundle)).is_some_and(|from| from <= now))
+    signs.and_then(|key| key.ready_from(has_bundle)).is_some_and(|from| from <= now)
 }
 
 /// A key in the list.

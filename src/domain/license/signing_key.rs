@@ -24,9 +24,9 @@ const _: () = assert!(
         > CACHE_SECONDS + NOTICED_WITHIN.num_seconds() + SKEW.num_seconds()
 );
 
-/// How long after its retirement a key's licenses are still accepted: a server that has not
-/// noticed yet may sign with the key, with a clock that is ahead.
-pub const ENDS_AFTER_RETIREMENT: TimeDelta = TimeDelta::minutes(10);
+/// How long after its retirement or revocation a key may sign: on a server that has not noticed
+/// yet, with a clock that is ahead.
+pub const SIGNS_AFTER_ITS_END: TimeDelta = TimeDelta::minutes(10);
 
 row! {
     /// A signing key.
@@ -193,12 +193,12 @@ pub fn signing<'a>(
 #[must_use]
 pub fn another_is_ready(
     records: &[KeyRecord],
-    kid: Option<&str>,
+    kid: &str,
     has_bundle: bool,
     now: Timestamp,
 ) -> bool {
-    let others = records.iter().filter(|record| Some(record.kid.as_str()) != kid);
-    others.into_iter().any(|record| record.is_ready(has_bundle, now))
+    let mut others = records.iter().filter(|record| record.kid != kid);
+    others.any(|record| record.is_ready(has_bundle, now))
 }
 
 /// Returns the records of keys that have none, in their order. Without any record, older servers

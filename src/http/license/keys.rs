@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::domain::license::signing_key::CACHE_SECONDS;
 use crate::error::Error;
 use crate::http::Tag;
+use crate::http::license::etag::is_known;
 use crate::http::problem::{Failure, NothingMore, documented};
 
 pub struct KeysApi;
@@ -77,8 +78,7 @@ struct Cached {
 impl Cached {
     /// `known` is the header `If-None-Match` (RFC 9110, section 13.1.2).
     fn new(content_type: &'static str, body: Bytes, tag: String, known: Option<&str>) -> Self {
-        let mut known = known.into_iter().flat_map(|tags| tags.split(',')).map(str::trim);
-        let is_unchanged = known.any(|known| known == "*" || known.trim_start_matches("W/") == tag);
+        let is_unchanged = is_known(known, &tag);
         Self { content_type, body, tag, is_unchanged }
     }
 }

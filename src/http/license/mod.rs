@@ -4,6 +4,7 @@
 use poem_openapi::OpenApi;
 
 mod discovery;
+mod etag;
 mod keys;
 pub(super) mod licenses;
 mod recover;

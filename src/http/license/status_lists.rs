@@ -13,6 +13,7 @@ use crate::domain::license::status_list::uri;
 use crate::error::Error;
 use crate::flows::license::status_list;
 use crate::http::Tag;
+use crate::http::license::etag::is_known;
 use crate::http::openapi::EXAMPLE_ORIGIN;
 use crate::http::problem::{Failure, NothingMore, documented};
 
@@ -91,7 +92,8 @@ impl StatusListsApi {
         let list_id = list.parse().map_err(|_| Error::NotFound("status list"))?;
         let list = status_list::signed(app, list_id).await?;
         let etag = list.etag.clone();
-        let response = if is_known(headers, &etag) {
+        let values = headers.get_all(header::IF_NONE_MATCH).iter();
+        let response = if is_known(values.filter_map(|value| value.to_str().ok()), &etag) {
             StatusListResponse::NotModified(etag)
         } else {
             StatusListResponse::List(Binary(list.text.clone()), etag)
@@ -102,14 +104,4 @@ impl StatusListsApi {
 
 fn example_list() -> String {
     "1".into()
-}
-
-/// Returns whether the request has the text with this entity tag (RFC 9110, section 13.1.2).
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let values = headers.get_all(header::IF_NONE_MATCH).iter();
-    let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    tags.any(|tag| {
-        let tag = tag.trim();
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
-    })
 }

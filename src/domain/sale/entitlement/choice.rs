@@ -55,13 +55,8 @@ impl<'a> PaidEntitlement<'a> {
     pub fn is_shrunk_by(&self, plan: &Plan, units: u32, catalog: &Catalog) -> bool {
         // Add-ons that were bought once belong to every plan that they are sold with.
         let addons = self.addons.iter().filter(|addon| addon.is_for(plan)).copied().collect();
-        let subscribed = Entitlement {
-            quantity: units,
-            addons,
-            ..Entitlement::new(plan, Source::Paid, Term::default())
-        };
         let owned = self.entitlement().coverage(catalog);
-        let lacks = subscribed.coverage(catalog).shortfall(&owned);
+        let lacks = subscribed(plan, units, addons).coverage(catalog).shortfall(&owned);
         self.basis == Basis::Once && !lacks.plan && (lacks.units || lacks.addons)
     }
 
@@ -75,13 +70,9 @@ impl<'a> PaidEntitlement<'a> {
         addons: &[&Addon],
         catalog: &Catalog,
     ) -> bool {
-        let subscribed = Entitlement {
-            quantity: units,
-            addons: addons.to_vec(),
-            ..Entitlement::new(plan, Source::Paid, Term::default())
-        };
-        let owned = self.entitlement().coverage(catalog);
-        self.basis == Basis::Once && owned.shortfall(&subscribed.coverage(catalog)).is_none()
+        let bought = subscribed(plan, units, addons.to_vec()).coverage(catalog);
+        let lacks = self.entitlement().coverage(catalog).shortfall(&bought);
+        self.basis == Basis::Once && lacks.is_none()
     }
 
     /// Returns what a license for it grants.
@@ -103,6 +94,12 @@ impl<'a> PaidEntitlement<'a> {
         let lacks = self.entitlement().coverage(catalog).shortfall(&license.coverage(catalog));
         Shortfall { end: false, ..lacks }.is_none()
     }
+}
+
+/// Returns what a subscription to so many units of a plan with these add-ons grants.
+fn subscribed<'a>(plan: &'a Plan, units: u32, addons: Vec<&'a Addon>) -> Entitlement<'a> {
+    let alone = Entitlement::new(plan, Source::Paid, Term::default());
+    Entitlement { quantity: units, addons, ..alone }
 }
 
 /// Returns the entitlement that becomes the license. One that covers new builds comes first: a
