@@ -245,6 +245,16 @@ pub async fn contested(store: &Store, now: i64) -> Result<Vec<(String, String)>>
     Ok(problems)
 }
 
+/// Returns the customer who has the purchase of each guest, by the Checkout session.
+pub async fn claimed_guests(store: &Store) -> Result<BTreeMap<String, String>> {
+    let rows = rows!(
+        store,
+        (String, String),
+        "SELECT session_id, customer_id FROM guest_purchases WHERE customer_id IS NOT NULL"
+    );
+    Ok(rows.into_iter().collect())
+}
+
 /// Returns the payloads of the deliveries that were given up.
 pub async fn given_up_payloads(store: &Store) -> Result<Vec<String>> {
     let rows = rows!(

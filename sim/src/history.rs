@@ -57,6 +57,8 @@ pub struct History {
     pub sells: bool,
     /// Whether customers change their subscriptions through the API ([`crate::CHANGES_FROM`]).
     pub changes: bool,
+    /// Whether links also sell to buyers of whom Stripe has no customer ([`crate::GUESTS_FROM`]).
+    pub guests: bool,
     /// Whether more than a year may pass at once.
     pub is_long: bool,
     /// The attempts with accounts.
@@ -75,6 +77,8 @@ pub struct History {
     pub written_off: BTreeSet<String>,
     /// The addresses of buyers without an account.
     pub buyers: Vec<String>,
+    /// The customers who have the purchases of guests, by the Checkout session.
+    pub claimed: BTreeMap<String, String>,
     /// The previews that customers saw.
     pub shown: Vec<Shown>,
     /// The invoices of changes that waited for their payment.
@@ -200,6 +204,7 @@ impl History {
             has_accounts,
             sells,
             changes,
+            guests: seed >= crate::GUESTS_FROM,
             is_long,
             ledger: Ledger::default(),
             frozen: None,
@@ -209,6 +214,7 @@ impl History {
             paused: BTreeSet::new(),
             written_off: BTreeSet::new(),
             buyers: Vec::new(),
+            claimed: BTreeMap::new(),
             shown: Vec::new(),
             waiting: BTreeSet::new(),
             trial_ends: BTreeMap::new(),

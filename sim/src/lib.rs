@@ -13,6 +13,7 @@ mod checks;
 mod database;
 mod dice;
 mod gate;
+mod guests;
 mod history;
 mod idle;
 mod invoices;
@@ -95,6 +96,10 @@ pub const SELLING_FROM: u64 = 40_000_000_000;
 /// change their subscriptions through the API.
 pub const CHANGES_FROM: u64 = 50_000_000_000;
 
+/// The first seed whose history sells as those from [`CHANGES_FROM`] do, also to guests: buyers of
+/// whom Stripe has no customer.
+pub const GUESTS_FROM: u64 = 60_000_000_000;
+
 /// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
 const KEYS: [i64; 3] = [-100, 20, 60];
@@ -137,19 +142,16 @@ pub struct Total {
     pub seconds: u64,
 }
 
-/// Returns a random seed of one of the newest ranges: with accounts, with more ways to sell, or
-/// with changes through the API.
+/// Returns a random seed of one of the newest ranges: with accounts, with more ways to sell, with
+/// changes through the API, or with guests.
 ///
 /// # Errors
 /// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
     let drawn = u64::try_from(Random::from_system()?.bits() % 300_000_000).unwrap_or(0);
-    let first = match drawn % 3 {
-        0 => ACCOUNTS_FROM,
-        1 => SELLING_FROM,
-        _ => CHANGES_FROM,
-    };
-    Ok(first + drawn / 3)
+    let ranges = [ACCOUNTS_FROM, SELLING_FROM, CHANGES_FROM, GUESTS_FROM];
+    let (number, first) = (drawn / 4, usize::try_from(drawn % 4).unwrap_or(0));
+    Ok(ranges[first] + number)
 }
 
 /// Runs histories, as many at once as there are cores.

@@ -26,6 +26,10 @@ const OFFERS: [(&str, bool); 4] = [
     ("price_team_year", false),
 ];
 
+/// The same for histories with guests, who only buy once.
+const OFFERS_TO_GUESTS: [(&str, bool); 4] =
+    [OFFERS[0], OFFERS[2], OFFERS[2], ("price_studio_updates", true)];
+
 impl History {
     /// Somebody buys by a payment link: a customer with an account, or somebody without one.
     pub fn buy_by_link(&mut self, who: usize) {
@@ -39,11 +43,13 @@ impl History {
             }
             email
         };
-        let (price, is_once) = *dice.pick(&OFFERS).unwrap_or(&OFFERS[0]);
+        let offers = if self.guests { &OFFERS_TO_GUESTS[..] } else { &OFFERS };
+        let (price, is_once) = *dice.pick(offers).unwrap_or(&OFFERS[0]);
         let units = if price.contains("_team_") { 1 + dice.below(5) } else { 1 };
         let mut form = format!("line_items[0][price]={price}&line_items[0][quantity]={units}");
-        if is_once {
-            // The default is a guest without a Stripe customer. No service can link one.
+        let is_guest = is_once && self.guests && dice.happens(600);
+        if is_once && !is_guest {
+            // The default is a guest without a Stripe customer.
             form += "&customer_creation=always";
             form += if dice.happens(700) { "&invoice_creation[enabled]=true" } else { "" };
         }
@@ -89,7 +95,7 @@ impl History {
             let (id, email) = (id_of(one), one["email"].as_str().unwrap_or_default());
             let is_known = self.people.iter().any(|person| person.mailboxes.contains(email));
             let is_linked = one["metadata"]["customer_id"].is_string() || linked.contains(&id);
-            if is_linked || !self.pays(&id) {
+            if is_linked || !self.pays(&id) || !self.is_listed(&id) {
                 continue;
             }
             let is_recorded = recorded.iter().any(|buyer| buyer.buyer_id.to_string() == id);
@@ -102,6 +108,14 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Whether a reconciliation finds a Stripe customer: by a live subscription or a session.
+    fn is_listed(&self, stripe_id: &str) -> bool {
+        let of = format!("customer={stripe_id}");
+        let sessions = self.list("/v1/checkout/sessions", &format!("{of}&status=complete"));
+        !self.list("/v1/subscriptions", &of).is_empty()
+            || sessions.iter().any(|session| self.is_findable(session))
     }
 
     /// Whether a Stripe customer certainly pays for a plan now.

@@ -137,8 +137,12 @@ impl History {
             self.pay_session(who, &session);
             return;
         }
-        if self.changes && self.world.dice.happens(60) {
+        let links = if self.guests { 250 } else { 60 };
+        if self.changes && self.world.dice.happens(links) {
             return self.buy_by_link(who);
+        }
+        if self.guests && self.world.dice.happens(30) && self.pay_back_a_guest() {
+            return;
         }
         let Some(stripe_id) = self.stripe_customer(who) else { return };
         if self.changes && self.world.dice.happens(300) && self.pay_waiting(who, &stripe_id) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::calendar::months_later;
 use crate::checks::WRONG_CLOCK;
+use crate::guests::Fate;
 use crate::history::History;
 use crate::invoices::{Invoice, Line};
 use crate::people::id_of;
@@ -23,7 +24,7 @@ const MOST_PAYMENTS: usize = 12;
 
 const STARTER: &str = "_starter_";
 pub const TEAM: &str = "_team_";
-const STUDIO: &str = "price_studio_once";
+pub const STUDIO: &str = "price_studio_once";
 const UPDATES: &str = "price_studio_updates";
 pub const PDF: &str = "_pdf_";
 const PDF_ONCE: &str = "price_pdf_once";
@@ -95,14 +96,18 @@ impl Paid {
         }
         let mut owes = truth.owes_anything();
         let of = format!("customer={stripe_id}&status=complete");
-        for session in history.list("/v1/checkout/sessions", &of) {
-            // An order without cost has no invoice. Another one has it after a second: until then
-            // it is not certain.
+        let sessions = history.list("/v1/checkout/sessions", &of);
+        for session in sessions.into_iter().chain(history.claimed_by(stripe_id)) {
             let is_paid =
                 matches!(session["payment_status"].as_str(), Some("no_payment_required" | "paid"));
             if session["mode"] == "payment" && session["invoice"].is_null() && is_paid {
-                owes |= session["payment_status"] == "paid";
-                bills.push(session_alone(history, &session));
+                // An order without cost has no invoice. Another one may have it after a second:
+                // until then it is not certain.
+                let may_get_one = session["invoice_creation"]["enabled"] == true
+                    && session["payment_status"] == "paid";
+                let fate = history.fate(&session);
+                owes |= may_get_one || fate == Fate::Doubtful;
+                bills.push(session_alone(history, &session, fate));
             }
         }
         bills.sort_by_key(|bill| bill.at);
@@ -428,7 +433,7 @@ fn is_other_price(invoice: &Invoice) -> bool {
 }
 
 /// A session that has no invoice.
-fn session_alone(history: &History, session: &Value) -> Bill {
+fn session_alone(history: &History, session: &Value, fate: Fate) -> Bill {
     let id = id_of(session);
     let stripe = &history.world.stripe;
     let intent = session["payment_intent"].as_str().unwrap_or_default();
@@ -448,7 +453,7 @@ fn session_alone(history: &History, session: &Value) -> Bill {
     Bill {
         at,
         counts_since,
-        is_good: true,
+        is_good: fate != Fate::Gone,
         place: usize::MAX,
         is_forgiven: false,
         was_in_doubt: false,

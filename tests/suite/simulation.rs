@@ -3,8 +3,8 @@
 //! its seed: `cargo run --release -p licentia-sim -- --seed N --trace` repeats it.
 
 use licentia_sim::{
-    ACCOUNTS_FROM, ALL_KINDS_FROM, CHANGES_FROM, MANY_INVOICES_FROM, Plan, SEEDS_THAT_FAILED,
-    SELLING_FROM, Total,
+    ACCOUNTS_FROM, ALL_KINDS_FROM, CHANGES_FROM, GUESTS_FROM, MANY_INVOICES_FROM, Plan,
+    SEEDS_THAT_FAILED, SELLING_FROM, Total,
 };
 
 use crate::harness::TestDatabase;
@@ -22,7 +22,15 @@ const TWICE: u64 = 12;
 
 /// Returns fixed seeds: the same number from each range. The ranges differ in the kinds of step.
 fn fixed(count: u64) -> impl Iterator<Item = u64> {
-    let ranges = [1, ALL_KINDS_FROM, MANY_INVOICES_FROM, ACCOUNTS_FROM, SELLING_FROM, CHANGES_FROM];
+    let ranges = [
+        1,
+        ALL_KINDS_FROM,
+        MANY_INVOICES_FROM,
+        ACCOUNTS_FROM,
+        SELLING_FROM,
+        CHANGES_FROM,
+        GUESTS_FROM,
+    ];
     let each = count / ranges.len() as u64;
     ranges.into_iter().flat_map(move |first| first..first + each)
 }

@@ -102,32 +102,27 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
         state = sync::sync_held(app, lease).await?.state;
         customer = load(app, &lease.customer_id).await?;
     }
-    let mut selection = select(app, lease, &request.purchase, &state).await?;
     let known = customer.stripe_customer_id.as_ref();
-    // A wrong code must not create a Stripe customer.
-    let mut code =
-        promotion_code(app, (&lease.customer_id, known), &selection, &state, request).await?;
+    // Something that is not sold, or a wrong code, must not create a Stripe customer.
+    let mut offer = Offer::new(app, lease, request, known, &state).await?;
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
-    if customer.stripe_customer_id.is_none() && ensured.existed {
-        // After a restored backup, the Stripe customer may have a subscription already.
-        state = sync::sync_held(app, lease).await?.state;
-        selection = select(app, lease, &request.purchase, &state).await?;
-        code = promotion_code(
-            app,
-            (&lease.customer_id, Some(&ensured.id)),
-            &selection,
-            &state,
-            request,
-        )
-        .await?;
-    }
     let stripe_id = ensured.id;
+    let last = session::last_session(app, lease, &stripe_id).await?;
+    let was_completed =
+        last.as_ref().is_some_and(|(one, _)| one.status == CheckoutStatus::Complete);
+    if was_completed || (customer.stripe_customer_id.is_none() && ensured.existed) {
+        // It was completed after the first sync, or long ago. Or, after a restored backup, the
+        // Stripe customer has a subscription already.
+        state = sync::sync_held(app, lease).await?.state;
+        offer = Offer::new(app, lease, request, Some(&stripe_id), &state).await?;
+    }
+    let Offer { selection, promotion_code } = offer;
     let parameters = SessionParameters {
-        promotion_code: code,
+        promotion_code,
         trial_days: trial_days(app, lease, &selection, &state).await?,
         ..session::parameters(lease, &stripe_id, &selection, request, app.plans.checkout)
     };
-    if let Some((session, before)) = session::last_session(app, lease, &stripe_id).await? {
+    if let Some((session, before)) = last {
         match (session.status, session.url.clone()) {
             (CheckoutStatus::Open, Some(url)) if before == parameters => return Ok(url),
             (CheckoutStatus::Open, _) => {
@@ -144,9 +139,6 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
                 }
             }
             (CheckoutStatus::Complete, _) => {
-                // It was completed after the first sync, or long ago.
-                state = sync::sync_held(app, lease).await?.state;
-                select(app, lease, &request.purchase, &state).await?;
                 let is_once = before.mode == SessionMode::Payment;
                 let since = app.now() - LONGEST_PAYMENT;
                 if app.store.read().await?.is_being_paid(&session.id, is_once, since).await? {
@@ -164,6 +156,30 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
     };
     session::record(app, lease, attempt, &session, &parameters).await?;
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
+}
+
+/// What a request gets from a customer's state at Stripe.
+struct Offer<'a> {
+    selection: Selection<'a>,
+    /// Stripe's id of the code that the request names.
+    promotion_code: Option<String>,
+}
+
+impl<'a> Offer<'a> {
+    /// # Errors
+    /// The reason why nothing is sold, as in [`select`], or why the code is not taken.
+    async fn new(
+        app: &'a App,
+        lease: &Lease,
+        request: &CheckoutRequest,
+        stripe_id: Option<&StripeCustomerId>,
+        state: &StripeState,
+    ) -> Result<Self> {
+        let selection = select(app, lease, &request.purchase, state).await?;
+        let buyer = (&lease.customer_id, stripe_id);
+        let promotion_code = promotion_code(app, buyer, &selection, state, request).await?;
+        Ok(Self { selection, promotion_code })
+    }
 }
 
 /// Returns what is sold to a customer with this state at Stripe.
