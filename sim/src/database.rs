@@ -245,14 +245,24 @@ pub async fn contested(store: &Store, now: i64) -> Result<Vec<(String, String)>>
     Ok(problems)
 }
 
-/// Returns the customer who has the purchase of each guest, by the Checkout session.
-pub async fn claimed_guests(store: &Store) -> Result<BTreeMap<String, String>> {
+/// The customer who has the purchase of a guest.
+pub struct GuestOwner {
+    pub customer_id: String,
+    pub stripe_customer_id: Option<String>,
+}
+
+/// Returns the owner of each guest's purchase, by the Checkout session.
+pub async fn claimed_guests(store: &Store) -> Result<BTreeMap<String, GuestOwner>> {
     let rows = rows!(
         store,
-        (String, String),
-        "SELECT session_id, customer_id FROM guest_purchases WHERE customer_id IS NOT NULL"
+        (String, String, Option<String>),
+        "SELECT session_id, customers.customer_id, stripe_customer_id FROM guest_purchases
+         JOIN customers ON customers.customer_id = guest_purchases.customer_id"
     );
-    Ok(rows.into_iter().collect())
+    let owner = |(session, customer_id, stripe_customer_id)| {
+        (session, GuestOwner { customer_id, stripe_customer_id })
+    };
+    Ok(rows.into_iter().map(owner).collect())
 }
 
 /// Returns the payloads of the deliveries that were given up.

@@ -14,6 +14,7 @@ use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
 use crate::changes::{Compared, Shown};
+use crate::database::GuestOwner;
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::people::Person;
@@ -78,7 +79,7 @@ pub struct History {
     /// The addresses of buyers without an account.
     pub buyers: Vec<String>,
     /// The customers who have the purchases of guests, by the Checkout session.
-    pub claimed: BTreeMap<String, String>,
+    pub claimed: BTreeMap<String, GuestOwner>,
     /// The previews that customers saw.
     pub shown: Vec<Shown>,
     /// The invoices of changes that waited for their payment.

@@ -7,7 +7,8 @@ use licentia_sandbox::{Card, Mail, Order, Paid};
 use serde_json::{Value, json};
 
 use crate::harness::database::{number, texts};
-use crate::harness::shop::{Buyer, Shop};
+use crate::harness::pause::Pause;
+use crate::harness::shop::{Buyer, Shop, session_of};
 
 /// A plan that begins with a trial of two weeks.
 const CLOUD: &str = r#"
@@ -71,6 +72,30 @@ async fn one_trial_per_customer() {
     let bob = shop.buyer("bob@example.com").await;
     let session = shop.purchase(&bob, json!({ "plan": "team", "interval": "month" })).await;
     assert_eq!(shop.sandbox.object(&shop.subscription_of(&session))["status"], "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_that_begins_and_ends_while_another_checkout_opens_is_the_only_one() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let pause = Pause::at("settle.committed");
+    let server = shop.server_with(Pause::any_of(&[&pause])).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let first = shop.open_checkout(&ada, cloud()).await;
+    shop.settled().await;
+    pause.arm();
+    let (there, base) = (server.serves(&ada), shop.app.client.base.clone());
+    let asked = tokio::spawn(async move { Shop::ask_to_return(&there, "cloud", &base).await });
+    shop.until("the other checkout pauses after its sync", async || pause.has_begun()).await;
+    assert_eq!(shop.sandbox.pay(&first, Card::Paid).unwrap(), Paid::Completed);
+    let trial = shop.subscription_of(&first);
+    assert_eq!(shop.sandbox.object(&trial)["status"], "trialing");
+    shop.sandbox.cancel_now(&trial).unwrap();
+    pause.end();
+    let second = session_of(asked.await.unwrap().text("/checkout_url"));
+    assert_eq!(shop.sandbox.pay(&second, Card::PaidAmex).unwrap(), Paid::Completed);
+    let paid = shop.sandbox.object(&shop.subscription_of(&second));
+    assert_eq!((&paid["status"], &paid["trial_end"]), (&json!("active"), &Value::Null));
+    server.end_worker().await;
 }
 
 #[tokio::test]
