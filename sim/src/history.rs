@@ -130,6 +130,21 @@ pub async fn run(ground: &Ground, seed: u64, is_traced: bool) -> Result<Ending> 
     Ok(history.ending)
 }
 
+/// Returns how the Stripe account behaves, at random.
+fn behavior(dice: &Dice, sells: bool) -> Behavior {
+    let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
+    let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
+    Behavior {
+        after_retries: *dice.pick(&after_retries).unwrap_or(&AfterRetries::Cancel),
+        portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
+        drafts_renewals: dice.happens(700),
+        // Credits that are carried over would change the events of saved seeds.
+        carries_credits: sells,
+        // Another event would change the later draws.
+        announces_trial_ends: sells,
+    }
+}
+
 /// Returns the default policy, or a random one.
 fn policy(dice: &Dice, all_kinds: bool, sells: bool) -> Policy {
     // Histories without other ways to sell draw no more than they did.
@@ -153,17 +168,7 @@ impl History {
         let sells = seed >= crate::SELLING_FROM;
         let changes = seed >= crate::CHANGES_FROM;
         let has_accounts = seed >= crate::ACCOUNTS_FROM && !sells;
-        let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
-        let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
-        let behavior = Behavior {
-            after_retries: *dice.pick(&after_retries).unwrap_or(&AfterRetries::Cancel),
-            portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
-            drafts_renewals: dice.happens(700),
-            // Credits that are carried over would change the events of saved seeds.
-            carries_credits: sells,
-            // Another event would change the later draws.
-            announces_trial_ends: sells,
-        };
+        let behavior = behavior(&dice, sells);
         let (world, secret) = World::new(dice.clone(), behavior, all_kinds, has_accounts, sells);
         let mut ground = ground.clone();
         if sells {

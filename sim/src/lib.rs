@@ -10,6 +10,7 @@ mod calendar;
 mod calm;
 mod changes;
 mod checks;
+mod comparison;
 mod database;
 mod dice;
 mod gate;
