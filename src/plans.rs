@@ -110,7 +110,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         product,
         issuer,
         token_days: small(token_days),
-        trial_days: small(trial_days.unwrap_or_default()),
+        trial_license_days: small(trial_days.unwrap_or_default()),
         trial_remember_days: small(remember_days.unwrap_or(DEFAULT_REMEMBER_DAYS)),
         trial_plan: trial_index.unwrap_or_default(),
         plans,

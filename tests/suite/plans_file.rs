@@ -104,7 +104,7 @@ fn the_example_of_the_design_is_read() {
     let catalog = plans::parse("plans.toml", GOOD).unwrap();
     assert_eq!(catalog.product.as_str(), "acme-app");
     assert_eq!(catalog.issuer.as_deref(), Some("https://licenses.acme.example"));
-    assert_eq!((catalog.trial().id.as_str(), catalog.trial_days), ("trial", 14));
+    assert_eq!((catalog.trial().id.as_str(), catalog.trial_license_days), ("trial", 14));
     let plan = catalog.plan("professional").unwrap();
     assert_eq!((plan.grace_days, plan.prices[0].amount), (7, 4900));
     assert!(catalog.plan("enterprise").is_none());

@@ -172,7 +172,7 @@ fn of_trial(license: &IssuedLicense, catalog: &Catalog) -> Option<Reason> {
         text: format!(
             "It is the trial of the sign-up, which the plans file gives for {} days; no payment is \
              recorded for a license since.",
-            catalog.trial_days
+            catalog.trial_license_days
         ),
         subject: Subject::Policy,
         id: None,

@@ -68,7 +68,7 @@ pub enum MatchReason {
 
 /// The decision about a Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum LinkDecision {
     /// Nothing: it is linked.
     Settled,
     /// It is linked to this customer, but the steps after that are not complete.
@@ -214,7 +214,7 @@ impl Ambiguity {
 
 /// Returns the decision about each Stripe customer, in the same order.
 #[must_use]
-pub fn decide(theirs: &[StripeCandidate], ours: &[CustomerCandidate]) -> Vec<Decision> {
+pub fn decide(theirs: &[StripeCandidate], ours: &[CustomerCandidate]) -> Vec<LinkDecision> {
     let directory = Directory::new(theirs, ours);
     theirs.iter().map(|one| directory.decide(one)).collect()
 }
@@ -252,7 +252,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    fn decide(&self, one: &StripeCandidate) -> Decision {
+    fn decide(&self, one: &StripeCandidate) -> LinkDecision {
         match (self.by_link.get(&one.id), &one.tag) {
             (Some(linked), tag) => linked_already(linked, tag),
             (None, Tag::Ours(id)) => self.by_metadata(id),
@@ -260,52 +260,55 @@ impl<'a> Directory<'a> {
         }
     }
 
-    fn by_metadata(&self, id: &CustomerId) -> Decision {
+    fn by_metadata(&self, id: &CustomerId) -> LinkDecision {
         let Some(ours) = self.by_id.get(id) else {
-            return Decision::Leave(Ambiguity::NotHere(id.clone()));
+            return LinkDecision::Leave(Ambiguity::NotHere(id.clone()));
         };
         if let Some(other) = &ours.stripe_customer_id {
-            return Decision::Leave(Ambiguity::Taken(id.clone(), other.clone()));
+            return LinkDecision::Leave(Ambiguity::Taken(id.clone(), other.clone()));
         }
         if self.named_twice.contains(id) {
-            return Decision::Leave(Ambiguity::NamedTwice(id.clone()));
+            return LinkDecision::Leave(Ambiguity::NamedTwice(id.clone()));
         }
-        Decision::Link(id.clone(), MatchReason::Metadata)
+        LinkDecision::Link(id.clone(), MatchReason::Metadata)
     }
 
-    fn by_email(&self, email: Option<&Email>) -> Decision {
-        let Some(email) = email else { return Decision::Leave(Ambiguity::NoEmail) };
+    fn by_email(&self, email: Option<&Email>) -> LinkDecision {
+        let Some(email) = email else { return LinkDecision::Leave(Ambiguity::NoEmail) };
         let ours = self.by_email.get(email);
         let id = ours.map(|ours| ours.customer_id.clone());
         if let Some(ours) = ours {
             let named = self.named.get(&ours.customer_id).copied();
             if let Some(other) = ours.stripe_customer_id.as_ref().or(named) {
-                return Decision::Leave(Ambiguity::Taken(ours.customer_id.clone(), other.clone()));
+                return LinkDecision::Leave(Ambiguity::Taken(
+                    ours.customer_id.clone(),
+                    other.clone(),
+                ));
             }
         }
         if self.shared.contains(email) {
-            return Decision::Leave(Ambiguity::SharedEmail(id));
+            return LinkDecision::Leave(Ambiguity::SharedEmail(id));
         }
         let is_proven =
             |ours: &CustomerCandidate| ours.is_email_verified && !ours.has_waiting_purchase;
         match (id, ours.is_some_and(|ours| is_proven(ours))) {
-            (Some(id), true) => Decision::Link(id, MatchReason::Email),
-            (Some(id), false) => Decision::Leave(Ambiguity::Unverified(id)),
-            (None, _) => Decision::Newcomer,
+            (Some(id), true) => LinkDecision::Link(id, MatchReason::Email),
+            (Some(id), false) => LinkDecision::Leave(Ambiguity::Unverified(id)),
+            (None, _) => LinkDecision::Newcomer,
         }
     }
 }
 
-fn linked_already(linked: &CustomerCandidate, tag: &Tag) -> Decision {
+fn linked_already(linked: &CustomerCandidate, tag: &Tag) -> LinkDecision {
     let id = &linked.customer_id;
     match tag {
         Tag::Ours(named) if named != id => {
-            Decision::Leave(Ambiguity::Contradiction(id.clone(), named.clone()))
+            LinkDecision::Leave(Ambiguity::Contradiction(id.clone(), named.clone()))
         }
         // The metadata is still missing. It allows a new match if the link here is lost.
-        Tag::None => Decision::Finish(id.clone()),
-        _ if linked.is_synced => Decision::Settled,
-        _ => Decision::Finish(id.clone()),
+        Tag::None => LinkDecision::Finish(id.clone()),
+        _ if linked.is_synced => LinkDecision::Settled,
+        _ => LinkDecision::Finish(id.clone()),
     }
 }
 
@@ -335,7 +338,7 @@ mod tests {
         StripeCandidate { id, email, name: None, tag, plan: None }
     }
 
-    fn one(one: StripeCandidate, ours: &[CustomerCandidate]) -> Decision {
+    fn one(one: StripeCandidate, ours: &[CustomerCandidate]) -> LinkDecision {
         decide(&[one], ours).remove(0)
     }
 
@@ -344,7 +347,7 @@ mod tests {
         let ada = ours(1, "ada@example.com", None);
         let other = ours(2, "bob@example.com", None);
         let named = theirs("cus_1", "bob@example.com", Tag::Ours(id(1)));
-        assert_eq!(one(named, &[ada, other]), Decision::Link(id(1), MatchReason::Metadata));
+        assert_eq!(one(named, &[ada, other]), LinkDecision::Link(id(1), MatchReason::Metadata));
     }
 
     #[test]
@@ -354,47 +357,53 @@ mod tests {
         let plain = theirs("cus_1", email, Tag::None);
         assert_eq!(
             one(plain.clone(), from_ref(&verified)),
-            Decision::Link(id(1), MatchReason::Email)
+            LinkDecision::Link(id(1), MatchReason::Email)
         );
         let unverified = CustomerCandidate { is_email_verified: false, ..verified.clone() };
         let contested = CustomerCandidate { has_waiting_purchase: true, ..verified.clone() };
         for unproven in [unverified, contested] {
             assert_eq!(
                 one(plain.clone(), &[unproven]),
-                Decision::Leave(Ambiguity::Unverified(id(1)))
+                LinkDecision::Leave(Ambiguity::Unverified(id(1)))
             );
         }
         // Another value in the metadata is ignored.
         let numbered = theirs("cus_1", email, Tag::Foreign);
-        assert_eq!(one(numbered, from_ref(&verified)), Decision::Link(id(1), MatchReason::Email));
+        assert_eq!(
+            one(numbered, from_ref(&verified)),
+            LinkDecision::Link(id(1), MatchReason::Email)
+        );
         let twin = theirs("cus_2", email, Tag::None);
-        let shared = Decision::Leave(Ambiguity::SharedEmail(Some(id(1))));
+        let shared = LinkDecision::Leave(Ambiguity::SharedEmail(Some(id(1))));
         assert_eq!(decide(&[plain.clone(), twin.clone()], &[verified]), [shared.clone(), shared]);
-        let strangers = Decision::Leave(Ambiguity::SharedEmail(None));
+        let strangers = LinkDecision::Leave(Ambiguity::SharedEmail(None));
         assert_eq!(decide(&[plain, twin], &[]), [strangers.clone(), strangers]);
-        assert_eq!(one(theirs("cus_1", "", Tag::None), &[]), Decision::Leave(Ambiguity::NoEmail));
-        assert_eq!(one(theirs("cus_1", email, Tag::None), &[]), Decision::Newcomer);
+        assert_eq!(
+            one(theirs("cus_1", "", Tag::None), &[]),
+            LinkDecision::Leave(Ambiguity::NoEmail)
+        );
+        assert_eq!(one(theirs("cus_1", email, Tag::None), &[]), LinkDecision::Newcomer);
     }
 
     #[test]
     fn a_link_is_never_moved_to_another_customer() {
         let email = "ada@example.com";
         let ada = [ours(1, email, Some("cus_1"))];
-        let taken = Decision::Leave(Ambiguity::Taken(id(1), "cus_1".parse().unwrap()));
+        let taken = LinkDecision::Leave(Ambiguity::Taken(id(1), "cus_1".parse().unwrap()));
         assert_eq!(one(theirs("cus_2", email, Tag::None), &ada), taken);
         assert_eq!(one(theirs("cus_2", "x@example.com", Tag::Ours(id(1))), &ada), taken);
-        let contradiction = Decision::Leave(Ambiguity::Contradiction(id(1), id(2)));
+        let contradiction = LinkDecision::Leave(Ambiguity::Contradiction(id(1), id(2)));
         assert_eq!(one(theirs("cus_1", email, Tag::Ours(id(2))), &ada), contradiction);
-        let unknown = Decision::Leave(Ambiguity::NotHere(id(2)));
+        let unknown = LinkDecision::Leave(Ambiguity::NotHere(id(2)));
         assert_eq!(one(theirs("cus_2", email, Tag::Ours(id(2))), &ada), unknown);
 
         // A customer that the metadata of one names is not linked to another by the address.
         let free = [ours(1, email, None)];
         let named = theirs("cus_1", email, Tag::Ours(id(1)));
         let plain = theirs("cus_2", email, Tag::None);
-        let link = Decision::Link(id(1), MatchReason::Metadata);
+        let link = LinkDecision::Link(id(1), MatchReason::Metadata);
         assert_eq!(decide(&[named.clone(), plain], &free), [link, taken]);
-        let twice = Decision::Leave(Ambiguity::NamedTwice(id(1)));
+        let twice = LinkDecision::Leave(Ambiguity::NamedTwice(id(1)));
         let twin = StripeCandidate { id: "cus_3".parse().unwrap(), ..named.clone() };
         assert_eq!(decide(&[named, twin], &free), [twice.clone(), twice]);
     }
@@ -404,14 +413,14 @@ mod tests {
         let email = "ada@example.com";
         let synced = ours(1, email, Some("cus_1"));
         let unsynced = CustomerCandidate { is_synced: false, ..synced.clone() };
-        let finish = Decision::Finish(id(1));
+        let finish = LinkDecision::Finish(id(1));
         for (tag, ours, expected) in [
             (Tag::None, &unsynced, &finish),
             (Tag::None, &synced, &finish),
             (Tag::Ours(id(1)), &unsynced, &finish),
-            (Tag::Ours(id(1)), &synced, &Decision::Settled),
+            (Tag::Ours(id(1)), &synced, &LinkDecision::Settled),
             (Tag::Foreign, &unsynced, &finish),
-            (Tag::Foreign, &synced, &Decision::Settled),
+            (Tag::Foreign, &synced, &LinkDecision::Settled),
         ] {
             let theirs = theirs("cus_1", email, tag);
             assert_eq!(one(theirs.clone(), from_ref(ours)), *expected, "{theirs:?} {ours:?}");

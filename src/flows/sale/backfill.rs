@@ -14,7 +14,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction};
 use crate::domain::sale::buyer::{BuyerId, is_paid};
 use crate::domain::sale::matching::{
-    Ambiguity, CustomerCandidate, Decision, MatchReason, StripeCandidate, Tag, decide,
+    Ambiguity, CustomerCandidate, LinkDecision, MatchReason, StripeCandidate, Tag, decide,
 };
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -256,14 +256,14 @@ pub(in crate::flows) async fn ours(app: &App) -> Result<Vec<CustomerCandidate>> 
 pub(in crate::flows) async fn step(
     app: &App,
     one: &StripeCandidate,
-    decision: Decision,
+    decision: LinkDecision,
     newcomers: Newcomers,
 ) -> Result<Option<std::result::Result<Step, Ambiguity>>> {
     Ok(Some(match decision {
-        Decision::Settled => return Ok(None),
-        Decision::Finish(id) => Ok(Step::Finish(id)),
-        Decision::Link(id, sign) => Ok(Step::Link(id, sign)),
-        Decision::Newcomer => match (&one.email, &one.plan, newcomers) {
+        LinkDecision::Settled => return Ok(None),
+        LinkDecision::Finish(id) => Ok(Step::Finish(id)),
+        LinkDecision::Link(id, sign) => Ok(Step::Link(id, sign)),
+        LinkDecision::Newcomer => match (&one.email, &one.plan, newcomers) {
             (Some(email), Some(_), Newcomers::Create) => {
                 // It may be reserved for a customer who has changed the address.
                 let is_taken =
@@ -272,12 +272,12 @@ pub(in crate::flows) async fn step(
             }
             _ => Err(Ambiguity::NoAccount),
         },
-        Decision::Leave(Ambiguity::NotHere(id)) => {
+        LinkDecision::Leave(Ambiguity::NotHere(id)) => {
             let mut tx = app.store.read().await?;
             let deleted = tx.has_audit_entry(&id, AuditAction::CustomerDeleted).await?;
             Err(if deleted { Ambiguity::Deleted(id) } else { Ambiguity::NotHere(id) })
         }
-        Decision::Leave(doubt) => Err(doubt),
+        LinkDecision::Leave(doubt) => Err(doubt),
     }))
 }
 

@@ -11,7 +11,7 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::CreatedObject;
 use crate::domain::sale::buyer::{Purchase, purchase_paid};
 use crate::domain::sale::entitlement::fallback_subscriptions;
-use crate::domain::sale::matching::{Ambiguity, Decision, StripeCandidate, Tag, decide};
+use crate::domain::sale::matching::{Ambiguity, LinkDecision, StripeCandidate, Tag, decide};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Str
 
 /// Returns the decision about one Stripe customer by the rules of the backfill. Fetches all Stripe
 /// customers and all customers here that the decision can depend on.
-async fn decision(app: &App, theirs: &StripeCandidate, to: &ClaimTarget) -> Result<Decision> {
+async fn decision(app: &App, theirs: &StripeCandidate, to: &ClaimTarget) -> Result<LinkDecision> {
     let stripe = app.stripe()?;
     let named = match &theirs.tag {
         Tag::Ours(id) => Some(id),

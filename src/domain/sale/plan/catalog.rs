@@ -16,8 +16,8 @@ pub struct Catalog {
     pub issuer: Option<String>,
     /// The longest lifetime of a license token, in days. Apps that are online refresh it earlier.
     pub token_days: u32,
-    /// The length of a trial, in days.
-    pub trial_days: u32,
+    /// The length of a trial license, in days. The trials at Stripe are in the plans.
+    pub trial_license_days: u32,
     /// How long an address that has had a trial gets no other one, in days, after its account was
     /// deleted; 0 if it gets another one at once.
     pub trial_remember_days: u32,
@@ -105,7 +105,7 @@ impl Catalog {
     /// Returns how long a trial lasts.
     #[must_use]
     pub fn trial_lasts(&self) -> TimeDelta {
-        TimeDelta::days(self.trial_days.into())
+        TimeDelta::days(self.trial_license_days.into())
     }
 
     /// Returns the plan with this present or former id.

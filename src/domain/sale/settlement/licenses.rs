@@ -9,7 +9,7 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 
 /// The changes to a customer's licenses.
-pub(super) struct Decision<'a> {
+pub(super) struct LicenseChanges<'a> {
     /// The entitlement of a new license, which becomes the current one.
     pub issue: Option<Entitlement<'a>>,
     /// The licenses to revoke, including former ones: the online verification accepts any of them.
@@ -26,7 +26,7 @@ pub(super) fn decide<'a>(
     assessment: &Assessment<'a>,
     catalog: &'a Catalog,
     now: Timestamp,
-) -> Decision<'a> {
+) -> LicenseChanges<'a> {
     let current = record.current_license.as_ref();
     let paid = current.filter(|license| license.depends_on_payment(now));
     let ends_paid_license = assessment.entitlement.is_none()
@@ -51,7 +51,7 @@ pub(super) fn decide<'a>(
         None if paid.is_some_and(|license| ends_paid_license || !license.works(now)) => grant,
         None => None,
     };
-    Decision { issue, revoke, ends_paid_license }
+    LicenseChanges { issue, revoke, ends_paid_license }
 }
 
 /// Returns the licenses that no payment grants any more.

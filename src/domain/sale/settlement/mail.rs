@@ -4,7 +4,7 @@
 
 use chrono::TimeDelta;
 
-use super::licenses::Decision;
+use super::licenses::LicenseChanges;
 use super::{Change, Record};
 use crate::domain::ids::OrderId;
 use crate::domain::license::{Basis, Entitlement, IssuedLicense, Phase, Source};
@@ -30,7 +30,7 @@ struct News {
 pub(super) fn decide(
     record: &Record,
     after: Option<&SubscriptionRow>,
-    licenses: &Decision<'_>,
+    licenses: &LicenseChanges<'_>,
     now: Timestamp,
 ) -> Option<Kind> {
     let news = news(record.subscription.as_ref(), after);
