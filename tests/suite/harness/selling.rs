@@ -37,7 +37,9 @@ impl Shop {
         let path = file.display().to_string();
         let catalog = licentia::plans::load(Some(&file)).unwrap();
         let add = |sandbox: &Sandbox| add_prices(sandbox, &catalog);
-        Self::open_selling(options, add, &[("LICENTIA_PLANS_FILE", &path)]).await
+        let mut shop = Self::open_selling(options, add, &[("LICENTIA_PLANS_FILE", &path)]).await;
+        shop.plans = Some(directory);
+        shop
     }
 
     /// Creates the coupon `studio_only` at Stripe: 10 % off, for `studio` alone.

@@ -44,6 +44,8 @@ pub struct Shop {
     pub endpoint: String,
     /// Its secret.
     pub secret: String,
+    /// Keeps the plans file for servers that start later.
+    pub plans: Option<TempDir>,
     stop: watch::Sender<()>,
     worker: JoinHandle<()>,
 }
@@ -132,7 +134,7 @@ impl Shop {
         let app = TestApp::start_at(listener, &all, clock, unused).await;
         let (stop, stopped) = watch::channel(());
         let worker = tokio::spawn(worker::run(app.app.clone(), stopped));
-        let shop = Self { app, sandbox, endpoint, secret, stop, worker };
+        let shop = Self { app, sandbox, endpoint, secret, plans: None, stop, worker };
         // The worker reconciles all customers at its start. Waiting for that here keeps it out of
         // the test.
         let compared = "SELECT COUNT(*) FROM audit_log WHERE action = 'stripe.compared'";
