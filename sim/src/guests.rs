@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::database;
 use crate::history::History;
 use crate::people::id_of;
-use crate::units::STUDIO;
+use crate::perpetual::STUDIO;
 
 /// How far back a reconciliation finds the payment of a guest of whom no event arrived.
 const FOUND_FOR: i64 = 30 * 86_400;

@@ -24,6 +24,7 @@ mod mails;
 mod mishaps;
 mod money;
 mod people;
+mod perpetual;
 mod selling;
 mod server;
 mod support;

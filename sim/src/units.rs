@@ -12,20 +12,19 @@ use crate::guests::Fate;
 use crate::history::History;
 use crate::invoices::{Invoice, Line};
 use crate::people::id_of;
+use crate::perpetual::replay;
 use crate::trials;
 use crate::truth::{self, Truth};
 
 /// The months of updates that a purchase, or its updates, includes; and the months that leave a
 /// perpetual license. As in `selling.toml`.
-const MONTHS: i64 = 12;
+pub const MONTHS: i64 = 12;
 
 /// The most single payments whose effect is bounded: each of them doubles the work.
 const MOST_PAYMENTS: usize = 12;
 
 const STARTER: &str = "_starter_";
 pub const TEAM: &str = "_team_";
-pub const STUDIO: &str = "price_studio_once";
-const UPDATES: &str = "price_studio_updates";
 pub const PDF: &str = "_pdf_";
 const PDF_ONCE: &str = "price_pdf_once";
 
@@ -52,10 +51,12 @@ pub struct Bill {
 
 /// A line: units that were sold, or credited (below zero), for a time.
 pub struct Sold {
-    price: String,
-    units: i64,
+    pub price: String,
+    pub units: i64,
     start: i64,
     end: i64,
+    /// Whether it starts some seconds later at Stripe, by a clock that was ahead.
+    is_ahead: bool,
 }
 
 /// The license that a customer is expected to have. The derived order decides which of several is
@@ -138,7 +139,7 @@ impl Paid {
             return None;
         }
         let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
-        shares.extend(self.fallbacks(now));
+        shares.extend(self.fallbacks(now)?);
         for found in live {
             shares.push(match truth.trial(found).filter(|_| found["status"] == "trialing") {
                 Some(trial) if trial.is_doubtful => return None,
@@ -215,9 +216,10 @@ impl Paid {
         Some(Share { covers_now, rank: 3, units, updates_until, has_pdf, basis: "once" })
     }
 
-    /// Returns the license that remains of each series of paid periods without a gap. What was
-    /// forgiven was not paid; the license is not certain then (`owes`).
-    fn fallbacks(&self, now: i64) -> Vec<Share> {
+    /// Returns the license that remains of each series of paid periods without a gap; `None` if a
+    /// clock that was ahead decides. What was forgiven was not paid; the license is not certain
+    /// then (`owes`).
+    fn fallbacks(&self, now: i64) -> Option<Vec<Share>> {
         let lines = || self.good().flat_map(|bill| &bill.lines);
         let mut times: Vec<i64> = lines().flat_map(|line| [line.start, line.end]).collect();
         times.sort_unstable();
@@ -233,9 +235,13 @@ impl Paid {
                 None => runs.push((start, end)),
             }
         }
+        let since = |(start, end): &(i64, i64)| months_later(*end, -MONTHS).max(*start);
+        if lines().any(|line| line.is_ahead && runs.iter().any(|run| since(run) == line.start)) {
+            return None;
+        }
         let kept = runs.into_iter().filter_map(|(start, end)| {
             let is_long = months_later(start, MONTHS) <= end;
-            let since = months_later(end, -MONTHS).max(start);
+            let since = since(&(start, end));
             let within = times.iter().copied().filter(|time| since < *time && *time < end);
             let moments: Vec<i64> = std::iter::once(since).chain(within).collect();
             let least = |name: &str| moments.iter().map(|time| self.units(name, *time)).min();
@@ -251,7 +257,7 @@ impl Paid {
                 basis: "fallback",
             })
         });
-        kept.collect()
+        Some(kept.collect())
     }
 
     /// The most units that could be licensed by what Stripe said between two times, whichever
@@ -404,6 +410,7 @@ fn bill((place, invoice): (usize, &Invoice)) -> Bill {
         units: line.units,
         start: if is_ahead(line) { invoice.created } else { line.start },
         end: line.end,
+        is_ahead: is_ahead(line),
     });
     Bill {
         at: invoice.charged_at.unwrap_or(invoice.created),
@@ -448,6 +455,7 @@ fn session_alone(history: &History, session: &Value, fate: Fate) -> Bill {
         units: line["quantity"].as_i64().unwrap_or(1),
         start: at,
         end: at,
+        is_ahead: false,
     });
     let (counts_since, subscription) = (Some(at), String::new());
     Bill {
@@ -461,38 +469,4 @@ fn session_alone(history: &History, session: &Value, fate: Fate) -> Bill {
         subscription,
         lines: lines.collect(),
     }
-}
-
-/// Returns the units and the end of the updates after these payments, in the order of their
-/// charges; none without a purchase.
-fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<(i64, i64)> {
-    let mut owned: Option<(i64, i64)> = None;
-    let mut bills: Vec<&Bill> = bills.collect();
-    // Updates are sold after what they extend, perhaps in the same second.
-    bills.sort_by_key(|bill| (bill.at, bill.lines.iter().all(|line| line.price != STUDIO)));
-    for bill in bills {
-        for line in bill.lines.iter().filter(|line| line.units > 0) {
-            let a_year_later = |from: i64| months_later(from, MONTHS);
-            owned = match (line.price.as_str(), owned) {
-                (STUDIO, None) => Some((line.units, a_year_later(bill.at))),
-                (STUDIO, Some((units, until))) => {
-                    let until = if line.units >= units {
-                        a_year_later(bill.at.max(until))
-                    } else {
-                        let each = |units: i64, until: i64| (0..units).map(move |_| until);
-                        let old = each(units, until.max(bill.at) - bill.at);
-                        let new = each(line.units, a_year_later(bill.at) - bill.at);
-                        let all: i64 = old.chain(new).sum();
-                        until.max(bill.at + all / (units + line.units))
-                    };
-                    Some((units + line.units, until))
-                }
-                (UPDATES, Some((units, until))) if line.units >= units => {
-                    Some((units, a_year_later(bill.at.max(until))))
-                }
-                (_, owned) => owned,
-            };
-        }
-    }
-    owned
 }

@@ -223,7 +223,7 @@ pub fn settle<'a>(
 fn purchases_gone(
     record: &Record,
     state: &StripeState,
-    licenses: &licenses::Decision<'_>,
+    licenses: &licenses::LicenseChanges<'_>,
     now: Timestamp,
 ) -> Option<Alert> {
     let license = record.current_license.as_ref().filter(|_| state.is_deleted)?;
@@ -299,7 +299,7 @@ fn subscription(
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,
-    licenses: &licenses::Decision<'_>,
+    licenses: &licenses::LicenseChanges<'_>,
     now: Timestamp,
 ) -> bool {
     let has_grant = match &licenses.issue {
