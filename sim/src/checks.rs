@@ -9,11 +9,13 @@ use licentia::domain::ids::CustomerId;
 use licentia::domain::license::{Basis, IssuedLicense, Phase, Source};
 use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
+use licentia::domain::page::PageRequest;
 use licentia::domain::retry;
 use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::domain::sale::webhook::EVENT_TYPES;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
+use licentia::flows::operator::customers;
 use licentia_verify::Rejection;
 
 use crate::account_checks;
@@ -39,6 +41,9 @@ pub const WRONG_CLOCK: i64 = 60;
 
 /// The least attempts before work is given up.
 const LEAST_TRIES: i64 = 20;
+
+/// The newest entries of a customer's timeline that the trace of a violation has.
+const SHOWN: usize = 60;
 
 /// The largest age of work, when the faults stop, that must be done within a minute or two. In
 /// seconds.
@@ -220,6 +225,22 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     }
     if history.ending.violations.len() > violations {
         truth::show(history, &truths);
+        show_record(history, &id).await?;
+    }
+    Ok(())
+}
+
+/// Writes what the service knows of a customer into the trace.
+async fn show_record(history: &mut History, id: &CustomerId) -> Result<()> {
+    let app = history.servers[0].app.clone();
+    let (_, reasons) = customers::why(&app, id).await?;
+    let newest = PageRequest { after: None, limit: SHOWN };
+    let timeline = customers::timeline(&app, id, &newest).await?;
+    for reason in reasons {
+        history.tell(|| format!("  why: {} {}", reason.at, reason.text));
+    }
+    for entry in timeline.entries.into_iter().rev() {
+        history.tell(|| format!("  {} {}", entry.at, entry.text));
     }
     Ok(())
 }
