@@ -31,7 +31,14 @@ pub enum NextPeriod {
 pub fn begin(world: &mut World, sub: &str, next: &NextPeriod, pays_now: bool) {
     let fields = periods(world, sub, next);
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
-    world.schedule(subscription::period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
+    let end = subscription::period_end(world, sub);
+    world.schedule(end, Timer::SubscriptionDue(sub.to_owned()));
+    let cancel_at = world.get(Kind::Subscription, sub)["cancel_at"].as_i64();
+    if cancel_at.is_some_and(|at| at <= world.now) {
+        // While it was paused, it was to end with a period that was over.
+        let fields = json!({ "cancel_at": end });
+        world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
+    }
     let lines = match next {
         NextPeriod::StartsNow => subscription::lines(world, sub, false),
         NextPeriod::Continues(proration) => {

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::counted::{CountedInvoices, counted_invoices};
+use super::counted::{CountedInvoices, counted_invoices, charges};
 use super::paid::{
     is_addon_paid, is_beside_the_plan, is_later_period_revoked, last_payment, last_period,
     paid_after_end, paid_through, paid_units, plan_period,
@@ -274,7 +274,8 @@ fn granted<'c>(
 }
 
 /// Returns whether an invoice for a time after the trial was paid. It may be free because of a
-/// discount or the customer's balance (stripe_36).
+/// discount or the customer's balance (stripe_36). One that only credits something pays for
+/// nothing.
 fn has_paid_after_trial(
     subscription: &Subscription,
     own: &CountedInvoices<'_>,
@@ -283,7 +284,7 @@ fn has_paid_after_trial(
     own.invoices.iter().any(|invoice| {
         let is_after_trial = invoice.amount > 0
             || invoice.reason == BillingReason::Renewal
-            || invoice.lines.iter().any(|line| line.period_end > subscription.trial_end);
+            || charges(invoice).any(|line| line.period_end > subscription.trial_end);
         is_after_trial && invoice.is_paid(&catalog.policy)
     })
 }
