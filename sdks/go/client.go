@@ -53,20 +53,33 @@ type Client struct {
 	server   string
 	folder   string
 	mutex    sync.Mutex
-	now      func() time.Time
+	clock    func() time.Time
 }
 
-// NewClient returns a client. The server is its https address, without /api.
-func NewClient(verifier *Verifier, server, folder string) (*Client, error) {
+// ClientOption changes a client.
+type ClientOption func(*Client)
+
+// Clock replaces the clock of the system, for the tests of an app.
+func Clock(clock func() time.Time) ClientOption {
+	return func(c *Client) { c.clock = clock }
+}
+
+// NewClient returns a client. The server is its https address, or http on this machine, without
+// /api.
+func NewClient(verifier *Verifier, server, folder string, options ...ClientOption) (*Client, error) {
 	if !isSecure(server) {
 		return nil, fmt.Errorf("licentia: %q is not an https address", server)
 	}
-	return &Client{
+	client := &Client{
 		verifier: verifier,
 		server:   strings.TrimSuffix(server, "/"),
 		folder:   folder,
-		now:      time.Now,
-	}, nil
+		clock:    time.Now,
+	}
+	for _, option := range options {
+		option(client)
+	}
+	return client, nil
 }
 
 // Verify returns the verdict about the stored license, without the network. It reads the license
@@ -151,7 +164,7 @@ func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 		if wait > time.Hour {
 			wait = time.Hour
 		}
-		if change := verdict.ChangesAt.Sub(c.now()); !verdict.ChangesAt.IsZero() && change < wait {
+		if change := verdict.ChangesAt.Sub(c.clock()); !verdict.ChangesAt.IsZero() && change < wait {
 			wait = change
 		}
 		if wait < time.Second {
@@ -231,7 +244,7 @@ func (c *Client) fetchStatus(ctx context.Context) error {
 // examine returns an examination, and stores the new memory. Memory that cannot be stored is lost,
 // which is no error.
 func (c *Client) examine(input Input) examination {
-	input.Memory, input.Now = c.read("memory.json"), c.now()
+	input.Memory, input.Now = c.read("memory.json"), c.clock()
 	examination := c.verifier.examine(input)
 	if examination.memory != input.Memory {
 		_ = c.write("memory.json", []byte(examination.memory))

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from http.client import HTTPException
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -115,7 +115,7 @@ class Client:
         self._folder = Path(folder)
         self._timeout = timeout
         self._clock = clock
-        self._opener = build_opener(_NoRedirects)
+        self._opener = build_opener(_Redirects)
         self._lock = threading.RLock()
         self._stopped = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -308,21 +308,27 @@ class Client:
         _write(self._folder / "license.json", examination.license_file().encode())
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Follows no redirect: the license would be sent to another server."""
+class _Redirects(HTTPRedirectHandler):
+    """Follows no redirect with a license, which is a credential. Lists and bundles are public, and
+    may have moved.
+    """
 
-    def redirect_request(self, *_: object) -> None:
-        return None
+    def redirect_request(self, req: Request, *rest: Any) -> Optional[Request]:
+        if req.has_header("Authorization"):
+            return None
+        return super().redirect_request(req, *rest)
 
 
 def _outcome(status: int, code: Optional[str]) -> Outcome:
-    if status == 0:
+    if status == 429 or status >= 500:
+        return Outcome.BUSY
+    if code is None:  # no response, or that of somebody else, such as the login page of a network
         return Outcome.OFFLINE
     if code in ("revoked", "key_revoked"):
         return Outcome.REVOKED
     if code == "license_expired":
         return Outcome.ENDED
-    if status in (408, 409, 429) or status >= 500:
+    if status in (408, 409):
         return Outcome.BUSY
     return Outcome.UNKNOWN if status in (401, 403) else Outcome.FAILED
 
