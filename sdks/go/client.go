@@ -93,8 +93,22 @@ func (c *Client) Verify() Verdict {
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
 // Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
-// not work never replaces one that does. The error is that of the folder.
+// not work never replaces one that does. If no given or stored bundle has the key of the license, it
+// is fetched. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
+	verdict, err := c.installOffline(input)
+	if err != nil || input.License == "" || verdict.Code != "unknown_key" {
+		return verdict, err
+	}
+	keys := c.request(context.Background(), "GET", c.server+keysPath, "")
+	if keys.status != 200 {
+		return verdict, nil
+	}
+	input.Keys = string(keys.body)
+	return c.installOffline(input)
+}
+
+func (c *Client) installOffline(input Input) (Verdict, error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	stored := c.stored()
@@ -120,6 +134,8 @@ func (c *Client) Install(input Input) (Verdict, error) {
 		return offered.verdict, nil
 	}
 }
+
+const keysPath = "/.well-known/license-keys"
 
 var tokenPattern = regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+$`)
 
@@ -216,7 +232,7 @@ func (c *Client) renewed(ctx context.Context, response response) (Refresh, error
 
 // fetchProof fetches the signed documents that say why a license is not refreshed.
 func (c *Client) fetchProof(ctx context.Context) error {
-	keys := c.request(ctx, "GET", c.server+"/.well-known/license-keys", "")
+	keys := c.request(ctx, "GET", c.server+keysPath, "")
 	if keys.status == 200 {
 		if _, err := c.Install(Input{Keys: string(keys.body)}); err != nil {
 			return err

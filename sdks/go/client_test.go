@@ -15,7 +15,6 @@ import (
 
 const (
 	refreshPath = "/api/licenses/refresh"
-	keysPath    = "/.well-known/license-keys"
 	statusPath  = "/.well-known/license-status/1"
 )
 
@@ -158,6 +157,22 @@ func TestARefreshStoresTheNewestLicenseBundleAndList(t *testing.T) {
 	}
 	if f.server.received[1].Header.Get("Authorization") != "" {
 		t.Error("the license was sent with a request for the list")
+	}
+}
+
+func TestAPastedLicenseNeedsNoBundleBesideIt(t *testing.T) {
+	f := newFixture(t)
+	client, err := NewClient(newVerifier(t), f.server.URL, t.TempDir(), Clock(f.client.clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.client = client
+	if verdict := f.install(Input{License: f.token}); verdict.Code != "unknown_key" {
+		t.Errorf("without the bundle: got %+v", verdict)
+	}
+	f.server.set(keysPath, sends(200, bundleWith(nil)))
+	if verdict := f.install(Input{License: f.token}); !verdict.Valid || !client.Verify().Valid {
+		t.Errorf("got %+v", verdict)
 	}
 }
 

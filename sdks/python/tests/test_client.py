@@ -72,6 +72,15 @@ class Refreshing(ClientTest):
         self.client.refresh()
         self.assertEqual(self.stored()["status"], status, "the list of the last refresh is kept")
 
+    def test_a_pasted_license_needs_no_bundle_beside_it(self) -> None:
+        verifier = Verifier(PRODUCT, root=ROOT.jwk())
+        folder = self.folder / "new"
+        client = Client(verifier, self.server.url, folder, clock=lambda: self.now)
+        self.assertEqual(client.install(self.token).code, "unknown_key")
+        self.server.responses[KEYS] = Response(200, bundle())
+        self.assertTrue(client.install(self.token).valid)
+        self.assertTrue(client.verify().valid)
+
     def test_each_response_has_an_outcome(self) -> None:
         before = self.stored()
         for response, outcome, retry_after in (

@@ -30,6 +30,7 @@ from .verifier import Examination, LicenseText, Verifier
 
 LOG = logging.getLogger("licentia")
 
+KEYS_PATH = "/.well-known/license-keys"
 DAY_SECONDS = 86_400
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
@@ -96,7 +97,8 @@ class Client:
     """A license in a folder: `license.json`, and the memory of the device in `memory.json`.
 
     `server` is the address of the vendor's server, without `/api`. The methods may be called from
-    several threads. They wait for the network only in `refresh`.
+    several threads. They wait for the network only in `refresh`, and in `install` for the bundle if
+    the key of a license is unknown.
     """
 
     def __init__(
@@ -139,9 +141,20 @@ class Client:
         """Stores what the user pasted, opened or carried here: a license or a `license.json`, a
         key bundle, a status list. Returns the verdict about it.
 
-        A license that does not work never replaces one that does. Raises `OSError` if the folder
-        cannot be written.
+        A license that does not work never replaces one that does. If no given or stored bundle has
+        the key of the license, it is fetched. Raises `OSError` if the folder cannot be written.
         """
+        verdict = self._install(license, keys, status)
+        if license is None or verdict.code != "unknown_key":
+            return verdict
+        fetched = self._request("GET", self._server + KEYS_PATH)
+        if fetched.status != 200:
+            return verdict
+        return self._install(license, fetched.body, status)
+
+    def _install(
+        self, license: Optional[Text], keys: Optional[Text], status: Optional[Text]
+    ) -> Verdict:
         with self._lock:
             stored = self._stored()
             current = self._examine(stored, keys=keys, status=status)
@@ -246,7 +259,7 @@ class Client:
 
     def _fetch_proof(self) -> None:
         """Fetches the signed documents that say why a license is not refreshed."""
-        keys = self._request("GET", f"{self._server}/.well-known/license-keys")
+        keys = self._request("GET", self._server + KEYS_PATH)
         if keys.status == 200:
             self.install(keys=keys.body)
         self._fetch_status()
