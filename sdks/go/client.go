@@ -66,7 +66,9 @@ func Clock(clock func() time.Time) ClientOption {
 
 // NewClient returns a client. The server is its https address, or http on this machine, without
 // /api.
-func NewClient(verifier *Verifier, server, folder string, options ...ClientOption) (*Client, error) {
+func NewClient(
+	verifier *Verifier, server, folder string, options ...ClientOption,
+) (*Client, error) {
 	if !isSecure(server) {
 		return nil, fmt.Errorf("licentia: %q is not an https address", server)
 	}
@@ -93,8 +95,8 @@ func (c *Client) Verify() Verdict {
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
 // Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
-// not work never replaces one that does. If no given or stored bundle has the key of the license, it
-// is fetched. The error is that of the folder.
+// not work never replaces one that does. If no given or stored bundle has the key of the license,
+// the bundle is fetched. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
 	verdict, err := c.installOffline(input)
 	if err != nil || input.License == "" || verdict.Code != "unknown_key" {

@@ -16,8 +16,8 @@ const (
 	maxRetryAfter    = 24 * time.Hour
 )
 
-// httpClient follows no redirect with a license, which is a credential. Lists and bundles are public,
-// and may have moved.
+// httpClient follows no redirect with a license, which is a credential. Lists and bundles are
+// public, and may have moved.
 var httpClient = &http.Client{
 	Timeout: requestTimeout,
 	CheckRedirect: func(_ *http.Request, before []*http.Request) error {
