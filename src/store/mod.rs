@@ -17,6 +17,7 @@ mod presence;
 mod queue;
 mod sale;
 mod secrets;
+mod server_identity;
 mod signing_keys;
 mod statement;
 mod status_lists;

@@ -87,6 +87,7 @@ mod seats;
 mod secrets;
 mod sell_currencies;
 mod sell_once;
+mod server_identity;
 mod sessions;
 mod signup;
 mod simulation;

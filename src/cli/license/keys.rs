@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::root::{BundleCommand, RootCommand};
+use crate::app::identity::CommandDatabase;
 use crate::app::keys::{KeyStore, StoredKeys, root_key};
-use crate::cli::{print, wait, with_app};
+use crate::cli::{print, wait, warn, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
@@ -20,7 +21,7 @@ use crate::flows::license::revoke_key;
 use crate::keys::KeyRing;
 use crate::plans;
 use crate::random::Random;
-use crate::store::{IfMissing, Store};
+use crate::store::Store;
 
 pub const EXAMPLES: &str = "Examples:
   licentia keys list
@@ -147,11 +148,12 @@ impl Place {
     /// # Errors
     /// [`Error::Setup`] when there is no database, or its schema is older.
     pub async fn open(config: &Config) -> Result<Self> {
-        let issuer = plans::load(config.plans_file.as_deref())?.issuer;
-        let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
-        store.must_be_current().await?;
-        let issuer = issuer.unwrap_or_else(|| config.public_url.to_string());
-        Ok(Self { store, issuer, fail_points: FailPoints::from_environment() })
+        let plans = plans::load(config.plans_file.as_deref())?;
+        let mut database = CommandDatabase::open(config).await?;
+        let issuer = database.issuer(&plans);
+        warn(&database.warnings);
+        let fail_points = FailPoints::from_environment();
+        Ok(Self { store: database.store, issuer, fail_points })
     }
 
     pub fn keys(&self) -> KeyStore<'_> {
