@@ -15,11 +15,10 @@ use serde_json::Value;
 use crate::harness::TestApp;
 use crate::harness::database::execute;
 use crate::harness::process::{Done, licentia, run};
-use crate::key_rotation::{Apps, Hands, claims_of, customer, issue, root_of, verdict};
+use crate::harness::rotation::{
+    Apps, DAY, HOUR, Hands, claims_of, customer, issue, root_of, verdict,
+};
 use crate::keys::{Place, issue_a_license};
-
-const HOUR: i64 = 3600;
-const DAY: i64 = 86_400;
 
 #[tokio::test]
 async fn a_restored_database_gets_a_newer_bundle_than_apps_have_seen() {

@@ -49,6 +49,7 @@ mod idempotency;
 mod idempotency_attacks;
 mod import;
 mod key_bundle;
+mod key_commands;
 mod key_revocation;
 mod key_rotation;
 mod keys;
