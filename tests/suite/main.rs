@@ -52,6 +52,7 @@ mod key_bundle;
 mod key_commands;
 mod key_revocation;
 mod key_rotation;
+mod key_times;
 mod keys;
 mod left_out;
 mod licenses;

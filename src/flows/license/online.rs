@@ -22,8 +22,8 @@ async fn issued(app: &App, token: &LicenseToken) -> Result<Option<IssuedLicense>
 }
 
 /// Returns how a rejected license was revoked, if verifiers report that instead of this rejection:
-/// a revoked key always, and a revoked license before what follows in the order of the rules. Only
-/// this server can tell, because it does not publish a revoked key any more.
+/// a revoked license before what follows in the order of the rules, and a revoked key always. That
+/// is for keys that were revoked before the database recorded keys; others are in the bundle.
 pub(super) async fn stored_revocation(
     app: &App,
     token: &LicenseToken,
