@@ -423,8 +423,9 @@ async fn fresh(app: &App, current: IssuedLicense, receiver: For) -> Result<Issue
 
 /// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
 /// has passed and a fresh token would last longer, an app refreshes a license of a former key, the
-/// plans file has changed what the plan grants, or a clock that was ahead issued the license. A
-/// license whose plan was removed from the plans file keeps its end.
+/// license names a former address of the server or no status list, the plans file has changed what
+/// the plan grants, or a clock that was ahead issued the license. A license whose plan was removed
+/// from the plans file keeps its end.
 fn refresh_entitlement<'a>(
     app: &'a App,
     current: &IssuedLicense,
@@ -438,6 +439,7 @@ fn refresh_entitlement<'a>(
     let is_due = current.is_refresh_due(&app.plans, now)
         || (receiver == For::App
             && app.keys.signing(now).is_ok_and(|key| current.is_of_former_key(&key.kid, now)))
+        || current.is_of_former_server(&app.issuer, &app.public_url.to_string(), now)
         || current.is_outdated(&app.plans);
     is_due.then_some(entitlement)
 }

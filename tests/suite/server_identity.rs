@@ -1,13 +1,25 @@
 //! What licenses say about the server: a command without the server's settings, or with others,
 //! issues licenses that say the same as the server's.
 
-use licentia_verify::{Claims, inspect};
+use std::sync::Arc;
+use std::time::Duration;
+
+use licentia::app::App;
+use licentia::clock::{Clock, SystemClock};
+use licentia::domain::license::IssuedLicense;
+use licentia::domain::operator::audit::Actor;
+use licentia::flows::license::{refresh, status_list};
+use licentia::flows::operator::licenses;
+use licentia::random::Random;
+use licentia_verify::{Claims, Code, KeySet, Request, inspect};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::TestDatabase;
-use crate::harness::database::number;
+use crate::harness::database::{execute, number};
 use crate::harness::process::{Done, Server, licentia, run};
+use crate::harness::rotation::{HOUR, Hands, claims, customer, issue, root_of};
+use crate::keys;
 
 const ADDRESS: &str = "https://licenses.acme.example";
 
@@ -51,10 +63,6 @@ impl Place {
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.directory.path().join(name), text).unwrap();
     }
-}
-
-fn claims(token: &str) -> Claims {
-    serde_json::from_value(inspect(token).unwrap().claims.into()).unwrap()
 }
 
 /// Returns what a license says about the server.
@@ -132,4 +140,69 @@ async fn a_plans_file_with_another_issuer_is_named_and_one_of_another_product_is
     assert_eq!((claims(&token).iss.as_str(), warnings.as_str()), ("https://issuer.example", ""));
     let store = place.database.open().await;
     assert_eq!(number(&store, "SELECT COUNT(*) FROM server_identity").await, 1);
+}
+
+/// Starts another server on the database of a place, at another address.
+async fn start_at(place: &keys::Place, public_url: &str, clock: &Hands) -> App {
+    let mut config = place.config.clone();
+    config.public_url = public_url.parse().unwrap();
+    let random = Random::from_system().unwrap();
+    App::start(&config, Arc::new(clock.clone()), random).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
+    const NEW: &str = "https://new.acme.example";
+    let place = keys::Place::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let former = start_at(&place, ADDRESS, &clock).await;
+    keys::issue_a_license(&former).await;
+    let customer_id = customer(&former).await;
+    let first = issue(&former, &customer_id).await;
+    assert_eq!(claims(first.token.expose()).iss, ADDRESS);
+
+    let server = start_at(&place, NEW, &clock).await;
+    // Servers that disagree about the address replace a license once an hour.
+    clock.advance(HOUR - 1);
+    assert_eq!(refresh(&server, &first.token).await.unwrap().license_id, first.license_id);
+    clock.advance(1);
+    let second = refresh(&server, &first.token).await.unwrap();
+    let (iss, _, uri, _) = identity(second.token.expose());
+    assert_eq!((iss.as_str(), uri), (NEW, format!("{NEW}/.well-known/license-status/2")));
+    for server in [&server, &former] {
+        let again = refresh(server, &second.token).await.unwrap();
+        assert_eq!(again.license_id, second.license_id, "it was replaced again at once");
+    }
+    // The former one works until its end, with its list, and each is revoked in its own list.
+    let keys = KeySet::from_root(&root_of(&server).await, "acme-app").unwrap();
+    let code = async |license: &IssuedLicense, list_id: i64| {
+        let list = status_list::signed(&server, list_id).await.unwrap();
+        let bundle = server.keys.bundle().unwrap();
+        let list = std::str::from_utf8(&list.text).unwrap();
+        let now = clock.now().to_system_time();
+        let request = Request {
+            keys: Some(&bundle),
+            status: Some(list),
+            max_status_age: Some(Duration::from_secs(3_700)),
+            ..Request::new(license.token.expose(), now)
+        };
+        keys.verdict(&request).0.code
+    };
+    assert_eq!((code(&first, 1).await, code(&second, 2).await), (None, None));
+    licenses::revoke(&server, Actor::Operator, &first.license_id).await.unwrap();
+    assert_eq!((code(&first, 1).await, code(&second, 2).await), (Some(Code::Revoked), None));
+
+    // A license of a version without lists.
+    let key = server.keys.signing(clock.now()).unwrap();
+    let old = key.sign(&Claims { status: None, ..claims(second.token.expose()) }).unwrap();
+    let token = old.expose();
+    let store = &server.store;
+    let sql = format!(
+        "UPDATE licenses SET token = '{token}', status_list = NULL, status_idx = NULL
+         WHERE superseded_at IS NULL"
+    );
+    execute(store, &sql).await.unwrap();
+    clock.advance(HOUR);
+    let third = refresh(&server, &old).await.unwrap();
+    assert_eq!(code(&third, 2).await, None, "it has an index in the list");
 }

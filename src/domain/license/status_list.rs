@@ -66,6 +66,19 @@ pub fn uri(origin: &str, list_id: impl Display) -> String {
     format!("{origin}{PATH}/{list_id}")
 }
 
+/// Returns whether the list with this address is one of this origin.
+#[must_use]
+pub fn is_at(list_uri: &str, origin: &str) -> bool {
+    list_id(list_uri).is_some_and(|list_id| uri(origin, list_id) == list_uri)
+}
+
+/// Returns the id of the list with this address; `None` if it is no list of such a server.
+#[must_use]
+pub fn list_id(list_uri: &str) -> Option<i64> {
+    let (origin_and_path, list_id) = list_uri.rsplit_once('/')?;
+    if origin_and_path.ends_with(PATH) { list_id.parse().ok() } else { None }
+}
+
 /// Returns indexes, each equally likely: the size is a power of two.
 #[must_use]
 pub fn draws(random: &[u8; DRAW_BYTES]) -> [u32; DRAWS] {
@@ -162,6 +175,17 @@ mod tests {
         let drawn: Vec<_> = (0..1_000).flat_map(|_| draws(&random.bytes())).collect();
         assert!(drawn.iter().all(|index| *index < SIZE));
         assert!((0..16).all(|part| drawn.iter().any(|index| index / (SIZE / 16) == part)));
+    }
+
+    #[test]
+    fn the_address_of_a_list_says_its_server_and_its_id() {
+        let own = uri("https://acme.example", 7);
+        assert_eq!(list_id(&own), Some(7));
+        assert!(is_at(&own, "https://acme.example") && !is_at(&own, "https://other.example"));
+        for other in ["https://acme.example/status/7", "7", "", &format!("{own}x")] {
+            assert_eq!(list_id(other), None, "{other}");
+            assert!(!is_at(other, "https://acme.example"), "{other}");
+        }
     }
 
     #[test]
