@@ -6,7 +6,8 @@ use std::sync::Arc;
 use licentia_verify::STATUS_LIST_TYPE;
 
 use crate::app::App;
-use crate::domain::license::status_list::StatusList;
+use crate::domain::license::IssuedLicense;
+use crate::domain::license::status_list::{self, StatusList};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -34,6 +35,15 @@ pub async fn signed(app: &App, list_id: i64) -> Result<Arc<SignedList>> {
         }
         result => result,
     }
+}
+
+/// Returns the signed list that a license names, to send with it. `None` if it names none, or if
+/// there is a failure: the license works without it.
+pub async fn of_license(app: &App, license: &IssuedLicense) -> Option<Arc<SignedList>> {
+    let reference = license.claims()?.status?.status_list;
+    let list_id = status_list::list_id(&reference.uri)?;
+    let signed = signed(app, list_id).await;
+    signed.inspect_err(|error| tracing::warn!(list_id, %error, "a status list is not sent")).ok()
 }
 
 /// Returns the lists, oldest first.
