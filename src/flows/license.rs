@@ -31,7 +31,7 @@ use crate::flows::{audit, mail};
 use crate::store::Tx;
 
 use online::stored_revocation;
-pub use online::{OnlineVerdict, verify};
+pub use online::{OnlineVerdict, explain, verify};
 
 /// How long after its expiry a license token can be refreshed: a device may be unused
 /// for a season. Afterwards the customer must log in.

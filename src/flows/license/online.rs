@@ -4,9 +4,11 @@ use licentia_verify::{Checked, Code, License, Rejection, Request};
 
 use crate::app::App;
 use crate::domain::ids::LicenseId;
+use crate::domain::license::explanation::{Explanation, explain_checked};
 use crate::domain::license::{IssuedLicense, LicenseToken};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::flows::license::status_list;
 
 /// Returns the id in a license, if it has our format. The license is not verified.
 fn id_of(token: &LicenseToken) -> Option<LicenseId> {
@@ -47,6 +49,31 @@ pub(super) async fn check(app: &App, request: &Request<'_>) -> Result<Checked> {
     let Err(Rejection::UnknownKey { kid }) = &checked.license else { return Ok(checked) };
     app.know_key(kid).await?;
     Ok(app.keys.current().trusted.check(request))
+}
+
+/// Returns the sentences about a stored license: what it says, the verdict of an app that has the
+/// newest keys and list, and what changes next.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn explain(app: &App, license: &IssuedLicense) -> Result<Explanation> {
+    let list = status_list::of_license(app, license).await;
+    let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
+    let now = app.now().to_system_time();
+    let request = Request { status, ..Request::new(license.token.expose(), now) };
+    let checked = check(app, &request).await?;
+    // A license without a list is revoked too.
+    let revocation = match &checked.license {
+        Ok(_) => license.revocation(),
+        Err(rejection) => stored_revocation(app, &license.token, rejection).await?,
+    };
+    let checked = match revocation {
+        Some(rejection) => checked.but_rejected(rejection),
+        None => checked,
+    };
+    let product = app.plans.product.as_str();
+    let keys = app.keys.current();
+    Ok(explain_checked(&keys.trusted, &request, &checked, Some(product)))
 }
 
 /// The result of verifying a license online.
