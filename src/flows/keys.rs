@@ -4,9 +4,7 @@
 
 use crate::app::keys::{KeyStore, StoredKeys};
 use crate::domain::license::key_bundle::{BundleClaims, BundleContent, RootRecord, StoredBundle};
-use crate::domain::license::signing_key::{
-    HeldKey, KeyRecord, SIGNS_AFTER_ITS_END, another_is_ready, signing,
-};
+use crate::domain::license::signing_key::{HeldKey, KeyRecord, another_is_ready, signing};
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -32,25 +30,36 @@ pub async fn retire(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<Tim
              and retire it when `licentia keys list` shows another key as signing"
         )));
     }
-    let end = now + SIGNS_AFTER_ITS_END;
-    tx.put_key_record(&KeyRecord { ends_at: Some(end), ..record.clone() }).await?;
+    let retired = record.clone().retired(tx.last_issue(kid).await?, now);
+    tx.put_key_record(&retired).await?;
     tx.commit(own.fail_points.at(Place::KeyEnded)).await?;
-    Ok(end)
+    Ok(retired.ends_at.unwrap_or(now))
 }
 
-/// Records that a key is revoked. From then on no server signs with it. Returns whether it was not
-/// revoked before. A key that nobody has published, but that signed licenses, is recorded too.
+/// Whether a key was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// It is revoked now.
+    Now,
+    /// It was revoked before.
+    Before,
+    /// No server has published it, and it signed no license.
+    Unknown,
+}
+
+/// Records that a key is revoked. From then on no server signs with it. A key that nobody has
+/// published, but that signed licenses, is recorded too.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<bool> {
+pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<Marked> {
     let mut tx = own.store.write().await?;
     let records = tx.key_records().await?;
     let record = match records.iter().find(|record| record.kid == kid) {
-        Some(record) if record.revoked_at.is_some() => return Ok(false),
+        Some(record) if record.revoked_at.is_some() => return Ok(Marked::Before),
         Some(record) => record.clone(),
         None => {
-            let Some(first) = tx.first_issue(kid).await? else { return Ok(false) };
+            let Some(first) = tx.first_issue(kid).await? else { return Ok(Marked::Unknown) };
             KeyRecord {
                 kid: kid.to_owned(),
                 number: 0,
@@ -66,7 +75,7 @@ pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Resu
     };
     tx.put_key_record(&KeyRecord { revoked_at: Some(now), ..record }).await?;
     tx.commit(own.fail_points.at(Place::KeyEnded)).await?;
-    Ok(true)
+    Ok(Marked::Now)
 }
 
 /// Takes in a key bundle that was signed on another machine. `root` is the root key, if the

@@ -24,6 +24,8 @@ pub struct Keys {
     current: RwLock<Arc<Snapshot>>,
     /// The fingerprint of the directory when all files were read.
     read: Mutex<Option<String>>,
+    /// When the records were last read from the database.
+    looked_at: Mutex<Option<Timestamp>>,
 }
 
 /// The keys at one moment.
@@ -122,8 +124,6 @@ fn published(ring: &KeyRing, records: &[KeyRecord], algorithm: Algorithm) -> Jwk
     Jwks::new(keys, algorithm)
 }
 
-impl Keys {
-    /// Returns the keys of a ring, before their records are read.
 /// Returns the content of a bundle with these keys. A key without a record has no times yet.
 fn trusted_content(ring: &KeyRing, records: &[KeyRecord]) -> BundleContent {
     let mut content = BundleContent::of(records);
@@ -133,6 +133,8 @@ fn trusted_content(ring: &KeyRing, records: &[KeyRecord]) -> BundleContent {
     content
 }
 
+impl Keys {
+    /// Returns the keys of a ring, before their records are read.
     ///
     /// # Errors
     /// [`Error::Internal`] when our own key set does not parse, which must not happen.
@@ -141,7 +143,8 @@ fn trusted_content(ring: &KeyRing, records: &[KeyRecord]) -> BundleContent {
         let snapshot = Snapshot::new(ring, Vec::new(), None, audience, algorithm)?;
         let (config, audience) = (config.clone(), audience.to_owned());
         let current = RwLock::new(Arc::new(snapshot));
-        Ok(Self { config, audience, current, read: Mutex::default() })
+        let (read, looked_at) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, audience, current, read, looked_at })
     }
 
     /// Returns whether the files were read when they had this fingerprint.
@@ -153,6 +156,17 @@ fn trusted_content(ring: &KeyRing, records: &[KeyRecord]) -> BundleContent {
     /// Remembers the fingerprint of files that were all read.
     pub fn remember(&self, fingerprint: String) {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
+    }
+
+    /// Returns when the records were last read; `None` before the first time.
+    #[must_use]
+    pub fn last_look(&self) -> Option<Timestamp> {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that the records were read, not before `now`.
+    pub fn looked(&self, now: Timestamp) {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Returns the keys at this moment.

@@ -38,6 +38,17 @@ impl Tx {
         Ok(first)
     }
 
+    /// Returns when a key signed its last license.
+    pub async fn last_issue(&mut self, kid: &str) -> Result<Option<Timestamp>> {
+        let (last,) = sql!(
+            self,
+            fetch_one: (Option<Timestamp>,),
+            "SELECT MAX(issued_at) FROM licenses WHERE key_id = $1",
+            kid,
+        )?;
+        Ok(last)
+    }
+
     /// Returns whether this key was retired or revoked, so that it must not sign.
     pub async fn must_not_sign(&mut self, kid: &str) -> Result<bool> {
         let row = sql!(

@@ -8,13 +8,15 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::license::Extras;
 use licentia::domain::operator::audit::Actor;
-use licentia::flows::keys::{mark_revoked, retire};
+use licentia::flows::keys::{Marked, mark_revoked, retire};
 use licentia::flows::license::{follow_keys, refresh};
 use licentia::flows::operator::licenses::{self, Grant};
-use licentia::keys::KeyRing;
+use licentia::keys::{KeyRing, ROOT_FILE};
+use licentia::random::Random;
 
 use crate::harness::database::execute;
 use crate::harness::rotation::{Apps, DAY, HOUR, Hands, Pair, claims_of, customer, issue, verdict};
+use crate::key_bundle::keys;
 use crate::keys::{Place, issue_a_license};
 
 #[tokio::test]
@@ -78,7 +80,8 @@ async fn a_key_that_was_retired_or_revoked_elsewhere_signs_nothing_more() {
         assert_eq!(pair.signing()[0], second);
         let own = pair.servers[0].key_store();
         if is_revoked {
-            assert!(mark_revoked(&own, &second, pair.clock.now()).await.unwrap());
+            let marked = mark_revoked(&own, &second, pair.clock.now()).await.unwrap();
+            assert_eq!(marked, Marked::Now);
         } else {
             retire(&own, &second, pair.clock.now()).await.unwrap();
         }
@@ -123,7 +126,7 @@ async fn a_revoked_key_is_revoked_in_apps_and_a_late_license_of_it_too_license_2
     pair.reload().await;
     pair.clock.advance(2 * DAY);
     pair.issued.push(issue(&pair.servers[0], &pair.customer_id).await);
-    assert!(mark_revoked(&pair.servers[0].key_store(), &first, pair.clock.now()).await.unwrap());
+    mark_revoked(&pair.servers[0].key_store(), &first, pair.clock.now()).await.unwrap();
     let forged = pair.forged(&first, &stolen);
     // A license that a server signed with the key meanwhile.
     let kid_of_late = "UPDATE licenses SET key_id = (SELECT MIN(kid) FROM signing_keys
@@ -239,4 +242,69 @@ async fn a_key_from_the_environment_rotates_with_its_former_keys_security_8() {
     let place = Place { config, ..place };
     let app = place.start_at(clock).await.unwrap();
     assert_eq!(app.keys.jwks().keys.len(), 2, "the retired key stays published");
+}
+
+#[tokio::test]
+async fn a_key_that_a_slow_server_recorded_signs_a_day_after_the_others_published_it() {
+    let mut pair = Pair::start().await;
+    pair.servers[1] = pair.place.start_at(pair.clock.wrong_by(-3 * DAY)).await.unwrap();
+    pair.live_on_the_first(HOUR).await;
+    let first = pair.signing()[0].clone();
+    let second = pair.generate_at(pair.servers[1].now());
+    follow_keys(&pair.servers[1]).await.unwrap();
+    let recorded = pair.servers[1].keys.current().records.clone();
+    let recorded = recorded.iter().find(|record| record.kid == second).unwrap();
+    assert!(recorded.signs_from < pair.clock.now(), "{recorded:?}");
+    // The first server knows that nobody had published the key when it last looked.
+    pair.live_on_the_first(20 * HOUR).await;
+    assert_eq!(pair.signing()[0], first, "it was not announced for a day");
+    pair.live_on_the_first(6 * HOUR).await;
+    assert_eq!(pair.signing()[0], second);
+}
+
+#[tokio::test]
+async fn a_key_that_a_slow_command_retires_does_not_end_before_its_last_license() {
+    let mut pair = Pair::start().await;
+    let first = pair.signing()[0].clone();
+    pair.generate();
+    pair.reload().await;
+    pair.clock.advance(2 * DAY - 10);
+    let late = issue(&pair.servers[0], &pair.customer_id).await;
+    let kid = late.key_id.clone();
+    assert_ne!(kid, first);
+    retire(&pair.servers[0].key_store(), &kid, pair.clock.wrong_by(-HOUR).now()).await.unwrap();
+    pair.issued.push(late);
+    pair.reload().await;
+    pair.apps.fetch(&pair.servers[0], pair.clock.now());
+    pair.must_verify(&pair.issued[0]);
+}
+
+#[tokio::test]
+async fn the_list_of_keys_says_of_each_what_it_waits_for_and_when_it_ends() {
+    let place = Place::new(&[]).await;
+    let app = place.start().await.unwrap();
+    let first = app.keys.signing(app.now()).unwrap().kid;
+    let random = Random::from_system().unwrap();
+    let (file, _) = KeyRing::add(&place.config, app.now(), false, &random).unwrap();
+    let ring = KeyRing::load(&place.config).unwrap().unwrap();
+    let second = ring.of_file(&file).unwrap().kid.clone();
+    let line = |kid: &str| {
+        let list = keys(&place, &["list"]);
+        assert_eq!(list.code, 0, "{}", list.err);
+        list.out.lines().find(|line| line.contains(kid)).unwrap().to_owned()
+    };
+    assert!(line(&first).starts_with("signing") && line(&first).contains("  from "));
+    assert!(line(&second).contains("not published yet: signs a day after"), "{}", line(&second));
+    // The root is elsewhere, so that no bundle has the key.
+    fs::rename(place.keys().join(ROOT_FILE), place.directory.path().join("root.key")).unwrap();
+    follow_keys(&app).await.unwrap();
+    assert!(
+        line(&second).contains("a day after the signed key bundle has it"),
+        "{}",
+        line(&second)
+    );
+    mark_revoked(&app.key_store(), &first, app.now()).await.unwrap();
+    assert!(line(&first).contains("  revoked at "), "{}", line(&first));
+    assert!(line(&second).starts_with("signing"), "{}", line(&second));
+    assert!(line(&second).contains("although the key bundle lacks it"), "{}", line(&second));
 }

@@ -16,7 +16,7 @@ use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::keys::{mark_revoked, retire};
+use crate::flows::keys::{Marked, mark_revoked, retire};
 use crate::flows::license::revoke_key;
 use crate::keys::KeyRing;
 use crate::plans;
@@ -233,14 +233,17 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         Some(ring) => ring.put_away(kid)?,
         None => false,
     };
-    let (is_new, bundle) = wait(async {
+    let (marked, bundle) = wait(async {
         let now = SystemClock.now();
         let place = Place::open(config).await?;
         let ring = KeyRing::load(config)?;
         if let Some(ring) = &ring {
             place.keys().register(ring, None, now).await?;
         }
-        let is_new = mark_revoked(&place.keys(), kid, now).await?;
+        let marked = mark_revoked(&place.keys(), kid, now).await?;
+        if !had_file && marked == Marked::Unknown {
+            return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
+        }
         let stored = place.stored().await?;
         if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
             // A key that is there need not have been announced: no other one signs.
@@ -255,18 +258,17 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         }
         let bundle = place.publish(config).await?;
         place.store.close().await;
-        Ok((is_new, bundle))
+        Ok((marked, bundle))
     })?;
-    let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
-    if !had_file && !is_new && revoked == 0 {
-        return Err(Error::setup(format!(
-            "there is no key {kid:?}, and no license of it is left to revoke"
-        )));
-    }
+    let (reissued, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
+    let before = match marked {
+        Marked::Before => "The key was revoked before; the rest is done now. ",
+        Marked::Now | Marked::Unknown => "",
+    };
     print(format_args!(
-        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Running servers \
-         notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
-         that are offline.\n"
+        "{before}Revoked {revoked} licenses of the key {kid} and reissued {reissued}. Running \
+         servers notice within a minute, and mail the new licenses. {bundle} Ship the new keys to \
+         apps that are offline.\n"
     ))
 }
 
@@ -371,11 +373,29 @@ impl Listed {
     }
 
     fn to_line(&self) -> String {
-        let from = match self.from {
-            Some(from) => format!("from {from}"),
-            None => "once the signed key bundle has it".to_owned(),
-        };
         let file = self.file.as_deref().unwrap_or("its private part is not here");
-        format!("{:<7}  {}  {from}  {file}\n", self.state.as_str(), self.kid)
+        format!("{:<7}  {}  {}  {file}\n", self.state.as_str(), self.kid, self.times())
+    }
+
+    /// Returns the times that matter in this state, as text.
+    fn times(&self) -> String {
+        let record = self.record.as_ref();
+        let time = |time: Option<Timestamp>| time.map_or("unknown".to_owned(), |at| at.to_string());
+        match (self.state, self.from) {
+            (KeyState::Revoked, _) => {
+                format!("revoked at {}", time(record.and_then(|record| record.revoked_at)))
+            }
+            (KeyState::Retired, _) => {
+                format!("until {}", time(record.and_then(|record| record.ends_at)))
+            }
+            (_, Some(from)) => format!("from {from}"),
+            (_, None) if record.is_none() => {
+                "not published yet: signs a day after a server has found it".to_owned()
+            }
+            (KeyState::Signing, None) => {
+                "although the key bundle lacks it: sign a new bundle".to_owned()
+            }
+            (_, None) => "a day after the signed key bundle has it".to_owned(),
+        }
     }
 }

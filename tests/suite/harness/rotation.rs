@@ -173,6 +173,20 @@ impl Pair {
         self.issued.iter().for_each(|license| self.must_verify(license));
     }
 
+    /// Lets time pass on the first server, which reads the keys every ten minutes and issues a
+    /// license right before that. Every license must verify in every app.
+    pub async fn live_on_the_first(&mut self, seconds: i64) {
+        for _ in 0..seconds / (10 * MINUTE) {
+            self.clock.advance(10 * MINUTE);
+            self.apps.tick(&self.servers[0], self.clock.now());
+            let issued = issue(&self.servers[0], &self.customer_id).await;
+            self.must_verify(&issued);
+            self.issued.push(issued);
+            follow_keys(&self.servers[0]).await.unwrap();
+        }
+        self.issued.iter().for_each(|license| self.must_verify(license));
+    }
+
     pub fn must_verify(&self, license: &IssuedLicense) {
         let verdicts = self.apps.verdicts(license.token.expose(), self.clock.now());
         assert_eq!(verdicts, [None, None], "license {} of {}", license.seq, license.key_id);
