@@ -327,6 +327,8 @@ impl App {
     /// [`Error::Setup`] for the files, or a failure of the database. The news of the database are
     /// published even then.
     pub async fn reload_keys(&self) -> Result<()> {
+        // Read in this order: an earlier look than that of the records corrects less.
+        let last_look = self.keys.last_look();
         let (now, before) = (self.now(), self.keys.current());
         let config = &self.keys.config;
         let fingerprint = KeyRing::fingerprint(config);
@@ -344,7 +346,7 @@ impl App {
         };
         let own = self.key_store();
         own.register(&ring, None, now).await?;
-        if let Some(last_look) = self.keys.last_look() {
+        if let Some(last_look) = last_look {
             own.correct_publication(last_look, &before.records, now).await?;
         }
         let stored = StoredKeys::read(&mut self.store.read().await?).await?;

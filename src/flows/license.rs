@@ -356,6 +356,8 @@ fn signed_again(app: &App, license: IssuedLicense, now: Timestamp) -> Result<Iss
 /// without a password. It accepts the license tokens that [`refresh`] accepts.
 ///
 /// # Errors
+        // A server with a wrong clock issued it. The fresh one is dated within the key's time.
+        Err(Rejection::KeyNotValid) if online::is_stored(app, token).await? => {}
 /// [`Error::InvalidLicense`], [`Error::KeyRevoked`], [`Error::Revoked`], or a failure of the
 /// database.
 pub async fn holder(app: &App, text: &LicenseToken) -> Result<Customer> {

@@ -12,7 +12,8 @@ use licentia::flows::license::{OnlineVerdict, refresh, status_list, verify};
 use licentia::keys::KeyRing;
 use licentia_verify::{Claims, Request};
 
-use crate::harness::rotation::{DAY, Pair, claims, issue};
+use crate::harness::database::execute;
+use crate::harness::rotation::{DAY, HOUR, MINUTE, Pair, claims, issue};
 
 /// Returns the code of the online verdict; none for a valid license.
 async fn online(server: &App, token: &LicenseToken) -> Option<String> {
@@ -109,4 +110,28 @@ async fn online_verdict_and_refresh_agree_with_an_app_that_pins_the_root_about_a
         ["key_not_valid", "key_not_valid", "", "unknown_license", "", "unknown_license"],
     ];
     assert_eq!(codes, of_each_key.concat());
+}
+
+#[tokio::test]
+async fn a_license_that_a_server_with_a_slow_clock_issued_is_refreshed_and_then_valid() {
+    let pair = Pair::start().await;
+    let server = &pair.servers[0];
+    let license = issue(server, &pair.customer_id).await;
+    // The clock of the server that issued it was behind the one that recorded the key.
+    pair.clock.advance(2 * HOUR);
+    let later = pair.clock.now().epoch_seconds() - MINUTE;
+    let sql = format!("UPDATE signing_keys SET not_before = {later}");
+    execute(&server.store, &sql).await.unwrap();
+    pair.reload().await;
+    assert_eq!(online(server, &license.token).await.as_deref(), Some("key_not_valid"));
+    let fresh = refresh(server, &license.token).await.unwrap();
+    assert_eq!(online(server, &fresh.token).await, None);
+    // Whoever has the key gets nothing for a text that the server did not issue.
+    let own = claims(license.token.expose());
+    let iat = own.iat + MINUTE;
+    let ring = KeyRing::load(&pair.place.config).unwrap().unwrap();
+    let forged = Claims { iat, nbf: iat, ..own };
+    let forged = ring.key(&license.key_id).unwrap().sign(&forged).unwrap();
+    assert_eq!(online(server, &forged).await.as_deref(), Some("key_not_valid"));
+    assert_eq!(refresh(server, &forged).await.unwrap_err().code(), Code::InvalidLicense);
 }

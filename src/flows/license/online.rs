@@ -23,6 +23,11 @@ async fn issued(app: &App, token: &LicenseToken) -> Result<Option<IssuedLicense>
     Ok(app.store.license(&id).await?.filter(|license| token.is_of(&license.token)))
 }
 
+/// Returns whether exactly this license token is stored, so that this service issued it.
+pub(super) async fn is_stored(app: &App, token: &LicenseToken) -> Result<bool> {
+    Ok(issued(app, token).await?.is_some_and(|license| license.token == *token))
+}
+
 /// Returns how a rejected license was revoked, if verifiers report that instead of this rejection:
 /// a revoked license before what follows in the order of the rules, and a revoked key always. That
 /// is for keys that were revoked before the database recorded keys; others are in the bundle.
