@@ -18,9 +18,7 @@ mod queue;
 mod sale;
 mod secrets;
 mod server_identity;
-mod signing_keys;
 mod statement;
-mod status_lists;
 mod wal;
 
 use std::fs::OpenOptions;

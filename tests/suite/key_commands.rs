@@ -3,7 +3,7 @@
 use std::fs;
 
 use licentia::clock::{Clock, SystemClock};
-use licentia::flows::license::follow_keys;
+use licentia::flows::license::keys::follow_keys;
 use licentia::keys::bundle;
 use licentia_verify::KeySet;
 use serde_json::Value;
@@ -12,11 +12,11 @@ use crate::harness::process::{Server, licentia, run, serve};
 use crate::harness::rotation::{claims_of, verdict};
 use crate::harness::{TestDatabase, until};
 use crate::key_bundle::{json, keys};
-use crate::keys::Place;
+use crate::keys::Installation;
 
 #[tokio::test]
 async fn the_only_key_cannot_be_retired_and_the_list_says_what_signs_when() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     let kid = app.keys.signing(app.now()).unwrap().kid.clone();
     let refused = keys(&place, &["retire", &kid]);

@@ -14,13 +14,13 @@ use licentia_verify::{KeySet, Rejection};
 use crate::harness::database::number;
 use crate::harness::process::{licentia, run};
 use crate::harness::rotation::{customer, issue, root_of, verdict};
-use crate::keys::{Place, issue_a_license};
+use crate::keys::{Installation, issue_a_license};
 use crate::status_lists::{bits_of, place as status_place};
 
 #[tokio::test]
 async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_mailed() {
     for lost in [true, false] {
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let app = place.start().await.unwrap();
         issue_a_license(&app).await;
         let kid = app.keys.jwks().keys[0].kid.clone();
@@ -105,7 +105,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
 /// More licenses than are revoked in one transaction. The command dies after the first one.
 #[tokio::test]
 async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kill() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     issue_a_license(&app).await;
     let email = "ada@example.com".parse().unwrap();
@@ -152,7 +152,7 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
         if point == "keys.bundle_stored" && !has_root {
             continue;
         }
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let app = place.start().await.unwrap();
         issue_a_license(&app).await;
         let kid = app.keys.signing(app.now()).unwrap().kid;
@@ -205,7 +205,7 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
 
 #[tokio::test]
 async fn a_misspelled_key_is_not_revoked_and_nothing_is_made() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     app.store.close().await;
     fs::remove_file(place.key_file()).unwrap();

@@ -8,8 +8,8 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::license::Extras;
 use licentia::domain::operator::audit::Actor;
-use licentia::flows::keys::{Marked, mark_revoked, retire};
-use licentia::flows::license::{follow_keys, refresh};
+use licentia::flows::license::keys::{Marked, follow_keys, mark_revoked, retire};
+use licentia::flows::license::refresh;
 use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::{KeyRing, ROOT_FILE};
 use licentia::random::Random;
@@ -17,7 +17,7 @@ use licentia::random::Random;
 use crate::harness::database::execute;
 use crate::harness::rotation::{Apps, DAY, HOUR, Hands, Pair, claims_of, customer, issue, verdict};
 use crate::key_bundle::keys;
-use crate::keys::{Place, issue_a_license};
+use crate::keys::{Installation, issue_a_license};
 
 #[tokio::test]
 async fn no_license_fails_in_a_rotation_under_two_servers_license_2_security_9() {
@@ -185,7 +185,7 @@ async fn an_app_from_years_ago_accepts_the_third_successor_and_no_stolen_key_lic
 #[tokio::test]
 async fn a_key_of_a_fast_clock_signs_licenses_that_apps_with_the_root_accept() {
     for ahead in [2 * HOUR, 400 * DAY] {
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let clock = Hands::now_at(SystemClock.now());
         place.start_at(clock.wrong_by(ahead)).await.unwrap();
         let app = place.start_at(clock.clone()).await.unwrap();
@@ -199,12 +199,12 @@ async fn a_key_of_a_fast_clock_signs_licenses_that_apps_with_the_root_accept() {
 #[tokio::test]
 async fn a_key_from_the_environment_rotates_with_its_former_keys_security_8() {
     let pem = async || {
-        let other = Place::new(&[]).await;
+        let other = Installation::new(&[]).await;
         other.start().await.unwrap();
         fs::read_to_string(other.key_file()).unwrap()
     };
     let (first, second) = (pem().await, pem().await);
-    let place = Place::new(&[("LICENTIA_SIGNING_KEY", &first)]).await;
+    let place = Installation::new(&[("LICENTIA_SIGNING_KEY", &first)]).await;
     let clock = Hands::now_at(SystemClock.now());
     let app = place.start_at(clock.clone()).await.unwrap();
     issue_a_license(&app).await;
@@ -216,7 +216,7 @@ async fn a_key_from_the_environment_rotates_with_its_former_keys_security_8() {
     // Without the former key, its licenses could not be renewed until the new one is announced.
     let mut config = place.config.clone();
     config.signing_key = Some(second.clone().into());
-    let place = Place { config, ..place };
+    let place = Installation { config, ..place };
     let refused = place.start_at(clock.clone()).await.err().unwrap().to_string();
     assert!(refused.contains(&old) && refused.contains("former_signing_keys"), "{refused}");
 
@@ -228,7 +228,7 @@ async fn a_key_from_the_environment_rotates_with_its_former_keys_security_8() {
     }
     let mut config = place.config.clone();
     config.former_signing_keys = Some(first.into());
-    let place = Place { config, ..place };
+    let place = Installation { config, ..place };
     let other = app;
     let app = place.start_at(clock.clone()).await.unwrap();
     assert_eq!(signs(&app), old, "the new key was not announced");
@@ -239,7 +239,7 @@ async fn a_key_from_the_environment_rotates_with_its_former_keys_security_8() {
     retire(&app.key_store(), &old, clock.now()).await.unwrap();
     let mut config = place.config.clone();
     config.former_signing_keys = None;
-    let place = Place { config, ..place };
+    let place = Installation { config, ..place };
     let app = place.start_at(clock).await.unwrap();
     assert_eq!(app.keys.jwks().keys.len(), 2, "the retired key stays published");
 }
@@ -281,7 +281,7 @@ async fn a_key_that_a_slow_command_retires_does_not_end_before_its_last_license(
 
 #[tokio::test]
 async fn the_list_of_keys_says_of_each_what_it_waits_for_and_when_it_ends() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     let first = app.keys.signing(app.now()).unwrap().kid;
     let random = Random::from_system().unwrap();

@@ -7,7 +7,7 @@ use licentia::clock::Clock;
 use licentia::domain::license::LicenseToken;
 use licentia::domain::time::Timestamp;
 use licentia::error::Code;
-use licentia::flows::keys::{mark_revoked, retire};
+use licentia::flows::license::keys::{mark_revoked, retire};
 use licentia::flows::license::{OnlineVerdict, refresh, status_list, verify};
 use licentia::keys::KeyRing;
 use licentia_verify::{Claims, Request};

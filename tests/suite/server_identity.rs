@@ -24,13 +24,13 @@ use crate::keys;
 const ADDRESS: &str = "https://licenses.acme.example";
 
 /// A server in a process of its own, and the commands beside it.
-struct Place {
+struct Installation {
     directory: TempDir,
     database: TestDatabase,
     server: Server,
 }
 
-impl Place {
+impl Installation {
     async fn start(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::empty(directory.path()).await;
@@ -75,7 +75,7 @@ fn identity(token: &str) -> (String, String, String, Value) {
 #[tokio::test]
 async fn a_command_without_the_servers_settings_issues_what_the_server_would() {
     let settings = [("LICENTIA_PUBLIC_URL", ADDRESS), ("LICENTIA_LICENSE_ALGORITHM", "Ed25519")];
-    let place = Place::start(&settings).await;
+    let place = Installation::start(&settings).await;
     let request = json!({ "email": "ada@example.com", "password": "SecurePass123" });
     let signed_up = place.server.client.post("/api/customers/signup", &request).await;
     let of_server = identity(signed_up.text("/license/token"));
@@ -113,7 +113,7 @@ async fn a_plans_file_with_another_issuer_is_named_and_one_of_another_product_is
     const PLANS: &str = "product = \"acme-app\"\nissuer = \"https://issuer.example\"
         [trial]\nplan = \"professional\"\ndays = 14
         [[plan]]\nid = \"professional\"\nname = \"Professional\"\n";
-    let mut place = Place::start(&[("LICENTIA_PUBLIC_URL", ADDRESS)]).await;
+    let mut place = Installation::start(&[("LICENTIA_PUBLIC_URL", ADDRESS)]).await;
     place.write("licenses.toml", PLANS);
     place.write("other.toml", &PLANS.replace("acme-app", "other-app"));
     let request = json!({ "email": "ada@example.com", "password": "SecurePass123" });
@@ -143,7 +143,7 @@ async fn a_plans_file_with_another_issuer_is_named_and_one_of_another_product_is
 }
 
 /// Starts another server on the database of a place, at another address.
-async fn start_at(place: &keys::Place, public_url: &str, clock: &Hands) -> App {
+async fn start_at(place: &keys::Installation, public_url: &str, clock: &Hands) -> App {
     let mut config = place.config.clone();
     config.public_url = public_url.parse().unwrap();
     let random = Random::from_system().unwrap();
@@ -153,7 +153,7 @@ async fn start_at(place: &keys::Place, public_url: &str, clock: &Hands) -> App {
 #[tokio::test]
 async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
     const NEW: &str = "https://new.acme.example";
-    let place = keys::Place::new(&[]).await;
+    let place = keys::Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
     let former = start_at(&place, ADDRESS, &clock).await;
     keys::issue_a_license(&former).await;

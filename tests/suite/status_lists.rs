@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use licentia::clock::{Clock, SystemClock};
-use licentia::domain::license::status_list::{SIZE, StatusPlace, draws};
+use licentia::domain::license::status_list::{SIZE, StatusIndex, draws};
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::{Actor, OwnedActor};
 use licentia::fail_point::Place;
@@ -229,21 +229,21 @@ async fn two_licenses_never_share_a_place_and_a_full_list_is_followed_by_another
     let mut taken = Vec::new();
     for _ in 0..20 {
         let mut tx = app.app.store.write().await.unwrap();
-        taken.push(tx.take_status_place("https://acme.example", &draws, now).await.unwrap());
+        taken.push(tx.take_status_index("https://acme.example", &draws, now).await.unwrap());
         tx.commit(app.app.fail_points.at(Place::LicenseGranted)).await.unwrap();
     }
     let expected: Vec<_> = draws
         .iter()
-        .map(|idx| StatusPlace { list_id: 1, idx: *idx })
-        .chain(draws[..4].iter().map(|idx| StatusPlace { list_id: 2, idx: *idx }))
+        .map(|idx| StatusIndex { list_id: 1, idx: *idx })
+        .chain(draws[..4].iter().map(|idx| StatusIndex { list_id: 2, idx: *idx }))
         .collect();
     assert_eq!(taken, expected);
     // A server with another address has lists of its own: their address is in the licenses.
     let mut tx = app.app.store.write().await.unwrap();
-    let other = tx.take_status_place("https://new.example", &draws, now).await.unwrap();
-    assert_eq!(other, StatusPlace { list_id: 3, idx: draws[0] });
-    let former = tx.take_status_place("https://acme.example", &draws, now).await.unwrap();
-    assert_eq!(former, StatusPlace { list_id: 2, idx: draws[4] });
+    let other = tx.take_status_index("https://new.example", &draws, now).await.unwrap();
+    assert_eq!(other, StatusIndex { list_id: 3, idx: draws[0] });
+    let former = tx.take_status_index("https://acme.example", &draws, now).await.unwrap();
+    assert_eq!(former, StatusIndex { list_id: 2, idx: draws[4] });
 }
 
 #[tokio::test]

@@ -106,9 +106,9 @@ impl KeySet {
         Self::new(Trust::Root(Root { kid, key: TrustedKey { key, times: None } }), audience)
     }
 
-    /// Returns the key set with the content of a key bundle: `keys` with their times, and `revoked`.
-    /// Nothing says who wrote it: this is for a server that knows its own keys. An app uses
-    /// [`KeySet::from_root`].
+    /// Returns the key set with the content of a key bundle: `keys` with their times, and
+    /// `revoked`. Nothing says who wrote it: this is for a server that knows its own keys. An app
+    /// uses [`KeySet::from_root`].
     ///
     /// # Errors
     /// When the text is not such content, or the audience is empty.

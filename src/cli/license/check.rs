@@ -29,7 +29,7 @@ pub struct Given {
     /// The vendor's public keys, as published at /.well-known/jwks.json
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     jwks: Option<PathBuf>,
-    /// The vendor's root key (a JWK), for an app that pins it
+    /// The public part of the vendor's root key (a JWK), for an app that pins it
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
     /// The key bundle, as published at /.well-known/license-keys; for --root

@@ -16,8 +16,7 @@ use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::keys::{Marked, mark_revoked, retire};
-use crate::flows::license::revoke_key;
+use crate::flows::license::keys::{Marked, mark_revoked, retire, revoke_key};
 use crate::keys::KeyRing;
 use crate::plans;
 use crate::random::Random;
@@ -108,10 +107,10 @@ impl Keys {
         match self.action {
             Action::Generate { now } => generate(config, now),
             Action::Retire { kid } => wait(async {
-                let place = Place::open(config).await?;
-                let end = retire(&place.keys(), &kid, SystemClock.now()).await?;
-                let bundle = place.publish(config).await?;
-                place.store.close().await;
+                let database = KeyDatabase::open(config).await?;
+                let end = retire(&database.keys(), &kid, SystemClock.now()).await?;
+                let bundle = database.publish(config).await?;
+                database.store.close().await;
                 print(format_args!(
                     "Retired {kid}. Apps that pin the root refuse licenses dated {end} or later, \
                      once they have the new key bundle. {bundle}\n"
@@ -121,12 +120,12 @@ impl Keys {
             Action::List { json } => list(config, json),
             Action::Reload => wait(async {
                 let ring = KeyRing::load(config)?;
-                let place = Place::open(config).await?;
+                let database = KeyDatabase::open(config).await?;
                 if let Some(ring) = &ring {
-                    place.keys().register(ring, None, SystemClock.now()).await?;
+                    database.keys().register(ring, None, SystemClock.now()).await?;
                 }
-                let bundle = place.publish(config).await?;
-                place.store.close().await;
+                let bundle = database.publish(config).await?;
+                database.store.close().await;
                 print(format_args!("Running servers follow within a minute. {bundle}\n"))
             }),
             Action::Root(command) => command.run(config),
@@ -136,13 +135,13 @@ impl Keys {
 }
 
 /// The database with the records of the keys.
-pub(super) struct Place {
+pub(super) struct KeyDatabase {
     pub store: Store,
     issuer: String,
     fail_points: FailPoints,
 }
 
-impl Place {
+impl KeyDatabase {
     /// Opens it.
     ///
     /// # Errors
@@ -198,11 +197,11 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
         return Err(Error::Internal("the generated key is missing".into()));
     };
     let recorded = wait(async {
-        let place = Place::open(config).await?;
-        place.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
-        let bundle = place.publish(config).await?;
-        let stored = place.stored().await?;
-        place.store.close().await;
+        let database = KeyDatabase::open(config).await?;
+        database.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
+        let bundle = database.publish(config).await?;
+        let stored = database.stored().await?;
+        database.store.close().await;
         Ok((stored, bundle))
     });
     let backup = if is_first { " Keep a backup of it." } else { "" };
@@ -235,16 +234,16 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     };
     let (marked, bundle) = wait(async {
         let now = SystemClock.now();
-        let place = Place::open(config).await?;
+        let database = KeyDatabase::open(config).await?;
         let ring = KeyRing::load(config)?;
         if let Some(ring) = &ring {
-            place.keys().register(ring, None, now).await?;
+            database.keys().register(ring, None, now).await?;
         }
-        let marked = mark_revoked(&place.keys(), kid, now).await?;
+        let marked = mark_revoked(&database.keys(), kid, now).await?;
         if !had_file && marked == Marked::Unknown {
             return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
         }
-        let stored = place.stored().await?;
+        let stored = database.stored().await?;
         if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
             // A key that is there need not have been announced: no other one signs.
             let ring = match ring.filter(|ring| newest_usable(ring, &stored).is_some()) {
@@ -254,10 +253,10 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
                     KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
                 }
             };
-            place.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
+            database.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
         }
-        let bundle = place.publish(config).await?;
-        place.store.close().await;
+        let bundle = database.publish(config).await?;
+        database.store.close().await;
         Ok((marked, bundle))
     })?;
     let (reissued, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
@@ -297,9 +296,9 @@ struct Listed {
 fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
     let (ring, now) = (KeyRing::load(config)?, SystemClock.now());
     let stored = wait(async {
-        let place = Place::open(config).await?;
-        let stored = place.stored().await;
-        place.store.close().await;
+        let database = KeyDatabase::open(config).await?;
+        let stored = database.stored().await;
+        database.store.close().await;
         stored
     });
     let stored = match stored {
@@ -340,7 +339,7 @@ fn listed(ring: Option<&KeyRing>, stored: Option<StoredKeys>, now: Timestamp) ->
         Listed {
             kid: key.kid.clone(),
             state: if is_waiting { KeyState::Next } else { state },
-            from: Some(key.signs_from).filter(|_| !is_waiting),
+            from: Some(key.named_time).filter(|_| !is_waiting),
             file: file(&key.kid),
             record: None,
         }

@@ -40,7 +40,8 @@ row! {
         pub public_key: Option<String>,
         /// Since when the servers publish it.
         pub published_at: Timestamp,
-        /// The earliest time at which it signs.
+        /// The earliest time at which it signs: a day after it was published, unless it signs at
+        /// once. [`KeyRecord::ready_from`] also waits for the key bundle.
         pub signs_from: Timestamp,
         /// The claim `nbf` in the bundle.
         pub not_before: Timestamp,
@@ -99,8 +100,8 @@ pub struct NewKey {
     pub kid: String,
     /// The 32 bytes, base64url.
     pub public_key: String,
-    /// The time from which it signs according to its file.
-    pub named: Timestamp,
+    /// The time in its file's name.
+    pub named_time: Timestamp,
     /// When it signed its first license; `None` if it signed none.
     pub first_issue: Option<Timestamp>,
 }
@@ -131,10 +132,10 @@ impl KeyRecord {
         self.signs_from < self.published_at + PUBLISHED_BEFORE_SIGNING
     }
 
-    /// Returns the corrected record of a key that a server sees at `now` and did not see at its last
-    /// look, in `before`. `None` if its times may be right: it says that it was published, or added
-    /// to the bundle, after that look. Otherwise a clock that is behind has written them, and the
-    /// key would sign too early on servers whose clock is right.
+    /// Returns the corrected record of a key that a server sees at `now` and did not see at its
+    /// last look, in `before`. `None` if its times may be right: it says that it was published, or
+    /// added to the bundle, after that look. Otherwise a clock that is behind has written them, and
+    /// the key would sign too early on servers whose clock is right.
     #[must_use]
     pub fn published_since(
         &self,
@@ -255,12 +256,12 @@ pub fn register(
     let announced = now + PUBLISHED_BEFORE_SIGNING;
     let new = new.into_iter().zip(last + 1..);
     new.map(|(key, number)| {
-        let is_old = known.is_empty() && key.named <= now;
+        let is_old = known.is_empty() && key.named_time <= now;
         let signs_from = match () {
             () if at_once == Some(key.kid.as_str()) => now,
-            () if is_old => key.named,
+            () if is_old => key.named_time,
             // A first key with a name from a clock that was ahead signs too: there is no other.
-            () => key.named.max(announced),
+            () => key.named_time.max(announced),
         };
         let first = key.first_issue.unwrap_or(now).min(signs_from).min(now);
         KeyRecord {
@@ -437,7 +438,7 @@ mod tests {
 
     fn new(kid: &str, named: i64) -> NewKey {
         let (kid, public_key) = (kid.to_owned(), "x".to_owned());
-        NewKey { kid, public_key, named: at(named), first_issue: None }
+        NewKey { kid, public_key, named_time: at(named), first_issue: None }
     }
 
     #[test]
@@ -448,7 +449,7 @@ mod tests {
         // The keys of an older server, one of which was to sign in an hour.
         let first = register(vec![new("k1", -90), new("k2", -1), new("k3", 0)], &[], None, at(0));
         assert_eq!(signs_from(&first), [-90, -1, 0]);
-        let soon = NewKey { named: at(0) + TimeDelta::hours(1), ..new("k4", 0) };
+        let soon = NewKey { named_time: at(0) + TimeDelta::hours(1), ..new("k4", 0) };
         assert_eq!(signs_from(&register(vec![soon], &[], None, at(0))), [1]);
         let later = register(vec![new("k4", -90), new("k5", 7)], &first, None, at(0));
         assert_eq!(signs_from(&later), [1, 7]);

@@ -1,5 +1,5 @@
-//! Why a customer has the current license: what caused it, the payment, the event and the policy, as
-//! sentences with their times. What the license says is in
+//! Why a customer has the current license: what caused it, the payment, the event and the policy,
+//! as sentences with their times. What the license says is in
 //! [`crate::domain::license::explanation`].
 
 use super::audit::StoredAuditEntry;

@@ -36,15 +36,14 @@ pub(super) async fn stored_revocation(
     token: &LicenseToken,
     rejection: &Rejection,
 ) -> Result<Option<Rejection>> {
-    let place = |code: Code| Code::ALL.iter().position(|other| *other == code);
-    let is_known_key = place(rejection.code()) > place(Code::BadSignature);
+    let rank = |code: Code| Code::ALL.iter().position(|other| *other == code);
+    let is_known_key = rank(rejection.code()) > rank(Code::BadSignature);
     if !is_known_key && !matches!(rejection, Rejection::UnknownKey { .. }) {
         return Ok(None);
     }
     let revocation = issued(app, token).await?.and_then(|license| license.revocation());
-    let comes_first = |revocation: &Rejection| {
-        !is_known_key || place(revocation.code()) < place(rejection.code())
-    };
+    let comes_first =
+        |revocation: &Rejection| !is_known_key || rank(revocation.code()) < rank(rejection.code());
     Ok(revocation.filter(comes_first))
 }
 

@@ -57,8 +57,8 @@ pub async fn all(app: &App) -> Result<Vec<StatusList>> {
 /// The key that signs a list.
 struct ListKey {
     key: Key,
-    /// The time from which it may sign, also by the key bundle.
-    signs_from: Timestamp,
+    /// The time from which it may sign, and from which apps accept what it signs.
+    valid_from: Timestamp,
 }
 
 impl ListKey {
@@ -67,7 +67,7 @@ impl ListKey {
         let key = app.keys.signing(now)?;
         let record =
             keys.signing_record(now).map(|record| record.signs_from.max(record.not_before));
-        Ok(Self { signs_from: record.unwrap_or(key.signs_from), key })
+        Ok(Self { valid_from: record.unwrap_or(key.named_time), key })
     }
 }
 
@@ -83,7 +83,7 @@ async fn current(app: &App, list_id: i64, checked: Checked) -> Result<Arc<Signed
         return Ok(list);
     }
     let list = stored(app, list_id).await?;
-    if list.is_due(checked.at, key.signs_from) {
+    if list.is_due(checked.at, key.valid_from) {
         // A list that is not renewed is served as it was: the database may be read-only.
         if let Err(error) = renew(app, &list, checked.at).await {
             tracing::warn!(list_id, %error, "the status list was not renewed");
@@ -104,7 +104,7 @@ async fn confirmed(
     checked: Checked,
 ) -> Result<Option<Arc<SignedList>>> {
     let list = stored(app, list_id).await?;
-    let is_due = list.is_due(checked.at, key.signs_from);
+    let is_due = list.is_due(checked.at, key.valid_from);
     Ok(if is_due { None } else { app.status_lists.confirm(&list, &key.key.kid, checked) })
 }
 

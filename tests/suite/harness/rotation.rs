@@ -14,13 +14,13 @@ use licentia::domain::license::signing_key::CACHE_SECONDS;
 use licentia::domain::license::{Extras, IssuedLicense};
 use licentia::domain::operator::audit::Actor;
 use licentia::domain::time::Timestamp;
-use licentia::flows::license::follow_keys;
+use licentia::flows::license::keys::follow_keys;
 use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::{KeyRing, bundle};
 use licentia::random::Random;
 use licentia_verify::{Claims, KeySet, Request};
 
-use crate::keys::{Place, issue_a_license};
+use crate::keys::{Installation, issue_a_license};
 
 pub const MINUTE: i64 = 60;
 pub const HOUR: i64 = 3600;
@@ -122,7 +122,7 @@ impl Apps {
 
 /// Two servers on one database and one directory, whose keys are replaced without a restart.
 pub struct Pair {
-    pub place: Place,
+    pub place: Installation,
     pub clock: Hands,
     pub servers: [App; 2],
     pub customer_id: CustomerId,
@@ -132,7 +132,7 @@ pub struct Pair {
 
 impl Pair {
     pub async fn start() -> Self {
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let clock = Hands::now_at(SystemClock.now());
         let first = place.start_at(clock.clone()).await.unwrap();
         let second = place.start_at(clock.wrong_by(90)).await.unwrap();

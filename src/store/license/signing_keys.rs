@@ -1,11 +1,11 @@
 //! The tables of the signing keys, of the root key and of the key bundles.
 
-use super::Tx;
-use super::statement::{Insert, sql};
 use crate::domain::license::key_bundle::{RootRecord, StoredBundle};
 use crate::domain::license::signing_key::KeyRecord;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::store::Tx;
+use crate::store::statement::{Insert, sql};
 
 impl Tx {
     /// Returns the records of all keys, oldest first.

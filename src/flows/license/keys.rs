@@ -1,14 +1,33 @@
-//! What an operator does with the signing keys: retire and revoke one, and take in a key bundle
-//! that was signed on another machine. Licenses of a revoked key are revoked in
-//! [`crate::flows::license`].
+//! What an operator does with the signing keys: retire and revoke one with its licenses, and take
+//! in a key bundle that was signed on another machine.
 
+use serde_json::json;
+
+use crate::app::App;
 use crate::app::keys::{KeyStore, StoredKeys};
+use crate::domain::ids::CustomerId;
 use crate::domain::license::key_bundle::{BundleClaims, BundleContent, RootRecord, StoredBundle};
-use crate::domain::license::signing_key::{HeldKey, KeyRecord, another_is_ready, signing};
+use crate::domain::license::signing_key::{
+    HeldKey, KeyRecord, SIGNS_AFTER_ITS_END, another_is_ready, signing,
+};
+use crate::domain::license::{IssuedLicense, RevocationReason};
+use crate::domain::message::Kind;
+use crate::domain::operator::audit::AuditAction;
+use crate::domain::outbox::To;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::{audit, mail};
 use crate::keys::bundle;
+
+use super::{by_operator, issue};
+
+/// The number of customers of a revoked key that are read in one transaction.
+const READ_AT_ONCE: i64 = 500;
+
+/// The number of licenses of a revoked key that are revoked in one transaction. Each has an entry
+/// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
+const REVOKED_AT_ONCE: i64 = 100;
 
 /// Retires a key: it no longer signs, and its licenses still verify. Returns its end, the claim
 /// `exp` in the bundle.
@@ -78,6 +97,104 @@ pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Resu
     Ok(Marked::Now)
 }
 
+/// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
+/// the current ones with the key that signs now. Each is in the audit log. The new ones are mailed,
+/// because a license of a revoked key is no credential: the app cannot fetch the new one with it
+/// (security_39). Returns how many were reissued and how many were revoked. If it is interrupted,
+/// another call continues.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
+    let (mut reissued, mut revoked) = (0, 0);
+    let mut last = None;
+    loop {
+        let mut tx = app.store.read().await?;
+        let customers = tx.customers_of_key(kid, app.now(), last.as_ref(), READ_AT_ONCE).await?;
+        drop(tx);
+        let Some(newest) = customers.last() else { break };
+        last = Some(newest.clone());
+        for customer_id in &customers {
+            reissued += u64::from(reissue(app, customer_id, kid).await?);
+        }
+    }
+    let mut last = None;
+    loop {
+        let mut tx = app.store.read().await?;
+        let batch = tx.licenses_of_key(kid, last.as_ref(), REVOKED_AT_ONCE).await?;
+        drop(tx);
+        let Some(newest) = batch.last() else { return Ok((reissued, revoked)) };
+        last = Some((newest.customer_id.clone(), newest.seq));
+        revoked += revoke_batch(app, &batch, kid).await?;
+    }
+}
+
+/// Reads the keys again ([`App::reload_keys`]). Revokes the licenses that a server which had not
+/// noticed yet signed with a key while it was revoked.
+///
+/// # Errors
+/// As [`App::reload_keys`].
+pub async fn follow_keys(app: &App) -> Result<()> {
+    let reloaded = app.reload_keys().await;
+    let (now, keys) = (app.now(), app.keys.current());
+    let is_recent = |revoked: Timestamp| revoked + SIGNS_AFTER_ITS_END > now;
+    for key in keys.records.iter().filter(|key| key.revoked_at.is_some_and(is_recent)) {
+        revoke_key(app, &key.kid).await?;
+    }
+    reloaded
+}
+
+/// Revokes these licenses, whose key was revoked. Returns their number, without those that were
+/// revoked in the meantime. It locks the customers in the order of the licenses: by id.
+async fn revoke_batch(app: &App, licenses: &[IssuedLicense], kid: &str) -> Result<u64> {
+    let now = app.now();
+    let (mut revoked, mut locked) = (0, None);
+    let mut tx = app.store.write().await?;
+    for IssuedLicense { customer_id, .. } in licenses {
+        if locked != Some(customer_id) {
+            tx.lock_customer(customer_id).await?;
+            locked = Some(customer_id);
+        }
+    }
+    for IssuedLicense { license_id, customer_id, plan, .. } in licenses {
+        if tx.revoke_license(license_id, Some(RevocationReason::Key), now).await? {
+            let detail = json!({
+                "license_id": license_id.as_str(), "plan": plan, "reason": "key", "key_id": kid,
+            });
+            let entry = by_operator(customer_id, AuditAction::LicenseRevoked, detail);
+            audit(app, &mut tx, entry, now).await?;
+            revoked += 1;
+        }
+    }
+    tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
+    Ok(revoked)
+}
+
+/// Reissues a customer's current license if this key signed it. Returns whether it did.
+async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    tx.lock_customer(customer_id).await?;
+    let current = tx.current_license(customer_id).await?;
+    let current = current.filter(|held| held.key_id == kid && held.revoked_at.is_none());
+    let Some(current) = current else { return Ok(false) };
+    let Some(entitlement) = current.entitlement(&app.plans) else {
+        let plan = current.plan;
+        tracing::warn!(%customer_id, plan, "license not reissued: its plan is gone");
+        return Ok(false);
+    };
+    let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
+    let mut detail = entitlement.audit_detail(&license.license_id);
+    detail["instead_of_key"] = kid.into();
+    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
+        .await?;
+    let to = To::License(customer_id, &license.license_id);
+    mail::enqueue(app, &mut tx, Kind::Reissue, to, now).await?;
+    tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
+    app.mail_due.notify_one();
+    Ok(true)
+}
+
 /// Takes in a key bundle that was signed on another machine. `root` is the root key, if the
 /// database does not know it yet. Returns the claims.
 ///
@@ -99,7 +216,7 @@ pub async fn import_bundle(
         (None, Some(given)) => tx.add_root_record(given, now).await?,
         (None, None) => {
             return Err(Error::setup(
-                "no root key is known yet; give its public part with --root FILE",
+                "no root key is known yet; give its public part with --public-root FILE",
             ));
         }
     };
