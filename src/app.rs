@@ -1,17 +1,20 @@
 //! The app: everything that a flow needs, and how it starts. It decides nothing about customers.
 
+pub mod identity;
 pub mod keys;
 
 use std::sync::Arc;
 
 use tokio::sync::{Notify, OnceCell};
 
+use crate::app::identity::CommandDatabase;
 use crate::clock::Clock;
 use crate::config::{Config, Origin, ReturnOrigin};
 use crate::domain::account::signup::Verification;
 use crate::domain::message::{Language, Templates};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::secret::HashKey;
+use crate::domain::server_identity::ServerIdentity;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::{FailPoints, Place};
@@ -153,14 +156,22 @@ impl App {
         Files::read(config)?.start(config, clock, random).await
     }
 
-    /// Opens the app for an operator's command. It creates nothing.
+    /// Opens the app for an operator's command. It creates nothing. Returns also what the operator
+    /// should know, in sentences.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the database, its newest schema, or a key is missing.
-    pub async fn open(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
-        let Files { plans, keys, templates } = Files::read(config)?;
-        let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
-        store.must_be_current().await?;
+    /// [`Error::Setup`] when the database, its newest schema, or a key is missing, or the plans
+    /// file is for another product than the server's.
+    pub async fn open(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        random: Random,
+    ) -> Result<(Self, Vec<String>)> {
+        let mut database = CommandDatabase::open(config).await?;
+        let Files { mut plans, keys, templates } = Files::read(&database.config)?;
+        database.must_be_of_product(&plans)?;
+        plans.issuer = Some(database.issuer(&plans));
+        let CommandDatabase { store, config, warnings, .. } = &database;
         let keys = keys.ok_or_else(|| {
             let directory = config.keys_dir.display();
             Error::setup(format!(
@@ -168,10 +179,10 @@ impl App {
                  `licentia serve` creates one"
             ))
         })?;
-        let around = Surroundings::real(config, store, clock, random)?;
+        let around = Surroundings::real(config, store.clone(), clock, random)?;
         let app = Self::new(config, plans, keys, templates, around)?;
         app.read_keys().await?;
-        Ok(app)
+        Ok((app, warnings.clone()))
     }
 
     /// Returns an app of these parts.
@@ -185,7 +196,7 @@ impl App {
         templates: Templates,
         around: Surroundings,
     ) -> Result<Self> {
-        let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
+        let issuer = ServerIdentity::of(config, &plans).issuer;
         let keys = Keys::new(config, keys, plans.product.as_str())?;
         let own = [config.public_url.clone().into()];
         Ok(Self(Arc::new(Parts {
@@ -285,7 +296,9 @@ impl Files {
         store.end_leases_of_stopped_servers(points.at(Place::LeasesEnded)).await?;
         let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
         let around = Surroundings::real(config, store, clock, random)?;
+        let identity = ServerIdentity::of(config, &self.plans);
         let app = App::new(config, self.plans, keys, self.templates, around)?;
+        app.record_identity(&identity).await?;
         app.begin_with_keys().await?;
         Ok(app)
     }

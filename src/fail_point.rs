@@ -233,6 +233,8 @@ text_enum! {
         /// A test mail, at the SMTP server.
         TestMailSent = "test_mail.sent",
 
+        /// What licenses say about the server.
+        IdentityRecorded = "server.identity_recorded",
         /// The records of signing keys.
         KeysRecorded = "keys.recorded",
         /// A key bundle.

@@ -54,8 +54,9 @@ pub struct KeyRing {
 pub struct Key {
     /// The key id: the RFC 7638 thumbprint of the public key.
     pub kid: String,
-    /// The time from which it signs.
-    pub signs_from: Timestamp,
+    /// The time in its file's name; 1970 for a key from the environment. It signs from then on,
+    /// unless the database has records of keys: then they decide.
+    pub named_time: Timestamp,
     /// The key's file; `None` for a key from the environment.
     pub file: Option<PathBuf>,
     /// Whether it signs instead of newer keys: the setting `signing_key`.
@@ -104,7 +105,7 @@ impl KeyRing {
         for file in files {
             let shown = file.path.display().to_string();
             let key = files::read(&file.path)
-                .and_then(|text| Key::read(&text, &shown, file.signs_from, config));
+                .and_then(|text| Key::read(&text, &shown, file.named_time, config));
             add(key.map(|key| Key { file: Some(file.path), ..key }));
         }
         if let Some(text) = &config.signing_key {
@@ -150,10 +151,10 @@ impl KeyRing {
         let _one_at_a_time = files::lock(&config.keys_dir)?;
         let published = now + PUBLISHED_BEFORE_SIGNING;
         let keys = Self::load(config)?.map(|ring| ring.keys);
-        let signs_from = if at_once || keys.is_none() { now } else { published };
-        let signs_from = files::free_time(&config.keys_dir, signs_from);
-        let mut before = signs_from;
-        for key in keys.iter().flatten().rev().filter(|key| key.signs_from > published) {
+        let named_time = if at_once || keys.is_none() { now } else { published };
+        let named_time = files::free_time(&config.keys_dir, named_time);
+        let mut before = named_time;
+        for key in keys.iter().flatten().rev().filter(|key| key.named_time > published) {
             if let Some(file) = &key.file {
                 before = before - TimeDelta::seconds(1);
                 let path = files::rename(file, before)?;
@@ -163,7 +164,7 @@ impl KeyRing {
                 );
             }
         }
-        Ok((Self::generate(config, signs_from, random)?, signs_from))
+        Ok((Self::generate(config, named_time, random)?, named_time))
     }
 
     /// Corrects the name of a key from a clock that was ahead, and returns the reloaded ring.
@@ -177,7 +178,7 @@ impl KeyRing {
     /// As [`KeyRing::load`].
     pub fn with_the_right_clock(self, config: &Config, now: Timestamp) -> Result<Self> {
         let signing = self.signing(now);
-        let Some(file) = signing.file.as_ref().filter(|_| signing.signs_from > now + SKEW) else {
+        let Some(file) = signing.file.as_ref().filter(|_| signing.named_time > now + SKEW) else {
             return Ok(self);
         };
         let renamed = files::lock(&config.keys_dir).and_then(|_lock| files::rename(file, now));
@@ -200,9 +201,9 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Setup`] when the directory cannot be created or written, or others can use it.
-    pub fn generate(config: &Config, signs_from: Timestamp, random: &Random) -> Result<PathBuf> {
+    pub fn generate(config: &Config, named_time: Timestamp, random: &Random) -> Result<PathBuf> {
         let (_, text) = write_private_key(config, random)?;
-        files::write(&config.keys_dir, signs_from, &text, random.bits())
+        files::write(&config.keys_dir, named_time, &text, random.bits())
     }
 
     /// Renames the file of a key, so that this server no longer loads its private part. Returns
@@ -226,7 +227,7 @@ impl KeyRing {
     pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&Key, KeyState)> {
         let signing = self.signing_index(now);
         self.keys.iter().enumerate().map(move |(index, key)| {
-            let state = match key.signs_from > now {
+            let state = match key.named_time > now {
                 _ if index == signing => KeyState::Signing,
                 true => KeyState::Next,
                 false => KeyState::Former,
@@ -275,7 +276,7 @@ impl KeyRing {
         new.map(|key| NewKey {
             kid: key.kid.clone(),
             public_key: key.public.x.clone(),
-            named: key.signs_from,
+            named_time: key.named_time,
             first_issue: None,
         })
         .collect()
@@ -315,20 +316,20 @@ impl KeyRing {
 
     fn signing_index(&self, now: Timestamp) -> usize {
         // If every key has a time in the future (the clock is behind), the oldest one signs.
-        self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0)
+        self.keys.iter().rposition(|key| key.named_time <= now).unwrap_or(0)
     }
 }
 
 impl Key {
     /// Reads a key from a text. `shown` names the text in errors.
-    fn read(text: &str, shown: &str, signs_from: Timestamp, config: &Config) -> Result<Self> {
+    fn read(text: &str, shown: &str, named_time: Timestamp, config: &Config) -> Result<Self> {
         let key = pem::private_key(text, shown, config.keys_passphrase.as_ref())?;
         let (x, kid) = public_part(&key);
         let algorithm = config.license_algorithm;
         let header = Header { alg: algorithm, typ: LICENSE_TYPE.to_owned(), kid: kid.clone() };
         let signer = Arc::new(jose::Ed25519Signer::new(key, &header)?);
         let public = public_jwk(x, kid.clone());
-        Ok(Self { kid, signs_from, file: None, is_preferred: false, public, algorithm, signer })
+        Ok(Self { kid, named_time, file: None, is_preferred: false, public, algorithm, signer })
     }
 
     /// Signs a license. Returns the license token.

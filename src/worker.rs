@@ -192,7 +192,7 @@ async fn follow_keys(app: &App, mut stopped: watch::Receiver<()>) {
             () = due_keys(app) => reported.clear(),
             _ = stopped.changed() => return,
         }
-        let problem = license::follow_keys(app).await.err().map(|error| error.to_string());
+        let problem = license::keys::follow_keys(app).await.err().map(|error| error.to_string());
         let problem = problem.unwrap_or_default();
         if problem != reported && !problem.is_empty() {
             tracing::warn!(problem, "the keys could not all be read; retrying");

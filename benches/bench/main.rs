@@ -30,7 +30,7 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
 use licentia::domain::ids::{CustomerId, LicenseId};
-use licentia::domain::license::status_list::StatusPlace;
+use licentia::domain::license::status_list::StatusIndex;
 use licentia::domain::license::{Entitlement, Holder, claims};
 use licentia::random::Random;
 use serde_json::json;
@@ -189,7 +189,7 @@ fn a_token(app: &App) -> (licentia_verify::Claims, String) {
     let now = app.now();
     let entitlement = Entitlement::trial(&app.plans, now);
     let (customer_id, license_id) = (CustomerId::from_random(1), LicenseId::from_random(1));
-    let status = StatusPlace { list_id: 1, idx: 1 }.reference(&app.issuer);
+    let status = StatusIndex { list_id: 1, idx: 1 }.reference(&app.issuer);
     let holder =
         Holder { customer_id: &customer_id, license_id: &license_id, seq: 1, status: &status };
     let claims = claims(&entitlement, &holder, &app.plans, &app.issuer, now);

@@ -53,20 +53,35 @@ type Client struct {
 	server   string
 	folder   string
 	mutex    sync.Mutex
-	now      func() time.Time
+	clock    func() time.Time
 }
 
-// NewClient returns a client. The server is its https address, without /api.
-func NewClient(verifier *Verifier, server, folder string) (*Client, error) {
+// ClientOption changes a client.
+type ClientOption func(*Client)
+
+// Clock replaces the clock of the system, for the tests of an app.
+func Clock(clock func() time.Time) ClientOption {
+	return func(c *Client) { c.clock = clock }
+}
+
+// NewClient returns a client. The server is its https address, or http on this machine, without
+// /api.
+func NewClient(
+	verifier *Verifier, server, folder string, options ...ClientOption,
+) (*Client, error) {
 	if !isSecure(server) {
 		return nil, fmt.Errorf("licentia: %q is not an https address", server)
 	}
-	return &Client{
+	client := &Client{
 		verifier: verifier,
 		server:   strings.TrimSuffix(server, "/"),
 		folder:   folder,
-		now:      time.Now,
-	}, nil
+		clock:    time.Now,
+	}
+	for _, option := range options {
+		option(client)
+	}
+	return client, nil
 }
 
 // Verify returns the verdict about the stored license, without the network. It reads the license
@@ -80,8 +95,22 @@ func (c *Client) Verify() Verdict {
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
 // Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
-// not work never replaces one that does. The error is that of the folder.
+// not work never replaces one that does. If no given or stored bundle has the key of the license,
+// the bundle is fetched. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
+	verdict, err := c.installOffline(input)
+	if err != nil || input.License == "" || verdict.Code != "unknown_key" {
+		return verdict, err
+	}
+	keys := c.request(context.Background(), "GET", c.server+keysPath, "")
+	if keys.status != 200 {
+		return verdict, nil
+	}
+	input.Keys = string(keys.body)
+	return c.installOffline(input)
+}
+
+func (c *Client) installOffline(input Input) (Verdict, error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	stored := c.stored()
@@ -107,6 +136,8 @@ func (c *Client) Install(input Input) (Verdict, error) {
 		return offered.verdict, nil
 	}
 }
+
+const keysPath = "/.well-known/license-keys"
 
 var tokenPattern = regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+$`)
 
@@ -151,7 +182,7 @@ func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 		if wait > time.Hour {
 			wait = time.Hour
 		}
-		if change := verdict.ChangesAt.Sub(c.now()); !verdict.ChangesAt.IsZero() && change < wait {
+		if change := verdict.ChangesAt.Sub(c.clock()); !verdict.ChangesAt.IsZero() && change < wait {
 			wait = change
 		}
 		if wait < time.Second {
@@ -203,7 +234,7 @@ func (c *Client) renewed(ctx context.Context, response response) (Refresh, error
 
 // fetchProof fetches the signed documents that say why a license is not refreshed.
 func (c *Client) fetchProof(ctx context.Context) error {
-	keys := c.request(ctx, "GET", c.server+"/.well-known/license-keys", "")
+	keys := c.request(ctx, "GET", c.server+keysPath, "")
 	if keys.status == 200 {
 		if _, err := c.Install(Input{Keys: string(keys.body)}); err != nil {
 			return err
@@ -231,7 +262,7 @@ func (c *Client) fetchStatus(ctx context.Context) error {
 // examine returns an examination, and stores the new memory. Memory that cannot be stored is lost,
 // which is no error.
 func (c *Client) examine(input Input) examination {
-	input.Memory, input.Now = c.read("memory.json"), c.now()
+	input.Memory, input.Now = c.read("memory.json"), c.clock()
 	examination := c.verifier.examine(input)
 	if examination.memory != input.Memory {
 		_ = c.write("memory.json", []byte(examination.memory))

@@ -15,7 +15,6 @@ import (
 
 const (
 	refreshPath = "/api/licenses/refresh"
-	keysPath    = "/.well-known/license-keys"
 	statusPath  = "/.well-known/license-status/1"
 )
 
@@ -86,7 +85,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.now = func() time.Time { return f.now }
+	client.clock = func() time.Time { return f.now }
 	f.client = client
 	f.token = f.license(object{"iat": testNow - testDay})
 	verdict := f.install(Input{License: f.token, Keys: bundleWith(nil)})
@@ -161,6 +160,22 @@ func TestARefreshStoresTheNewestLicenseBundleAndList(t *testing.T) {
 	}
 }
 
+func TestAPastedLicenseNeedsNoBundleBesideIt(t *testing.T) {
+	f := newFixture(t)
+	client, err := NewClient(newVerifier(t), f.server.URL, t.TempDir(), Clock(f.client.clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.client = client
+	if verdict := f.install(Input{License: f.token}); verdict.Code != "unknown_key" {
+		t.Errorf("without the bundle: got %+v", verdict)
+	}
+	f.server.set(keysPath, sends(200, bundleWith(nil)))
+	if verdict := f.install(Input{License: f.token}); !verdict.Valid || !client.Verify().Valid {
+		t.Errorf("got %+v", verdict)
+	}
+}
+
 func TestEachResponseHasAnOutcome(t *testing.T) {
 	f := newFixture(t)
 	token := string(encode(object{"token": licenseBy(otherKey, nil)}))
@@ -181,7 +196,9 @@ func TestEachResponseHasAnOutcome(t *testing.T) {
 		{problem(503, "busy", date), Busy, time.Minute},
 		{problem(503, "busy", "soon"), Busy, 0},
 		{sends(502, "<html>"), Busy, 0},
-		{sends(404, "<html>"), Failed, 0},
+		{sends(404, "<html>"), Offline, 0},
+		{sends(403, "<html>Log in to the network of the hotel"), Offline, 0},
+		{problem(409, "idempotency_running", ""), Busy, 0},
 		{sends(200, "<html>Please log in to this network"), Offline, 0},
 		{sends(200, token), Failed, 0},
 		{sends(200, `{"token":7}`), Offline, 0},
@@ -222,8 +239,16 @@ func TestTheLicenseIsNeverSentElsewhere(t *testing.T) {
 	f.server.set(refreshPath, func(writer http.ResponseWriter, request *http.Request) {
 		http.Redirect(writer, request, other.URL+refreshPath, http.StatusTemporaryRedirect)
 	})
-	if result := f.refresh(); result.Outcome != Failed || len(other.received) > 0 {
+	if result := f.refresh(); result.Outcome != Offline || len(other.received) > 0 {
 		t.Errorf("got %+v", result)
+	}
+	f.server.set(refreshPath, problem(403, "revoked", ""))
+	f.server.set(statusPath, func(writer http.ResponseWriter, request *http.Request) {
+		http.Redirect(writer, request, other.URL+statusPath, http.StatusMovedPermanently)
+	})
+	other.set(statusPath, sends(200, f.list(7)))
+	if result := f.refresh(); result.Verdict.Code != "revoked" {
+		t.Errorf("a list that has moved was not fetched: %+v", result)
 	}
 	for _, server := range []string{"http://licenses.acme.example", "ftp://x", "x", ""} {
 		if _, err := NewClient(newVerifier(t), server, f.folder); err == nil {

@@ -9,6 +9,7 @@ var invalidMessages = map[string]string{
 	"token_expired":       connect,
 	"stale_status":        connect,
 	"unknown_key":         connect,
+	"key_not_valid":       connect,
 	"revoked":             revokedMessage,
 	"key_revoked":         revokedMessage,
 	"wrong_device":        "This license belongs to another device.",

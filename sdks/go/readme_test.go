@@ -47,7 +47,7 @@ func TestTheCodeInTheReadmeRuns(t *testing.T) {
 	file := string(encode(object{"license": license, "keys": keys}))
 	write(t, filepath.Join(folder, "usb-stick", "license.json"), file)
 	revoked := listWith(7, object{"sub": uri, "iat": now + 1})
-	write(t, filepath.Join(folder, "usb-stick", "status.jwt"), revoked)
+	write(t, filepath.Join(folder, "usb-stick", "license-status-1.jwt"), revoked)
 
 	program := filepath.Join(folder, "app")
 	build := exec.Command("go", "build", "-o", program, ".")

@@ -11,14 +11,21 @@ import (
 
 const (
 	maxResponseBytes = 1024 * 1024
+	maxRedirects     = 5
 	requestTimeout   = 20 * time.Second
 	maxRetryAfter    = 24 * time.Hour
 )
 
-// httpClient follows no redirect: the license would be sent to another server.
+// httpClient follows no redirect with a license, which is a credential. Lists and bundles are
+// public, and may have moved.
 var httpClient = &http.Client{
-	Timeout:       requestTimeout,
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Timeout: requestTimeout,
+	CheckRedirect: func(_ *http.Request, before []*http.Request) error {
+		if before[0].Header.Get("Authorization") != "" || len(before) > maxRedirects {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	},
 }
 
 // response is what the server sent; status 0 if it could not be reached.
@@ -56,19 +63,21 @@ func (c *Client) request(ctx context.Context, method, address, token string) res
 	if err != nil {
 		return response{}
 	}
-	retryAfter := retryAfter(answer.Header.Get("Retry-After"), c.now())
+	retryAfter := retryAfter(answer.Header.Get("Retry-After"), c.clock())
 	return response{answer.StatusCode, body, retryAfter}
 }
 
 func outcome(status int, problem string) Outcome {
 	switch {
-	case status == 0:
+	case status == 429, status >= 500:
+		return Busy
+	case problem == "": // no response, or that of somebody else, such as the login page of a network
 		return Offline
 	case problem == "revoked", problem == "key_revoked":
 		return Revoked
 	case problem == "license_expired":
 		return Ended
-	case status == 408, status == 409, status == 429, status >= 500:
+	case status == 408, status == 409:
 		return Busy
 	case status == 401, status == 403:
 		return Unknown

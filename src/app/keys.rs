@@ -125,6 +125,32 @@ impl KeyStore<'_> {
         tx.commit(self.fail_points.at(Place::KeysRecorded)).await
     }
 
+    /// Corrects the times of keys that a clock which is behind has recorded since the server's last
+    /// look, when it had the records `before`.
+    async fn correct_publication(
+        &self,
+        last_look: Timestamp,
+        before: &[KeyRecord],
+        now: Timestamp,
+    ) -> Result<()> {
+        let corrected = |records: &[KeyRecord]| -> Vec<KeyRecord> {
+            let before = |kid: &str| before.iter().find(|record| record.kid == kid);
+            let correct =
+                |record: &KeyRecord| record.published_since(last_look, before(&record.kid), now);
+            records.iter().filter_map(correct).collect()
+        };
+        if corrected(&self.store.read().await?.key_records().await?).is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        for record in corrected(&tx.key_records().await?) {
+            tx.put_key_record(&record).await?;
+            let (kid, from) = (&record.kid, record.signs_from);
+            tracing::warn!(kid, %from, "a clock that is behind has recorded this key; corrected");
+        }
+        tx.commit(self.fail_points.at(Place::KeysRecorded)).await
+    }
+
     /// Sets the beginning of the key that signs back if the clock is before it: the key was
     /// recorded by a clock that was ahead. Apps would refuse its licenses.
     async fn correct_beginning(&self, record: Option<&KeyRecord>, now: Timestamp) -> Result<bool> {
@@ -301,6 +327,8 @@ impl App {
     /// [`Error::Setup`] for the files, or a failure of the database. The news of the database are
     /// published even then.
     pub async fn reload_keys(&self) -> Result<()> {
+        // Read in this order: an earlier look than that of the records corrects less.
+        let last_look = self.keys.last_look();
         let (now, before) = (self.now(), self.keys.current());
         let config = &self.keys.config;
         let fingerprint = KeyRing::fingerprint(config);
@@ -316,7 +344,11 @@ impl App {
                 before.ring.clone()
             })
         };
-        self.key_store().register(&ring, None, now).await?;
+        let own = self.key_store();
+        own.register(&ring, None, now).await?;
+        if let Some(last_look) = last_look {
+            own.correct_publication(last_look, &before.records, now).await?;
+        }
         let stored = StoredKeys::read(&mut self.store.read().await?).await?;
         let root = if is_unchanged && stored.next_content().is_none() {
             Ok(None)
@@ -368,6 +400,7 @@ impl App {
             self.keys.replace(ring.clone(), stored.records, stored.bundle)
         };
         let mut current = read().await?;
+        self.keys.looked(now);
         if own.correct_beginning(current.signing_record(now), now).await? {
             publish().await?;
             current = read().await?;

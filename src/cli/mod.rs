@@ -174,6 +174,11 @@ fn complain(problem: impl Display) {
     note(format_args!("error: {problem}\n"));
 }
 
+/// Writes warnings to standard error.
+fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|warning| note(format_args!("warning: {warning}\n")));
+}
+
 /// Writes to standard error. A failure to write is ignored: there is nowhere to report it.
 fn note(text: impl Display) {
     let _ = write!(std::io::stderr(), "{text}");
@@ -250,7 +255,9 @@ fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// Opens the app, runs `act` on it, and closes the database even after an error.
 fn with_app<T>(config: &Config, act: impl AsyncFnOnce(&App) -> Result<T>) -> Result<T> {
     wait(async {
-        let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+        let opened = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+        let (app, warnings) = opened;
+        warn(&warnings);
         let done = act(&app).await;
         app.store.close().await;
         done

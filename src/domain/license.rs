@@ -47,8 +47,9 @@ pub const SIGNED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
 const NEXT_REFRESH: TimeDelta = TimeDelta::days(1);
 
 /// A refresh replaces a license of a former signing key if it was issued longer ago than this: only
-/// the present key signs again. Servers that disagree about that key replace a license this often,
-/// and so does a refresh that avoids a warning.
+/// the present key signs again. It also replaces one that names a former address of the server.
+/// Servers that disagree about the key or the address replace a license this often, and so does a
+/// refresh that avoids a warning.
 pub const REPLACED_AFTER: TimeDelta = TimeDelta::hours(1);
 
 text_enum! {
@@ -360,6 +361,17 @@ impl IssuedLicense {
     #[must_use]
     pub fn is_of_former_key(&self, signing_kid: &str, now: Timestamp) -> bool {
         self.key_id != signing_kid && now >= self.issued_at + REPLACED_AFTER
+    }
+
+    /// Returns whether a refresh replaces the license because it says something else about the
+    /// server: another issuer, or a status list at another address or none.
+    #[must_use]
+    pub fn is_of_former_server(&self, issuer: &str, origin: &str, now: Timestamp) -> bool {
+        let names_it = |claims: Claims| {
+            let status = claims.status.map(|status| status.status_list);
+            claims.iss == issuer && status.is_some_and(|list| status_list::is_at(&list.uri, origin))
+        };
+        now >= self.issued_at + REPLACED_AFTER && !self.claims().is_none_or(names_it)
     }
 
     /// Returns whether at least half of the license token's lifetime has passed.

@@ -18,5 +18,6 @@ pub mod queue;
 pub mod retry;
 pub mod sale;
 pub mod secret;
+pub mod server_identity;
 pub mod text_enum;
 pub mod time;

@@ -1,8 +1,9 @@
-//! Licenses: issue, show and refresh them, and revoke a signing key. Online verification is in
-//! `online.rs`. What support does with
-//! them is in [`crate::flows::operator::licenses`], and
-//! [`crate::domain::sale::settlement`] decides which licenses follow from a sync.
+//! Licenses: issue, show and refresh them. Online verification is in `online.rs`, and the signing
+//! keys are in `keys.rs`. What support does with licenses is in
+//! [`crate::flows::operator::licenses`], and [`crate::domain::sale::settlement`] decides which
+//! licenses follow from a sync.
 
+pub mod keys;
 mod online;
 pub mod status_list;
 
@@ -14,7 +15,6 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::signing_key::SIGNS_AFTER_ITS_END;
 use crate::domain::license::status_list::draws;
 use crate::domain::license::{
     Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, RevocationReason, claims,
@@ -31,18 +31,11 @@ use crate::flows::{audit, mail};
 use crate::store::Tx;
 
 use online::stored_revocation;
-pub use online::{OnlineVerdict, verify};
+pub use online::{OnlineVerdict, explain, verify};
 
 /// How long after its expiry a license token can be refreshed: a device may be unused
 /// for a season. Afterwards the customer must log in.
 const REFRESHABLE: TimeDelta = TimeDelta::days(90);
-
-/// The number of customers of a revoked key that are read in one transaction.
-const READ_AT_ONCE: i64 = 500;
-
-/// The number of licenses of a revoked key that are revoked in one transaction. Each has an entry
-/// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
-const REVOKED_AT_ONCE: i64 = 100;
 
 /// The most licenses of an account that [`replace_all`] revokes: far more than one has before its
 /// address is verified.
@@ -72,8 +65,8 @@ pub(super) async fn issue_as(
 ) -> Result<IssuedLicense> {
     let seq = tx.next_license_seq(customer_id).await?;
     let origin = app.public_url.to_string();
-    let place = tx.take_status_place(&origin, &draws(&app.random.bytes()), now).await?;
-    let status = place.reference(&origin);
+    let index = tx.take_status_index(&origin, &draws(&app.random.bytes()), now).await?;
+    let status = index.reference(&origin);
     let holder =
         Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs(), status: &status };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
@@ -104,7 +97,7 @@ pub(super) async fn issue_as(
         revoked_at: None,
         revocation_reason: None,
     };
-    tx.insert_license(&license, &place).await?;
+    tx.insert_license(&license, &index).await?;
     Ok(license)
 }
 
@@ -126,107 +119,9 @@ pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
     Ok(customer.ok_or(Error::NotFound("customer"))?.customer_id)
 }
 
-/// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
-/// the current ones with the key that signs now. Each is in the audit log. The new ones are mailed,
-/// because a license of a revoked key is no credential: the app cannot fetch the new one with it
-/// (security_39). Returns how many were reissued and how many were revoked. If it is interrupted,
-/// another call continues.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
-    let (mut reissued, mut revoked) = (0, 0);
-    let mut last = None;
-    loop {
-        let mut tx = app.store.read().await?;
-        let customers = tx.customers_of_key(kid, app.now(), last.as_ref(), READ_AT_ONCE).await?;
-        drop(tx);
-        let Some(newest) = customers.last() else { break };
-        last = Some(newest.clone());
-        for customer_id in &customers {
-            reissued += u64::from(reissue(app, customer_id, kid).await?);
-        }
-    }
-    let mut last = None;
-    loop {
-        let mut tx = app.store.read().await?;
-        let batch = tx.licenses_of_key(kid, last.as_ref(), REVOKED_AT_ONCE).await?;
-        drop(tx);
-        let Some(newest) = batch.last() else { return Ok((reissued, revoked)) };
-        last = Some((newest.customer_id.clone(), newest.seq));
-        revoked += revoke_batch(app, &batch, kid).await?;
-    }
-}
-
-/// Reads the keys again ([`App::reload_keys`]). Revokes the licenses that a server which had not
-/// noticed yet signed with a key while it was revoked.
-///
-/// # Errors
-/// As [`App::reload_keys`].
-pub async fn follow_keys(app: &App) -> Result<()> {
-    let reloaded = app.reload_keys().await;
-    let (now, keys) = (app.now(), app.keys.current());
-    let is_recent = |revoked: Timestamp| revoked + SIGNS_AFTER_ITS_END > now;
-    for key in keys.records.iter().filter(|key| key.revoked_at.is_some_and(is_recent)) {
-        revoke_key(app, &key.kid).await?;
-    }
-    reloaded
-}
-
-/// Revokes these licenses, whose key was revoked. Returns their number, without those that were
-/// revoked in the meantime. It locks the customers in the order of the licenses: by id.
-async fn revoke_batch(app: &App, licenses: &[IssuedLicense], kid: &str) -> Result<u64> {
-    let now = app.now();
-    let (mut revoked, mut locked) = (0, None);
-    let mut tx = app.store.write().await?;
-    for IssuedLicense { customer_id, .. } in licenses {
-        if locked != Some(customer_id) {
-            tx.lock_customer(customer_id).await?;
-            locked = Some(customer_id);
-        }
-    }
-    for IssuedLicense { license_id, customer_id, plan, .. } in licenses {
-        if tx.revoke_license(license_id, Some(RevocationReason::Key), now).await? {
-            let detail = json!({
-                "license_id": license_id.as_str(), "plan": plan, "reason": "key", "key_id": kid,
-            });
-            let entry = by_operator(customer_id, AuditAction::LicenseRevoked, detail);
-            audit(app, &mut tx, entry, now).await?;
-            revoked += 1;
-        }
-    }
-    tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
-    Ok(revoked)
-}
-
-/// Reissues a customer's current license if this key signed it. Returns whether it did.
-async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
-    let now = app.now();
-    let mut tx = app.store.write().await?;
-    tx.lock_customer(customer_id).await?;
-    let current = tx.current_license(customer_id).await?;
-    let current = current.filter(|held| held.key_id == kid && held.revoked_at.is_none());
-    let Some(current) = current else { return Ok(false) };
-    let Some(entitlement) = current.entitlement(&app.plans) else {
-        let plan = current.plan;
-        tracing::warn!(%customer_id, plan, "license not reissued: its plan is gone");
-        return Ok(false);
-    };
-    let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    let mut detail = entitlement.audit_detail(&license.license_id);
-    detail["instead_of_key"] = kid.into();
-    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
-        .await?;
-    let to = To::License(customer_id, &license.license_id);
-    mail::enqueue(app, &mut tx, Kind::Reissue, to, now).await?;
-    tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
-    app.mail_due.notify_one();
-    Ok(true)
-}
-
 /// Replaces the licenses of an account whose owner has just proven to own it, in the transaction of
 /// the caller: whoever signed up with the address has their tokens, and could fetch what the owner
-/// buys. The current one is issued again and mailed, because apps cannot fetch it with a revoked
+/// buys. The current one is reissued and mailed, because apps cannot fetch it with a revoked
 /// one, and all others are revoked. No reason is stored, which counts as leaked, and does not stop
 /// a sync from issuing the next license.
 pub(super) async fn replace_all(
@@ -423,8 +318,9 @@ async fn fresh(app: &App, current: IssuedLicense, receiver: For) -> Result<Issue
 
 /// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
 /// has passed and a fresh token would last longer, an app refreshes a license of a former key, the
-/// plans file has changed what the plan grants, or a clock that was ahead issued the license. A
-/// license whose plan was removed from the plans file keeps its end.
+/// license names a former address of the server or no status list, the plans file has changed what
+/// the plan grants, or a clock that was ahead issued the license. A license whose plan was removed
+/// from the plans file keeps its end.
 fn refresh_entitlement<'a>(
     app: &'a App,
     current: &IssuedLicense,
@@ -438,6 +334,7 @@ fn refresh_entitlement<'a>(
     let is_due = current.is_refresh_due(&app.plans, now)
         || (receiver == For::App
             && app.keys.signing(now).is_ok_and(|key| current.is_of_former_key(&key.kid, now)))
+        || current.is_of_former_server(&app.issuer, &app.public_url.to_string(), now)
         || current.is_outdated(&app.plans);
     is_due.then_some(entitlement)
 }
@@ -459,6 +356,8 @@ async fn authentic(app: &App, text: &LicenseToken, token: &LicenseToken) -> Resu
             | Rejection::TokenExpired { .. }
             | Rejection::LicenseExpired { .. },
         ) => {}
+        // A server with a wrong clock issued it. The fresh one is dated within the key's time.
+        Err(Rejection::KeyNotValid) if online::is_stored(app, token).await? => {}
         Err(rejection) => {
             let revocation = stored_revocation(app, token, rejection).await?;
             return Err(refusal(revocation.as_ref().unwrap_or(rejection)));

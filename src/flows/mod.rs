@@ -3,7 +3,6 @@
 
 pub mod account;
 pub mod idempotency;
-pub mod keys;
 pub mod license;
 pub mod mail;
 pub mod operator;

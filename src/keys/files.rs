@@ -37,7 +37,7 @@ const NO_KEYS: [&str; 2] = ["README.md", "lost+found"];
 /// A key file in the directory.
 pub struct KeyFile {
     pub path: PathBuf,
-    pub signs_from: Timestamp,
+    pub named_time: Timestamp,
 }
 
 /// Returns the key files of a directory, in the order in which they sign, and the problems of the
@@ -48,7 +48,7 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
         if path.extension().is_some_and(|extension| extension == "pem") {
             match time_in_name(&path) {
                 _ if !path.is_file() => problems.push(format!("{} is not a file", path.display())),
-                Ok(signs_from) => files.push(KeyFile { signs_from, path }),
+                Ok(named_time) => files.push(KeyFile { named_time, path }),
                 Err(error) => problems.push(error.to_string()),
             }
         }
@@ -56,7 +56,7 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     if !files.is_empty() {
         problems.extend(check_directory_mode(directory).err().map(|error| error.to_string()));
     }
-    files.sort_by_key(|file| file.signs_from);
+    files.sort_by_key(|file| file.named_time);
     Ok((files, problems))
 }
 
@@ -103,9 +103,9 @@ pub fn lock(directory: &Path) -> Result<File> {
 }
 
 /// Writes a key that signs from the given time. Returns the file's path.
-pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -> Result<PathBuf> {
+pub fn write(directory: &Path, named_time: Timestamp, pem: &str, unique: u128) -> Result<PathBuf> {
     make_private(directory)?;
-    write_new(&directory.join(name(signs_from)), pem, unique)
+    write_new(&directory.join(name(named_time)), pem, unique)
 }
 
 /// Writes the root key into the directory of the keys. Returns the file's path.
@@ -140,8 +140,8 @@ pub fn write_new(path: &Path, pem: &str, unique: u128) -> Result<PathBuf> {
 
 /// Returns this time, or the next second that is not the name of a file. The caller must hold the
 /// [`lock`].
-pub fn free_time(directory: &Path, signs_from: Timestamp) -> Timestamp {
-    let mut free = signs_from;
+pub fn free_time(directory: &Path, named_time: Timestamp) -> Timestamp {
+    let mut free = named_time;
     while directory.join(name(free)).exists() && free < Timestamp::MAX {
         free = free + TimeDelta::seconds(1);
     }
@@ -150,9 +150,9 @@ pub fn free_time(directory: &Path, signs_from: Timestamp) -> Timestamp {
 
 /// Renames a key's file, so that the key signs from the given time. If that name is taken, an
 /// earlier second is used. Returns the new path. The caller must hold the [`lock`].
-pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
+pub fn rename(path: &Path, named_time: Timestamp) -> Result<PathBuf> {
     let directory = directory_of(path);
-    let mut free = signs_from;
+    let mut free = named_time;
     while directory.join(name(free)).exists() {
         free = free - TimeDelta::seconds(1);
     }
@@ -244,8 +244,8 @@ fn unsafe_mode(path: &Path, mode: u32, wanted: u32) -> Error {
     ))
 }
 
-fn name(signs_from: Timestamp) -> String {
-    format!("{}.pem", signs_from.to_datetime().format(NAME_FORMAT))
+fn name(named_time: Timestamp) -> String {
+    format!("{}.pem", named_time.to_datetime().format(NAME_FORMAT))
 }
 
 fn time_in_name(path: &Path) -> Result<Timestamp> {

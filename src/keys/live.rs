@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Jwks, Key, KeyRing};
 use crate::config::Config;
-use crate::domain::license::key_bundle::StoredBundle;
+use crate::domain::license::key_bundle::{BundleContent, StoredBundle, TimedKey};
 use crate::domain::license::signing_key::{self, KeyRecord};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ pub struct Keys {
     current: RwLock<Arc<Snapshot>>,
     /// The fingerprint of the directory when all files were read.
     read: Mutex<Option<String>>,
+    /// When the records were last read from the database.
+    looked_at: Mutex<Option<Timestamp>>,
 }
 
 /// The keys at one moment.
@@ -38,8 +40,9 @@ pub struct Snapshot {
     pub jwks: Bytes,
     /// The entity tag of the key set: a hash of its text.
     pub jwks_tag: String,
-    /// The published keys, with which the server itself verifies licenses. They accept any issuer,
-    /// because the server's URL may have changed.
+    /// The keys with their times, and the revoked ones, with which the server itself verifies
+    /// licenses, like an app with the newest bundle. They accept any issuer, because the server's
+    /// URL may have changed.
     pub trusted: KeySet,
 }
 
@@ -54,7 +57,10 @@ impl Snapshot {
         let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
         let jwks = published(&ring, &records, algorithm);
         let jwks = serde_json::to_string(&jwks).map_err(|error| internal(&error))?;
-        let trusted = KeySet::from_jwks(&jwks, audience).map_err(|error| internal(&error))?;
+        let content = serde_json::to_string(&trusted_content(&ring, &records));
+        let content = content.map_err(|error| internal(&error))?;
+        let trusted = KeySet::from_bundle_content(&content, audience);
+        let trusted = trusted.map_err(|error| internal(&error))?;
         let jwks_tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(&jwks)));
         Ok(Self { ring, records, bundle, jwks: jwks.into(), jwks_tag, trusted })
     }
@@ -118,6 +124,15 @@ fn published(ring: &KeyRing, records: &[KeyRecord], algorithm: Algorithm) -> Jwk
     Jwks::new(keys, algorithm)
 }
 
+/// Returns the content of a bundle with these keys. A key without a record has no times yet.
+fn trusted_content(ring: &KeyRing, records: &[KeyRecord]) -> BundleContent {
+    let mut content = BundleContent::of(records);
+    let is_recorded = |key: &&Key| records.iter().any(|record| record.kid == key.kid);
+    let others = ring.keys.iter().filter(|key| !is_recorded(key));
+    content.keys.extend(others.map(|key| TimedKey { jwk: key.public.clone(), nbf: 0, exp: None }));
+    content
+}
+
 impl Keys {
     /// Returns the keys of a ring, before their records are read.
     ///
@@ -128,7 +143,8 @@ impl Keys {
         let snapshot = Snapshot::new(ring, Vec::new(), None, audience, algorithm)?;
         let (config, audience) = (config.clone(), audience.to_owned());
         let current = RwLock::new(Arc::new(snapshot));
-        Ok(Self { config, audience, current, read: Mutex::default() })
+        let (read, looked_at) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, audience, current, read, looked_at })
     }
 
     /// Returns whether the files were read when they had this fingerprint.
@@ -140,6 +156,17 @@ impl Keys {
     /// Remembers the fingerprint of files that were all read.
     pub fn remember(&self, fingerprint: String) {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
+    }
+
+    /// Returns when the records were last read; `None` before the first time.
+    #[must_use]
+    pub fn last_look(&self) -> Option<Timestamp> {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that the records were read, not before `now`.
+    pub fn looked(&self, now: Timestamp) {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Returns the keys at this moment.

@@ -7,7 +7,7 @@ use licentia_verify::MAX_TOKEN_BYTES;
 use super::plan::Read;
 use super::{LIMITS, MAX_ISSUER_BYTES};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::status_list::{SIZE, StatusPlace};
+use crate::domain::license::status_list::{SIZE, StatusIndex};
 use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Price, Slug};
 use crate::domain::time::Timestamp;
@@ -134,8 +134,8 @@ fn largest_token(plan: &Plan, catalog: &Catalog) -> usize {
         updates_until: end,
         ..Entitlement::new(plan, Source::Operator, term)
     };
-    let place = StatusPlace { list_id: i64::MAX, idx: SIZE };
-    let (status, seq) = (place.reference(&issuer), *LIMITS.end());
+    let index = StatusIndex { list_id: i64::MAX, idx: SIZE };
+    let (status, seq) = (index.reference(&issuer), *LIMITS.end());
     let holder =
         Holder { customer_id: &customer_id, license_id: &license_id, seq, status: &status };
     let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);

@@ -17,9 +17,8 @@ mod presence;
 mod queue;
 mod sale;
 mod secrets;
-mod signing_keys;
+mod server_identity;
 mod statement;
-mod status_lists;
 mod wal;
 
 use std::fs::OpenOptions;

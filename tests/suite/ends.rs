@@ -3,7 +3,7 @@
 
 use licentia::app::App;
 use licentia::domain::ids::{CustomerId, LicenseId};
-use licentia::domain::license::status_list::{StatusPlace, draws};
+use licentia::domain::license::status_list::{StatusIndex, draws};
 use licentia::domain::license::{
     BACKDATED, Entitlement, Extras, Holder, IssuedLicense, LicenseToken, Source, Term, claims,
 };
@@ -85,7 +85,7 @@ async fn issued(app: &TestApp, name: &str, plan: &str, term: Term) -> IssuedLice
     let seq = tx.next_license_seq(&customer_id).await.unwrap();
     let origin = server.public_url.to_string();
     let draws = draws(&server.random.bytes());
-    let place = tx.take_status_place(&origin, &draws, at(START)).await.unwrap();
+    let place = tx.take_status_index(&origin, &draws, at(START)).await.unwrap();
     let status = place.reference(&origin);
     let holder =
         Holder { customer_id: &customer_id, license_id: &license_id, seq: 2, status: &status };
@@ -413,7 +413,7 @@ async fn a_signed_license_keeps_its_promise_at_any_time_license_1() {
         let term = Term { expires, grace_until: grace };
         let entitlement = Entitlement::new(plan, Source::Paid, term);
         let (customer_id, license_id) = (CustomerId::from_random(1), LicenseId::from_random(1));
-        let status = StatusPlace { list_id: 1, idx: 1 }.reference("https://example.com");
+        let status = StatusIndex { list_id: 1, idx: 1 }.reference("https://example.com");
         let holder =
             Holder { customer_id: &customer_id, license_id: &license_id, seq: 1, status: &status };
         let signed = claims(&entitlement, &holder, &catalog, &server.issuer, at(START));

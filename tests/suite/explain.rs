@@ -5,10 +5,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use licentia_verify::Code;
+use licentia::clock::Clock;
+use licentia::domain::license::explanation::claims_in;
+use licentia::domain::operator::admin_key::Scope;
+use licentia::domain::operator::audit::Actor;
+use licentia::flows::operator::licenses;
+use licentia_verify::{Claims, Code};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use crate::harness::TestApp;
+use crate::harness::database::execute;
 use crate::harness::process::{Done, licentia, run};
 
 type Case = Map<String, Value>;
@@ -274,4 +281,53 @@ fn a_wrong_file_is_named_with_what_to_do_about_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn why_says_about_the_current_license_what_explain_says_offline() {
+    let app = TestApp::start().await;
+    let admin = app.admin(Scope::Support).await;
+    let ada = app.sign_up("ada@example.com").await;
+    let id = ada.text("/customer/customer_id").to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("jwks", &app.client.get("/.well-known/jwks.json").await.text);
+    let must_agree = async |says: &str| {
+        let license = app.app.store.current_license(&id.parse().unwrap()).await.unwrap().unwrap();
+        write("license", license.token.expose());
+        write("list", &app.client.get("/.well-known/license-status/1").await.text);
+        let now = format!("--now={}", app.clock.now().epoch_seconds());
+        let arguments = ["license", "explain", "--json", "--audience=acme-app", "--jwks=jwks"];
+        let explained =
+            run(licentia(folder.path()).args(arguments).args(["--status=list", &now, "license"]));
+        let explained: Value = serde_json::from_str(&explained.out).unwrap();
+        let why = admin.get(&format!("/api/admin/customers/{id}/why")).await;
+        assert_eq!(why.status, 200, "{}", why.text);
+        assert_eq!(why.body["explanation"], explained["explanation"]);
+        assert!(why.body["explanation"].to_string().contains(says), "{}", why.text);
+        // Nothing is said twice in other words.
+        assert!(!why.body["reasons"].to_string().contains("works"), "{}", why.text);
+        why
+    };
+    must_agree("state `active`").await;
+    app.clock.advance_days(15);
+    must_agree("code `license_expired`").await;
+    let license = app.grant(&id, "professional").await;
+    must_agree("It never ends.").await;
+    licenses::revoke(&app.app, Actor::Operator, &license.license_id).await.unwrap();
+    let why = must_agree("code `revoked`").await;
+    assert!(why.body["reasons"].to_string().contains("(reason `operator`)"), "{}", why.text);
+
+    // A license without a status list says that it is revoked, too: the server knows it.
+    let key = app.app.keys.signing(app.clock.now()).unwrap();
+    let claims = claims_in(license.token.expose()).unwrap();
+    let token = key.sign(&Claims { status: None, ..claims }).unwrap();
+    let sql = format!(
+        "UPDATE licenses SET token = '{}', status_list = NULL WHERE superseded_at IS NULL",
+        token.expose()
+    );
+    execute(&app.app.store, &sql).await.unwrap();
+    let why = admin.get(&format!("/api/admin/customers/{id}/why")).await;
+    assert!(why.body["explanation"]["verdict"].to_string().contains("code `revoked`"));
+    assert!(why.body["explanation"]["license"].to_string().contains("names no status list"));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::license::signing_key::CACHE_SECONDS;
-use licentia::flows::license::follow_keys;
+use licentia::flows::license::keys::follow_keys;
 use licentia::keys::{KeyRing, ROOT_FILE, RootKey};
 use licentia::random::Random;
 use licentia_verify::KeySet;
@@ -15,15 +15,14 @@ use serde_json::Value;
 use crate::harness::TestApp;
 use crate::harness::database::execute;
 use crate::harness::process::{Done, licentia, run};
-use crate::key_rotation::{Apps, Hands, claims_of, customer, issue, root_of, verdict};
-use crate::keys::{Place, issue_a_license};
-
-const HOUR: i64 = 3600;
-const DAY: i64 = 86_400;
+use crate::harness::rotation::{
+    Apps, DAY, HOUR, Hands, claims_of, customer, issue, root_of, verdict,
+};
+use crate::keys::{Installation, issue_a_license};
 
 #[tokio::test]
 async fn a_restored_database_gets_a_newer_bundle_than_apps_have_seen() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
     let app = place.start_at(clock.clone()).await.unwrap();
     let backup = claims_of(&app);
@@ -49,7 +48,7 @@ async fn a_restored_database_gets_a_newer_bundle_than_apps_have_seen() {
 
 #[tokio::test]
 async fn a_lost_or_damaged_root_key_is_never_replaced_security_7() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     let (root, file) = (root_of(&app).await, place.keys().join(ROOT_FILE));
     let whole = fs::read(&file).unwrap();
@@ -74,7 +73,7 @@ async fn a_lost_or_damaged_root_key_is_never_replaced_security_7() {
 }
 
 /// Runs `licentia keys …` on the database of a place.
-pub fn keys(place: &Place, arguments: &[&str]) -> Done {
+pub fn keys(place: &Installation, arguments: &[&str]) -> Done {
     let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
     run(licentia(place.directory.path())
         .arg("keys")
@@ -89,7 +88,7 @@ pub fn json(done: &Done) -> Value {
 
 #[tokio::test]
 async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
     let app = place.start_at(clock.clone()).await.unwrap();
     issue_a_license(&app).await;
@@ -135,7 +134,7 @@ async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
 }
 
 /// Bundles that would make apps refuse licenses, or that another root signed, are refused.
-fn refused_bundles(place: &Place, safe: &Path, sign: &dyn Fn(&str, &str) -> Done) {
+fn refused_bundles(place: &Installation, safe: &Path, sign: &dyn Fn(&str, &str) -> Done) {
     let thief = run(licentia(safe).args(["keys", "root", "init", "--out", "thief.key"]));
     assert_eq!(thief.code, 0, "{}", thief.err);
     let published = json(&keys(place, &["bundle", "show"]));
@@ -193,10 +192,10 @@ fn refused_bundles(place: &Place, safe: &Path, sign: &dyn Fn(&str, &str) -> Done
 
 #[tokio::test]
 async fn a_server_that_never_had_the_root_key_takes_in_a_first_bundle() {
-    let other = Place::new(&[]).await;
+    let other = Installation::new(&[]).await;
     other.start().await.unwrap();
     let pem = fs::read_to_string(other.key_file()).unwrap();
-    let place = Place::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
+    let place = Installation::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
     let app = place.start().await.unwrap();
     let safe = tempfile::tempdir().unwrap();
     let at_home = |arguments: &[&str]| run(licentia(safe.path()).args(arguments));
@@ -211,7 +210,7 @@ async fn a_server_that_never_had_the_root_key_takes_in_a_first_bundle() {
     fs::copy(safe.path().join("keys.jwt"), place.directory.path().join("keys.jwt")).unwrap();
     let unknown = keys(&place, &["bundle", "import", "keys.jwt"]);
     assert!(unknown.err.contains("no root key is known yet"), "{}", unknown.err);
-    let imported = keys(&place, &["bundle", "import", "keys.jwt", "--root", "root.json"]);
+    let imported = keys(&place, &["bundle", "import", "keys.jwt", "--public-root", "root.json"]);
     assert_eq!(imported.code, 0, "{}", imported.err);
     follow_keys(&app).await.unwrap();
     issue_a_license(&app).await;
@@ -264,7 +263,7 @@ async fn the_bundle_and_the_key_set_are_cached_and_found_license_2() {
 
 #[tokio::test]
 async fn a_server_without_a_root_key_has_no_bundle() {
-    let other = Place::new(&[]).await;
+    let other = Installation::new(&[]).await;
     other.start().await.unwrap();
     let pem = fs::read_to_string(other.key_file()).unwrap();
     let app = TestApp::start_with(&[("LICENTIA_SIGNING_KEY", &pem)]).await;

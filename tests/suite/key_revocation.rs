@@ -2,23 +2,25 @@
 
 use std::fs;
 
-use licentia::domain::license::{Extras, IssuedLicense};
+use licentia::domain::license::{Extras, IssuedLicense, LicenseToken};
 use licentia::domain::operator::audit::Actor;
 use licentia::error::Code;
 use licentia::flows::license::{OnlineVerdict, refresh, status_list, verify};
 use licentia::flows::mail;
 use licentia::flows::operator::licenses::{self, Grant};
-use licentia_verify::Rejection;
+use licentia::keys::ROOT_FILE;
+use licentia_verify::{KeySet, Rejection};
 
 use crate::harness::database::number;
 use crate::harness::process::{licentia, run};
-use crate::keys::{Place, issue_a_license};
+use crate::harness::rotation::{customer, issue, root_of, verdict};
+use crate::keys::{Installation, issue_a_license};
 use crate::status_lists::{bits_of, place as status_place};
 
 #[tokio::test]
 async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_mailed() {
     for lost in [true, false] {
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let app = place.start().await.unwrap();
         issue_a_license(&app).await;
         let kid = app.keys.jwks().keys[0].kid.clone();
@@ -39,7 +41,10 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
             "{}",
             done.out
         );
-        assert_eq!(revoke().code, 1, "a second time there is nothing to revoke");
+        let again = revoke();
+        assert_eq!(again.code, 0, "{}", again.err);
+        let nothing = "was revoked before; the rest is done now. Revoked 0 licenses";
+        assert!(again.out.contains(nothing), "{}", again.out);
 
         let known = app;
         let app = place.start().await.unwrap();
@@ -90,17 +95,17 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         claims.plan = "professional".into();
         let forged = known.keys.signing(known.now()).unwrap().sign(&claims).unwrap();
         let refused = refresh(&app, &forged).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidLicense);
+        assert_eq!(refused.code(), Code::KeyRevoked);
         let verdict = verify(&app, &forged, None).await.unwrap();
-        let is_unknown = matches!(verdict, OnlineVerdict::Rejected(Rejection::UnknownKey { .. }));
-        assert!(is_unknown, "{verdict:?}");
+        let is_revoked = matches!(verdict, OnlineVerdict::Rejected(Rejection::KeyRevoked { .. }));
+        assert!(is_revoked, "{verdict:?}");
     }
 }
 
 /// More licenses than are revoked in one transaction. The command dies after the first one.
 #[tokio::test]
 async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kill() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     issue_a_license(&app).await;
     let email = "ada@example.com".parse().unwrap();
@@ -132,4 +137,85 @@ async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kil
     assert_eq!(revoked().await, (121, 121));
     let distinct = "SELECT COUNT(DISTINCT detail) FROM audit_log WHERE action = 'license.revoked'";
     assert_eq!(number(&app.store, distinct).await, 121);
+}
+
+#[tokio::test]
+async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_root_elsewhere() {
+    let points = [
+        "keys.ended",
+        "keys.recorded",
+        "keys.bundle_stored",
+        "license.renewed",
+        "license.key_revoked",
+    ];
+    for (point, has_root) in points.into_iter().flat_map(|point| [(point, true), (point, false)]) {
+        if point == "keys.bundle_stored" && !has_root {
+            continue;
+        }
+        let place = Installation::new(&[]).await;
+        let app = place.start().await.unwrap();
+        issue_a_license(&app).await;
+        let kid = app.keys.signing(app.now()).unwrap().kid;
+        let root = root_of(&app).await;
+        let former = issue(&app, &customer(&app).await).await;
+        app.store.close().await;
+        let safe = place.directory.path().join("root.key");
+        if !has_root {
+            fs::rename(place.keys().join(ROOT_FILE), &safe).unwrap();
+        }
+        let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+        let command = |arguments: &[&str], fail_point: &str| {
+            run(licentia(place.directory.path())
+                .arg("keys")
+                .args(arguments)
+                .env("LICENTIA_DATABASE_URL", &url)
+                .env("FAIL_POINT", fail_point))
+        };
+        let name = format!("{point}, root here: {has_root}");
+        assert_eq!(command(&["revoke", &kid], point).code, -1, "{name}: it did not die");
+        for _ in 0..2 {
+            let done = command(&["revoke", &kid], "");
+            assert_eq!(done.code, 0, "{name}: {}", done.err);
+            let is_asked = done.out.contains("sign the new key bundle with it");
+            assert_eq!(is_asked, !has_root, "{name}: {}", done.out);
+        }
+        if !has_root {
+            let unsigned = command(&["bundle", "show", "--unsigned"], "");
+            fs::write(place.directory.path().join("unsigned.json"), &unsigned.out).unwrap();
+            let sign = ["bundle", "sign", "--root", "root.key", "--in", "unsigned.json"];
+            let signed = command(&[&sign[..], &["--out", "keys.jwt"]].concat(), "");
+            assert_eq!(signed.code, 0, "{name}: {}", signed.err);
+            let imported = command(&["bundle", "import", "keys.jwt"], "");
+            assert_eq!(imported.code, 0, "{name}: {}", imported.err);
+        }
+        let app = place.start().await.unwrap();
+        let current = app.store.current_license(&customer(&app).await).await.unwrap().unwrap();
+        assert!(current.key_id != kid && current.works(app.now()), "{name}: {current:?}");
+        let keys = KeySet::from_root(&root, "acme-app").unwrap();
+        let bundle = app.keys.bundle().unwrap();
+        let code = |token: &LicenseToken| verdict(&keys, token.expose(), Some(&bundle), app.now());
+        assert_eq!(code(&former.token).as_deref(), Some("key_revoked"), "{name}");
+        assert_eq!(code(&current.token), None, "{name}");
+        let left = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NULL";
+        assert_eq!(number(&app.store, left).await, 1, "{name}");
+        // A second key was not made by the second run.
+        assert_eq!(app.keys.current().records.len(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_misspelled_key_is_not_revoked_and_nothing_is_made() {
+    let place = Installation::new(&[]).await;
+    let app = place.start().await.unwrap();
+    app.store.close().await;
+    fs::remove_file(place.key_file()).unwrap();
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let done = run(licentia(place.directory.path())
+        .args(["keys", "revoke", "Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"])
+        .env("LICENTIA_DATABASE_URL", &url));
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("there is no key \"Pkl-m-8B"), "{}", done.err);
+    let files = fs::read_dir(place.keys()).unwrap().map(|entry| entry.unwrap().file_name());
+    let is_key = |file: &std::ffi::OsString| file.to_string_lossy().ends_with(".pem");
+    assert_eq!(files.filter(is_key).count(), 0, "a key was made");
 }

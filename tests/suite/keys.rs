@@ -18,12 +18,12 @@ use licentia::random::Random;
 use crate::harness::process::{licentia, run};
 use crate::harness::{TestDatabase, config};
 
-pub struct Place {
+pub struct Installation {
     pub directory: tempfile::TempDir,
     pub config: Config,
 }
 
-impl Place {
+impl Installation {
     pub async fn new(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::new(directory.path()).await;
@@ -101,7 +101,7 @@ pub async fn issue_a_license(app: &App) {
 
 #[tokio::test]
 async fn the_first_start_creates_one_private_key_and_the_next_uses_it_security_7() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let kid = place.start().await.unwrap().keys.jwks().keys[0].kid.clone();
     assert_eq!((mode(&place.keys()), mode(&place.key_file())), (0o700, 0o600));
     let again = place.start().await.unwrap();
@@ -111,7 +111,7 @@ async fn the_first_start_creates_one_private_key_and_the_next_uses_it_security_7
 
 #[tokio::test]
 async fn a_key_directory_from_git_is_made_private_with_its_first_key() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     fs::create_dir(place.keys()).unwrap();
     fs::write(place.keys().join("README.md"), "about keys").unwrap();
     fs::set_permissions(place.keys(), Permissions::from_mode(0o755)).unwrap();
@@ -121,7 +121,7 @@ async fn a_key_directory_from_git_is_made_private_with_its_first_key() {
 
 #[tokio::test]
 async fn loose_file_modes_stop_the_start_with_the_command_that_repairs_them_security_7() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     place.start().await.unwrap();
     let file = place.key_file();
     fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
@@ -135,7 +135,7 @@ async fn loose_file_modes_stop_the_start_with_the_command_that_repairs_them_secu
 
 #[tokio::test]
 async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let app = place.start().await.unwrap();
     issue_a_license(&app).await;
     let file = place.key_file();
@@ -166,7 +166,7 @@ async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7(
 
 #[tokio::test]
 async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
     KeyRing::generate(&place.config, now, &random).unwrap();
@@ -187,7 +187,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9
 #[tokio::test]
 async fn an_encrypted_key_needs_its_passphrase_security_8() {
     let secret = [("LICENTIA_KEYS_PASSPHRASE", "correct horse battery staple")];
-    let place = Place::new(&secret).await;
+    let place = Installation::new(&secret).await;
     place.start().await.unwrap();
     let pem = fs::read_to_string(place.key_file()).unwrap();
     assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{pem}");
@@ -204,10 +204,10 @@ async fn an_encrypted_key_needs_its_passphrase_security_8() {
 
 #[tokio::test]
 async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() {
-    let other = Place::new(&[]).await;
+    let other = Installation::new(&[]).await;
     other.start().await.unwrap();
     let pem = fs::read_to_string(other.key_file()).unwrap();
-    let place = Place::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
+    let place = Installation::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
     let app = place.start().await.unwrap();
     assert!(!place.keys().exists(), "a key file was made");
     let now = SystemClock.now();
@@ -224,7 +224,7 @@ async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() 
 
 #[tokio::test]
 async fn a_file_that_is_no_key_is_named() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     place.start().await.unwrap();
     let misnamed = place.keys().join("my-key.pem");
     fs::copy(place.key_file(), &misnamed).unwrap();
@@ -236,7 +236,7 @@ async fn a_file_that_is_no_key_is_named() {
 
 #[tokio::test]
 async fn a_temporary_file_left_by_a_kill_is_no_key() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     place.start().await.unwrap();
     fs::write(place.keys().join("20301120T150000Z.tmp"), "-----BEGIN PRIV").unwrap();
     assert_eq!(place.start().await.unwrap().keys.jwks().keys.len(), 1);
@@ -244,7 +244,7 @@ async fn a_temporary_file_left_by_a_kill_is_no_key() {
 
 #[tokio::test]
 async fn a_key_id_may_begin_with_a_hyphen() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     place.start().await.unwrap();
     let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
     let revoke = run(licentia(place.directory.path())
@@ -256,7 +256,7 @@ async fn a_key_id_may_begin_with_a_hyphen() {
 
 #[tokio::test]
 async fn every_problem_with_keys_is_reported_at_once() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     place.start().await.unwrap();
     fs::write(place.keys().join("mine.pem"), "no key").unwrap();
     fs::write(place.keys().join("20300101T000000Z.pem"), "no key").unwrap();
@@ -276,7 +276,7 @@ async fn every_problem_with_keys_is_reported_at_once() {
 
 #[tokio::test]
 async fn a_directory_for_other_files_is_not_made_private() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     fs::create_dir(place.keys()).unwrap();
     fs::write(place.keys().join("holiday.jpg"), "").unwrap();
     fs::set_permissions(place.keys(), Permissions::from_mode(0o755)).unwrap();
@@ -287,7 +287,7 @@ async fn a_directory_for_other_files_is_not_made_private() {
 
 #[tokio::test]
 async fn of_many_keys_created_in_the_same_second_one_is_complete() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let now = SystemClock.now();
     std::thread::scope(|scope| {
         let makers: Vec<_> = (0..8)
@@ -306,7 +306,7 @@ async fn of_many_keys_created_in_the_same_second_one_is_complete() {
 
 #[tokio::test]
 async fn of_many_first_starts_on_one_directory_one_creates_the_key() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -320,7 +320,7 @@ async fn of_many_first_starts_on_one_directory_one_creates_the_key() {
 
 #[tokio::test]
 async fn openssl_reads_our_keys_and_we_read_those_of_openssl() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     place.start().await.unwrap();
     let mut openssl = std::process::Command::new("openssl");
     let read = run(openssl.args(["pkey", "-noout", "-text", "-in"]).arg(place.key_file()));
@@ -339,7 +339,7 @@ const DAY: i64 = 86_400;
 #[tokio::test]
 async fn the_first_key_of_a_fast_clock_signs_until_the_next_one_and_never_again() {
     for ahead in [3600, 365 * DAY] {
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let now = SystemClock.now();
         let app = place.start_at(At(now + TimeDelta::seconds(ahead))).await.unwrap();
         issue_a_license(&app).await;
@@ -348,7 +348,7 @@ async fn the_first_key_of_a_fast_clock_signs_until_the_next_one_and_never_again(
         place.start_at(At(now)).await.unwrap();
         assert_eq!(place.signing(now), first);
         let ring = KeyRing::load(&place.config).unwrap().unwrap();
-        assert_eq!(ring.signing(now).signs_from, now, "{ahead} s ahead");
+        assert_eq!(ring.signing(now).named_time, now, "{ahead} s ahead");
 
         let second = place.add_key(now, false);
         assert_eq!(place.signing(now + TimeDelta::seconds(DAY - 1)), first);
@@ -366,7 +366,7 @@ async fn the_first_key_of_a_fast_clock_signs_until_the_next_one_and_never_again(
 #[tokio::test]
 async fn the_newest_key_signs_despite_names_from_a_fast_clock() {
     for at_once in [false, true] {
-        let place = Place::new(&[]).await;
+        let place = Installation::new(&[]).await;
         let now = SystemClock.now();
         let first = place.add_key(now + TimeDelta::seconds(-30 * DAY), false);
         let ahead = [365, 200, 400]
@@ -390,7 +390,7 @@ async fn the_newest_key_signs_despite_names_from_a_fast_clock() {
 
 #[tokio::test]
 async fn a_slow_clock_does_not_change_which_key_signs() {
-    let place = Place::new(&[]).await;
+    let place = Installation::new(&[]).await;
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
     for days in [-60, -30, 1] {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use licentia::clock::{Clock, SystemClock};
-use licentia::domain::license::status_list::{SIZE, StatusPlace, draws};
+use licentia::domain::license::status_list::{SIZE, StatusIndex, draws};
 use licentia::domain::operator::admin_key::Scope;
-use licentia::domain::operator::audit::Actor;
+use licentia::domain::operator::audit::{Actor, OwnedActor};
 use licentia::fail_point::Place;
 use licentia::flows::operator::licenses;
 use licentia::status_lists::CHECKED_EVERY;
-use licentia_verify::{Code, KeySet, Request, inspect};
+use licentia_verify::{Code, Companion, KeySet, Request, inspect};
 use miniz_oxide::inflate::decompress_to_vec_zlib;
 use reqwest::Method;
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
@@ -67,6 +67,44 @@ fn claims(list: &str) -> Value {
 
 /// The time at which every test begins.
 pub const NOW: Duration = Duration::from_secs(START.unsigned_abs());
+
+#[tokio::test]
+async fn the_mailed_license_json_has_the_list_that_revokes_it_without_a_network() {
+    let app = TestApp::start().await;
+    let (former, jwks) = ("ada@example.com", app.client.get("/.well-known/jwks.json").await.text);
+    let signed_up = app.sign_up(former).await;
+    let attached = async || {
+        let mail = app.take_mail(former).await;
+        let file = mail.text.lines().find(|line| line.starts_with("{\"license\":"));
+        file.unwrap_or_else(|| panic!("{}", mail.text)).to_owned()
+    };
+    let first = attached().await;
+    let members: Value = serde_json::from_str(&first).unwrap();
+    let license_id = claims(signed_up.text("/license/token"))["jti"].as_str().unwrap().to_owned();
+    assert_eq!(members["license"], *signed_up.text("/license/token"));
+    assert!(members["keys"].is_string() && members["status"].is_string(), "{members}");
+
+    let keys = KeySet::from_jwks(&jwks, "acme-app").unwrap();
+    let checked = |text: &str, list: Option<&str>| {
+        let max_status_age = Some(Duration::from_secs(120));
+        let now = app.clock.now().to_system_time();
+        keys.check(&Request { max_status_age, status: list, ..Request::new(text, now) })
+    };
+    let alone = checked(&first, None);
+    assert!(alone.license.is_ok() && alone.list == Companion::Counts, "{alone:?}");
+
+    // The list in the file of the next license revokes the former one.
+    let id = license_id.parse().unwrap();
+    licenses::revoke(&app.app, Actor::Operator, &id).await.unwrap();
+    let by = OwnedActor::Operator;
+    licenses::resend(&app.app, &by, &id, true).await.unwrap();
+    let second: Value = serde_json::from_str(&attached().await).unwrap();
+    let code = |text: &str, list: &Value| {
+        checked(text, list.as_str()).license.map_err(|rejection| rejection.code()).map(drop)
+    };
+    assert_eq!(code(&first, &second["status"]), Err(Code::Revoked));
+    assert_eq!(code(&second.to_string(), &Value::Null), Ok(()));
+}
 
 #[tokio::test]
 async fn a_revocation_sets_one_bit_at_once_and_on_other_servers_after_two_seconds_license_3() {
@@ -191,21 +229,21 @@ async fn two_licenses_never_share_a_place_and_a_full_list_is_followed_by_another
     let mut taken = Vec::new();
     for _ in 0..20 {
         let mut tx = app.app.store.write().await.unwrap();
-        taken.push(tx.take_status_place("https://acme.example", &draws, now).await.unwrap());
+        taken.push(tx.take_status_index("https://acme.example", &draws, now).await.unwrap());
         tx.commit(app.app.fail_points.at(Place::LicenseGranted)).await.unwrap();
     }
     let expected: Vec<_> = draws
         .iter()
-        .map(|idx| StatusPlace { list_id: 1, idx: *idx })
-        .chain(draws[..4].iter().map(|idx| StatusPlace { list_id: 2, idx: *idx }))
+        .map(|idx| StatusIndex { list_id: 1, idx: *idx })
+        .chain(draws[..4].iter().map(|idx| StatusIndex { list_id: 2, idx: *idx }))
         .collect();
     assert_eq!(taken, expected);
     // A server with another address has lists of its own: their address is in the licenses.
     let mut tx = app.app.store.write().await.unwrap();
-    let other = tx.take_status_place("https://new.example", &draws, now).await.unwrap();
-    assert_eq!(other, StatusPlace { list_id: 3, idx: draws[0] });
-    let former = tx.take_status_place("https://acme.example", &draws, now).await.unwrap();
-    assert_eq!(former, StatusPlace { list_id: 2, idx: draws[4] });
+    let other = tx.take_status_index("https://new.example", &draws, now).await.unwrap();
+    assert_eq!(other, StatusIndex { list_id: 3, idx: draws[0] });
+    let former = tx.take_status_index("https://acme.example", &draws, now).await.unwrap();
+    assert_eq!(former, StatusIndex { list_id: 2, idx: draws[4] });
 }
 
 #[tokio::test]

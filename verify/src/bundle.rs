@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ed25519_dalek::VerifyingKey;
+
 use crate::json::{Json, Members, Problem};
 use crate::jws::{self, Kind};
 use crate::keys::{Keys, Times, TrustedKey, ed25519_key, kid};
@@ -53,14 +55,7 @@ impl Bundle {
 
     fn read(members: &Members<'_>, root: &Root) -> Result<Self, Problem> {
         members.filled("iss")?;
-        let mut keys = Keys::default();
-        let entries = members.array("keys")?.iter().filter_map(Json::as_object);
-        for (kid, key) in entries.filter_map(|entry| timed_key(entry, root)) {
-            if !keys.insert(kid, key) {
-                return Err(Problem::wrong("keys", "a set of keys with different kids"));
-            }
-        }
-        keys.revoked = members.texts("revoked")?.into_iter().collect::<BTreeSet<_>>();
+        let keys = timed_keys(members, Some(&root.key.key))?;
         Ok(Self {
             iat: members.time("iat")?,
             exp: members.nullable_time("exp")?,
@@ -70,10 +65,25 @@ impl Bundle {
     }
 }
 
-/// Returns the key of an entry. `None` for one that is not usable, and for the root itself.
-fn timed_key(entry: &Members<'_>, root: &Root) -> Option<(String, TrustedKey)> {
+/// Returns the keys of a bundle with their times, without the root, and the revoked ones.
+pub(crate) fn timed_keys(
+    members: &Members<'_>,
+    root: Option<&VerifyingKey>,
+) -> Result<Keys, Problem> {
+    let mut keys = Keys::default();
+    let entries = members.array("keys")?.iter().filter_map(Json::as_object);
+    for (kid, key) in entries.filter_map(timed_key).filter(|(_, key)| Some(&key.key) != root) {
+        if !keys.insert(kid, key) {
+            return Err(Problem::wrong("keys", "a set of keys with different kids"));
+        }
+    }
+    keys.revoked = members.texts("revoked")?.into_iter().collect::<BTreeSet<_>>();
+    Ok(keys)
+}
+
+/// Returns the key of an entry; `None` for one that is not usable.
+fn timed_key(entry: &Members<'_>) -> Option<(String, TrustedKey)> {
     let key = ed25519_key(entry).ok()??;
     let times = Times { nbf: entry.time("nbf").ok()?, exp: entry.nullable_time("exp").ok()? };
-    let kid = kid(entry)?.to_owned();
-    (key != root.key.key).then_some((kid, TrustedKey { key, times: Some(times) }))
+    Some((kid(entry)?.to_owned(), TrustedKey { key, times: Some(times) }))
 }

@@ -89,6 +89,16 @@ impl Checked {
     }
 }
 
+impl Checked {
+    /// Returns the same result, but that the license is rejected for a reason that only the caller
+    /// knows, such as a server's records.
+    #[must_use]
+    pub fn but_rejected(self, rejection: Rejection) -> Self {
+        let rejected = self.claims().cloned().map(Box::new);
+        Self { license: Err(rejection), rejected, ..self }
+    }
+}
+
 /// What became of a document that travels with a license. One that does not count is used like one
 /// that was not given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::bundle::Root;
+use crate::bundle::{Root, timed_keys};
 use crate::json::{self, Json, Members};
 use crate::{Algorithm, Rejection};
 
@@ -54,7 +54,7 @@ pub struct KeySet {
 /// The origin of the keys.
 #[derive(Clone, Debug)]
 pub(crate) enum Trust {
-    /// The app has the keys.
+    /// The keys are known.
     Jwks(Keys),
     /// The app has the root, and gets the keys in bundles.
     Root(Root),
@@ -104,6 +104,18 @@ impl KeySet {
                 .ok_or_else(|| KeySetError("its \"kid\" is not a string, or is empty".into()))?,
         };
         Self::new(Trust::Root(Root { kid, key: TrustedKey { key, times: None } }), audience)
+    }
+
+    /// Returns the key set with the content of a key bundle: `keys` with their times, and
+    /// `revoked`. Nothing says who wrote it: this is for a server that knows its own keys. An app
+    /// uses [`KeySet::from_root`].
+    ///
+    /// # Errors
+    /// When the text is not such content, or the audience is empty.
+    pub fn from_bundle_content(content: &str, audience: &str) -> Result<Self, KeySetError> {
+        let keys = timed_keys(&document(content)?, None);
+        let keys = keys.map_err(|problem| KeySetError(problem.into()))?;
+        Self::new(Trust::Jwks(keys), audience)
     }
 
     fn new(trust: Trust, audience: &str) -> Result<Self, KeySetError> {

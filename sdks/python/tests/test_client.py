@@ -72,6 +72,15 @@ class Refreshing(ClientTest):
         self.client.refresh()
         self.assertEqual(self.stored()["status"], status, "the list of the last refresh is kept")
 
+    def test_a_pasted_license_needs_no_bundle_beside_it(self) -> None:
+        verifier = Verifier(PRODUCT, root=ROOT.jwk())
+        folder = self.folder / "new"
+        client = Client(verifier, self.server.url, folder, clock=lambda: self.now)
+        self.assertEqual(client.install(self.token).code, "unknown_key")
+        self.server.responses[KEYS] = Response(200, bundle())
+        self.assertTrue(client.install(self.token).valid)
+        self.assertTrue(client.verify().valid)
+
     def test_each_response_has_an_outcome(self) -> None:
         before = self.stored()
         for response, outcome, retry_after in (
@@ -92,7 +101,9 @@ class Refreshing(ClientTest):
             ),
             (Response(502, "<html>"), Outcome.BUSY, None),
             (problem(400, "invalid_request"), Outcome.FAILED, None),
-            (Response(404, "<html>"), Outcome.FAILED, None),
+            (Response(404, "<html>"), Outcome.OFFLINE, None),
+            (Response(403, "<html>Log in to the hotel's network"), Outcome.OFFLINE, None),
+            (problem(409, "idempotency_running"), Outcome.BUSY, None),
             (Response(200, "<html>Please log in to this network"), Outcome.OFFLINE, None),
             (Response(200, {"token": 7}), Outcome.OFFLINE, None),
             (Response(200, "[" * 100_000), Outcome.OFFLINE, None),
@@ -158,8 +169,14 @@ class Refreshing(ClientTest):
             for status in (301, 302, 307, 308):
                 location = (("Location", other.url + REFRESH),)
                 self.server.responses[REFRESH] = Response(status, "", location)
-                self.assertEqual(self.client.refresh().outcome, Outcome.FAILED)
+                self.assertEqual(self.client.refresh().outcome, Outcome.OFFLINE)
             self.assertEqual(other.received, [])
+            self.server.responses[REFRESH] = problem(403, "revoked")
+            location = (("Location", other.url + STATUS),)
+            self.server.responses[STATUS] = Response(301, "", location)
+            moved = status_list([7], uri=self.list_uri)
+            other.responses[STATUS] = Response(200, moved)
+            self.assertEqual(self.client.refresh().verdict.code, "revoked", "a list that has moved")
         for server in ("http://licenses.acme.example", "ftp://x", "licenses.acme.example", ""):
             with self.assertRaises(ValueError):
                 Client(Verifier(PRODUCT, root=ROOT.jwk()), server, self.folder)

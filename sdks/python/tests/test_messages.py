@@ -33,6 +33,7 @@ class Messages(unittest.TestCase):
             ("license_expired", "renew"),
             ("token_expired", "connect"),
             ("unknown_key", "connect"),
+            ("key_not_valid", "connect"),
             ("stale_status", "connect"),
             ("revoked", "revoked"),
             ("key_revoked", "revoked"),

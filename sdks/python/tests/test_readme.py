@@ -42,7 +42,7 @@ class Readme(unittest.TestCase):
         stick = self.home / "usb-stick"
         stick.mkdir()
         (stick / "license.json").write_text(self.pasted)
-        (stick / "status.jwt").write_text(status_list([7], iat=now + 1, uri=uri))
+        (stick / "license-status-1.jwt").write_text(status_list([7], iat=now + 1, uri=uri))
 
     def test_its_code_runs(self) -> None:
         blocks = re.findall("```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -63,7 +63,8 @@ class Readme(unittest.TestCase):
         self.assertIn("no valid license", outputs[0])
         self.assertIn("Export is on\nSeats: 5", outputs[1])
         self.assertIn("Thank you! Your plan is enterprise", outputs[2])
-        self.assertEqual(outputs[3], "license.json active None\nstatus.jwt None revoked\n")
+        revoked = "license-status-1.jwt None revoked\nlicense.json None revoked\n"
+        self.assertEqual(outputs[3], revoked)
         self.assertIn("'code': 'revoked'", outputs[4])
         self.assertEqual(names["verdict"].code, "revoked")
 

@@ -36,7 +36,7 @@ export async function runCase(given: Case): Promise<Result> {
   });
   const { license, keys, status, memory, now } = given;
   if (typeof now !== "number") throw new TypeError("the case has no number \"now\"");
-  const answer = await verifier.verdict({ license, keys, status, memory, now });
+  const answer = await verifier.verify({ license, keys, status, memory, now });
   return { ...answer.verdict, memory: answer.memory };
 }
 

@@ -15,34 +15,43 @@ export interface ClientOptions {
   /** By default the global `fetch`. */
   fetch?: typeof fetch;
   /** Returns seconds since 1970; by default the system's clock. */
-  now?: () => number;
+  clock?: () => number;
 }
 
 /**
  * The result of a refresh:
- * - `renewed`: the server returned a license, and it is stored.
- * - `ended`: the customer's license is over. A purchase starts a new one.
- * - `revoked`: the license was revoked. The customer logs in for another one, or asks the vendor.
- * - `unknown`: the server does not know the license, for example because the account was deleted.
+ * - `renewed`: a fresh license is stored.
+ * - `ended`: nothing is paid for any more. After a new purchase, the next refresh succeeds.
+ * - `revoked`: this license, or its key, was revoked. The user logs in, or contacts the vendor.
+ * - `unknown`: there is no license, or the server cannot refresh it. The user logs in to get one.
  * - `busy`: the server asks to try again after `retryAfter` seconds.
  * - `offline`: the server could not be reached.
- * - `rejected`: the server returned a license that does not verify here. The former one is kept.
- * - `no_license`: none is stored.
+ * - `failed`: the server refused the request, or its license does not verify: `code` says why.
  */
-export type RefreshOutcome =
-  | "renewed" | "ended" | "revoked" | "unknown" | "busy" | "offline" | "rejected" | "no_license";
+export type Outcome =
+  | "renewed" | "ended" | "revoked" | "unknown" | "busy" | "offline" | "failed";
 
-export interface RefreshResult {
-  outcome: RefreshOutcome;
+export interface Refresh {
+  outcome: Outcome;
   /** The verdict about the stored license, after the refresh. */
   verdict: Verdict;
+  /** The code of the server's problem, or of the verdict about the license that it sent. */
+  code: string | null;
   /** In how many seconds to try again; null if the server does not say. */
   retryAfter: number | null;
 }
 
-export interface BackgroundOptions {
-  /** Called after each refresh. */
-  onResult?: (result: RefreshResult) => void;
+/** What the user pasted, opened or carried here: one of them at least. */
+export interface Installation {
+  /** A license, or the text of a `license.json`. */
+  license?: string;
+  /** A key bundle. */
+  keys?: string;
+  /** A status list. */
+  status?: string;
+}
+
+export interface StartOptions {
   /** Called when a text cannot be stored. The refresh is tried again. */
   onError?: (error: unknown) => void;
   /** The seconds between two refreshes; by default a day. */
@@ -65,71 +74,107 @@ interface Response {
 }
 
 interface ServerAnswer {
-  outcome: RefreshOutcome;
+  outcome: Outcome;
   /** The text of a `license.json`, when renewed. */
   license?: string;
+  code?: string;
   retryAfter?: number | null;
 }
 
-export class LicenseClient {
+/**
+ * Keeps a license in a store.
+ *
+ * Only signed documents decide. What the server says about a license leads to fetching the key
+ * bundle or the status list that proves it; an answer alone neither extends nor ends a license.
+ */
+export class Client {
   readonly #options: ClientOptions;
   /** Ends when the former changes of the store are done: two at once would lose one of them. */
   #last: Promise<unknown> = Promise.resolve();
 
+  /** Throws a `TypeError` if the server's address is not https, or http on this machine. */
   constructor(options: ClientOptions) {
+    const { protocol, hostname } = new URL(options.server);
+    const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
+    // The license is sent there, and is a credential.
+    if (protocol !== "https:" && !(protocol === "http:" && isLocal)) {
+      throw new TypeError(`${options.server} is not an https address`);
+    }
     this.#options = options;
   }
 
-  /** Returns the verdict about the stored license, offline. */
-  async verdict(): Promise<Verdict> {
+  /** Returns the verdict about the stored license, without the network. */
+  async verify(): Promise<Verdict> {
     return (await this.#store({})).verdict;
   }
 
   /**
-   * Returns the verdict about a license that the user has entered: a token, or a `license.json`.
-   * Stores it if it is valid, or genuine and there is no valid one.
+   * Stores what the user pasted, opened or carried here, and returns the verdict about it. A text
+   * is a license or a `license.json`. A license that does not work never replaces one that does.
+   * With a new license, the status list is fetched, and the bundle if it is needed.
    */
-  async install(license: string): Promise<Verdict> {
-    const stored = await this.#load();
-    return (await this.#store(await this.#complete({ ...besides(stored), license }))).verdict;
+  async install(given: string | Installation): Promise<Verdict> {
+    const { license, keys, status } = typeof given === "string" ? { license: given } : given;
+    if (license === undefined) return (await this.#store({ keys, status })).verdict;
+    // First, so that neither replaces the other: both may be newer than those in the store.
+    if (keys !== undefined || status !== undefined) await this.#store({ keys, status });
+    const evidence = { ...besides(await this.#load()), license };
+    if (keys !== undefined) evidence.keys ??= keys;
+    if (status !== undefined) evidence.status = status;
+    return (await this.#store(await this.#complete(evidence))).verdict;
   }
 
   /** Asks the server for the newest license, bundle and status list, and stores them. */
-  async refresh(): Promise<RefreshResult> {
+  async refresh(): Promise<Refresh> {
     const stored = await this.#load();
-    const { outcome, license, retryAfter = null } = await this.#askServer(stored);
+    const answer = await this.#askServer(stored);
+    const { outcome, license, code = null, retryAfter = null } = answer;
+    let refused: string | null = null;
     if (license !== undefined) {
       const complete = await this.#complete({ ...besides(stored), license });
       const { verdict, isStored } = await this.#store(complete);
-      if (isStored) return { outcome, verdict, retryAfter };
+      if (isStored) return { outcome, verdict, code, retryAfter };
+      refused = verdict.code;
     }
-    const isReachable = outcome !== "offline" && outcome !== "no_license";
+    const isReachable = answer.code !== undefined || license !== undefined;
     // A forged license is never renewed: only the bundle tells that its key was stolen.
     const { keys, status } = isReachable ? await this.#complete(stored, true) : stored;
     const { verdict } = await this.#store({ keys, status });
-    return { outcome: license === undefined ? outcome : "rejected", verdict, retryAfter };
+    return license === undefined
+      ? { outcome, verdict, code, retryAfter }
+      : { outcome: "failed", verdict, code: refused, retryAfter };
   }
 
   /**
    * Refreshes now, then daily and when the verdict would change. After a failure, it tries again
-   * after a minute, or later. Returns a function that stops it.
+   * after a minute, or later. Calls `onChange` with the first verdict, and with each one that
+   * differs. Returns a function that stops it.
    */
-  start({ onResult, onError, every = DAY }: BackgroundOptions = {}): () => void {
+  start(
+    onChange: (verdict: Verdict) => void, { onError, every = DAY }: StartOptions = {},
+  ): () => void {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isStopped = false;
     let backoff = MIN_BACKOFF;
+    let last = "";
+    const report = (verdict: Verdict) => {
+      const text = JSON.stringify(verdict);
+      if (isStopped || text === last) return;
+      last = text;
+      onChange(verdict);
+    };
     const run = async () => {
       let wait = MAX_BACKOFF;
       try {
-        const result = await this.refresh();
-        const hasFailed = result.outcome === "busy" || result.outcome === "offline";
-        wait = hasFailed ? Math.max(backoff, result.retryAfter ?? 0) : every;
-        backoff = hasFailed ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
+        report(await this.verify());
+        const { outcome, verdict, retryAfter } = await this.refresh();
+        const isToRetry = outcome === "busy" || outcome === "offline";
+        wait = isToRetry ? Math.max(backoff, retryAfter ?? 0) : every;
+        backoff = isToRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
         // A little later, at random, because many apps start in the same minute.
         wait *= 1 + Math.random() / 10;
-        const { changes_at: changesAt } = result.verdict;
-        if (changesAt !== null) wait = Math.min(wait, changesAt - this.#now());
-        if (!isStopped) onResult?.(result);
+        if (verdict.changes_at !== null) wait = Math.min(wait, verdict.changes_at - this.#now());
+        report(verdict);
       } catch (error) {
         onError?.(error);
       }
@@ -152,7 +197,7 @@ export class LicenseClient {
   }
 
   #verify(evidence: Evidence): Promise<Answer> {
-    return this.#options.verifier.verdict({ ...evidence, now: this.#now() });
+    return this.#options.verifier.verify({ ...evidence, now: this.#now() });
   }
 
   /** Fetches the newest status list, and the bundle if it is needed or the key is unknown. */
@@ -205,10 +250,11 @@ export class LicenseClient {
   async #askServer({ license }: Evidence): Promise<ServerAnswer> {
     const stored = readFile(license).license;
     const token = typeof stored === "string" ? clean(stored) : "";
-    if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return { outcome: "no_license" };
+    if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return { outcome: "unknown" };
     const url = `${this.#server}/api/licenses/refresh`;
     const response = await this.#request(url, MAX_RESPONSE_BYTES, {
       method: "POST",
+      redirect: "error",
       headers: { authorization: `Bearer ${token}`, accept: "application/json" },
     });
     return response === null ? { outcome: "offline" } : readAnswer(response);
@@ -234,7 +280,7 @@ export class LicenseClient {
   }
 
   #now(): number {
-    return this.#options.now?.() ?? Math.floor(Date.now() / 1000);
+    return this.#options.clock?.() ?? Math.floor(Date.now() / 1000);
   }
 }
 
@@ -245,16 +291,21 @@ function besides({ license, memory }: Evidence): Omit<Evidence, "license"> {
 }
 
 function readAnswer({ status, text, retryAfter }: Response): ServerAnswer {
-  if (status === 429 || status >= 500) return { outcome: "busy", retryAfter };
   const { token, keys, code } = asRecord(text);
-  if (status === 200 && typeof token === "string") {
+  if (status === 200 && typeof token === "string" && token !== "") {
     return { outcome: "renewed", license: JSON.stringify({ license: token, keys }) };
   }
+  if (status === 429 || status >= 500) return { outcome: "busy", retryAfter };
   // Without a code, it is the page of a proxy or of a hotel's network.
   if (typeof code !== "string") return { outcome: "offline" };
-  if (status === 408 || status === 409) return { outcome: "busy", retryAfter };
-  if (code === "revoked" || code === "key_revoked") return { outcome: "revoked" };
-  return { outcome: status === 403 ? "ended" : "unknown" };
+  return { outcome: outcomeOf(status, code), code, retryAfter };
+}
+
+function outcomeOf(status: number, code: string): Outcome {
+  if (code === "revoked" || code === "key_revoked") return "revoked";
+  if (code === "license_expired") return "ended";
+  if (status === 408 || status === 409) return "busy";
+  return status === 401 || status === 403 ? "unknown" : "failed";
 }
 
 function asRecord(text: string): Record<string, unknown> {

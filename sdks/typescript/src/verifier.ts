@@ -91,7 +91,7 @@ export class Verifier {
   }
 
   /** Returns the verdict, and what to store. Throws a TypeError if no trusted key is usable. */
-  async verdict(evidence: Evidence): Promise<Answer> {
+  async verify(evidence: Evidence): Promise<Answer> {
     this.#trust ??= parseTrust(this.#options.trust);
     const trust = await this.#trust;
     const now = secondsSince1970(evidence.now);

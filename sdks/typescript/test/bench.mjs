@@ -29,7 +29,7 @@ const keys = bundle(root, [key]);
 const status = list(key, [1]);
 
 await measure("signature alone", () => crypto.subtle.verify("Ed25519", bare, signature, message));
-await measure("license", () => pinned.verdict({ license: token, now: NOW }));
-await measure("license and bundle", () => rooted.verdict({ license: token, keys, now: NOW }));
+await measure("license", () => pinned.verify({ license: token, now: NOW }));
+await measure("license and bundle", () => rooted.verify({ license: token, keys, now: NOW }));
 await measure("license, bundle and list",
-  () => rooted.verdict({ license: token, keys, status, now: NOW }));
+  () => rooted.verify({ license: token, keys, status, now: NOW }));

@@ -71,7 +71,7 @@ test("the README's code for browsers stores a license", async () => {
     .filter((block) => block.includes("BrowserStore") || block.includes("FileStore"));
   const { page, errors } = await openPage();
   await page.addScriptTag({ type: "module", content: code });
-  await page.waitForFunction(() => document.title === "Your license is active.");
+  await page.waitForFunction(() => document.title === "Acme App");
   const stored = await page.evaluate(() => localStorage.getItem("acme-app/license.json"));
   assert.equal(JSON.parse(stored).license, token);
   assert.deepEqual(errors, []);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 
-import { LicenseClient, Verifier, advise } from "licentia";
+import { Client, Verifier, message } from "licentia";
 import { FileStore } from "licentia/node";
 import { DAY, NOW, bundle, license, list, newKey } from "./signing.mjs";
 import { problem, startServer } from "./server.mjs";
@@ -32,27 +32,27 @@ beforeEach(async (context) => {
   client = newClient();
 });
 
-const newClient = (changed = {}) => new LicenseClient({
+const newClient = (changed = {}) => new Client({
   verifier: new Verifier({ trust: { root: root.jwk }, audience: "acme-app" }),
-  server: `${server.url}/`, store, now: () => now, ...changed,
+  server: `${server.url}/`, store, clock: () => now, ...changed,
 });
 const install = () => client.install(JSON.stringify({ license: license(key), keys: bundled(key) }));
 const outcome = async () => (await client.refresh()).outcome;
 
 test("a license is stored, refreshed, and used by the next start of the app", async () => {
-  assert.equal((await client.verdict()).code, "malformed");
-  assert.equal(await outcome(), "no_license");
+  assert.equal((await client.verify()).code, "malformed");
+  assert.equal(await outcome(), "unknown");
   assert.equal((await install()).state, "active");
 
   now += 40 * DAY;
-  assert.equal((await client.verdict()).code, "license_expired");
+  assert.equal((await client.verify()).code, "license_expired");
   const times = { iat: now - 60, nbf: now - 60, exp: now + 14 * DAY, license_expires: null };
   const token = license(successor, { ...times, seq: 2 });
   server.responses.set(REFRESH, { body: { token, plan: "x", keys: bundled(key, successor) } });
   const result = await client.refresh();
   assert.deepEqual([result.outcome, result.verdict.state], ["renewed", "active"]);
   assert.equal(server.requests[0].headers.authorization, `Bearer ${license(key)}`);
-  assert.equal((await newClient().verdict()).changes_at, now + 14 * DAY);
+  assert.equal((await newClient().verify()).changes_at, now + 14 * DAY);
   assert.deepEqual((await readdir(store.folder)).sort(), ["license.json", "memory.json"]);
   assert.equal((await stat(join(store.folder, "license.json"))).mode & 0o777, 0o600);
 });
@@ -73,24 +73,28 @@ test("each response of the server has its outcome, and none loses the license", 
     [{ ...page, status: 200 }, "offline"],
     [{ status: 200, body: "null" }, "offline"],
     [{ status: 200, body: "x".repeat(300_000) }, "offline"],
-    [{ status: 200, body: { token: license(newKey()) } }, "rejected"],
-    [{ status: 200, body: { token: "" } }, "rejected"],
+    [{ status: 200, body: { token: license(newKey()) } }, "failed", null, "unknown_key"],
+    [{ status: 200, body: { token: "" } }, "offline"],
+    [problem(400, "invalid_request"), "failed"],
+    [problem(409, "idempotency_running"), "busy"],
+    [problem(403, "reset_required"), "unknown"],
   ];
-  for (const [response, expected, retryAfter = null] of cases) {
+  for (const [response, expected, retryAfter = null, code] of cases) {
     server.responses.set(REFRESH, response);
     const result = await client.refresh();
     assert.deepEqual([result.outcome, result.retryAfter], [expected, retryAfter]);
     assert.equal(result.verdict.state, "active", expected);
+    if (code !== undefined) assert.equal(result.code, code);
   }
   client = newClient({ server: "http://127.0.0.1:1" });
   assert.equal(await outcome(), "offline");
-  assert.equal((await client.verdict()).state, "active");
+  assert.equal((await client.verify()).state, "active");
 });
 
 test("the bundle is fetched for a key that is unknown", async () => {
   server.responses.set(BUNDLE, { body: bundled(key) });
   assert.equal((await client.install(`\n "${license(key)}" `)).state, "active");
-  assert.equal((await newClient().verdict()).state, "active");
+  assert.equal((await newClient().verify()).state, "active");
 });
 
 test("a forged license ends with the bundle that revokes its stolen key", async () => {
@@ -99,20 +103,20 @@ test("a forged license ends with the bundle that revokes its stolen key", async 
   const body = bundle(root, [successor], { seq: 2, revoked: [key.jwk.kid] });
   server.responses.set(BUNDLE, { body });
   assert.equal((await client.refresh()).verdict.code, "key_revoked");
-  assert.equal((await newClient().verdict()).code, "key_revoked");
+  assert.equal((await newClient().verify()).code, "key_revoked");
   assert.equal((await client.install(license(successor))).state, "active");
 });
 
 test("the status list is fetched, and what it revokes stays revoked offline", async () => {
   const sub = `${server.url}${LIST}`;
   await client.install(JSON.stringify({ license: license(key, { status }), keys: bundled(key) }));
-  assert.equal((await client.verdict()).state, "active");
+  assert.equal((await client.verify()).state, "active");
   server.responses.set(REFRESH, problem(403, "revoked"));
   server.responses.set(LIST, { body: list(key, [9], { sub }) });
   const { outcome, verdict } = await client.refresh();
   assert.deepEqual([outcome, verdict.code], ["revoked", "revoked"]);
-  assert.equal((await newClient().verdict()).code, "revoked");
-  assert.equal(advise(verdict).level, "stop");
+  assert.equal((await newClient().verify()).code, "revoked");
+  assert.match(message(verdict), /was revoked/);
   // Another license of the customer replaces it.
   const replacement = { status: { status_list: { idx: 10, uri: sub } }, jti: "lic_2", seq: 2 };
   assert.equal((await client.install(license(key, replacement))).state, "active");
@@ -126,15 +130,31 @@ test("a verdict does not wait for a refresh that gets no response", async () => 
   });
   client = newClient({ fetch: () => response });
   const refresh = client.refresh();
-  assert.equal((await client.verdict()).state, "active");
+  assert.equal((await client.verify()).state, "active");
   respond(new Response("{}", { status: 503 }));
   assert.equal((await refresh).outcome, "busy");
 });
 
+test("the license is never sent elsewhere, and a list that has moved is found", async () => {
+  for (const server of ["http://licenses.acme.example", "ftp://x", "x", ""]) {
+    assert.throws(() => newClient({ server }), TypeError, server);
+  }
+  await client.install(JSON.stringify({ license: license(key, { status }), keys: bundled(key) }));
+  server.requests.length = 0;
+  const moved = (location) => ({ status: 307, headers: { location }, body: "" });
+  server.responses.set(REFRESH, moved("/elsewhere"));
+  assert.equal(await outcome(), "offline");
+  assert.equal(server.requests.length, 1);
+  server.responses.set(REFRESH, problem(403, "revoked"));
+  server.responses.set(LIST, moved("/elsewhere"));
+  server.responses.set("/elsewhere", { body: list(key, [9], { sub: `${server.url}${LIST}` }) });
+  assert.equal((await client.refresh()).verdict.code, "revoked");
+});
+
 test("a file that is no license is not touched", async () => {
   await store.write("license.json", "hello\nworld");
-  assert.equal((await client.verdict()).code, "malformed");
-  assert.equal(await outcome(), "no_license");
+  assert.equal((await client.verify()).code, "malformed");
+  assert.equal(await outcome(), "unknown");
   assert.equal(await store.read("license.json"), "hello\nworld");
 });
 
@@ -142,7 +162,7 @@ test("a wrong license does not replace the stored one", async () => {
   await install();
   for (const text of ["", "x", license(newKey()), license(key, { aud: "other" })]) {
     assert.equal((await client.install(text)).valid, false);
-    assert.equal((await client.verdict()).license_id, "lic_1");
+    assert.equal((await client.verify()).license_id, "lic_1");
   }
 });
 
@@ -150,34 +170,42 @@ test("operations at the same time do not lose what the others stored", async () 
   const licenses = [1, 2, 3].map((id) => license(key, { sub: `cust_${id}`, seq: id }));
   await install();
   await Promise.all([client.refresh(), ...licenses.map((text) => client.install(text))]);
-  assert.equal((await client.verdict()).state, "active");
+  assert.equal((await client.verify()).state, "active");
   const { seq } = JSON.parse(await store.read("memory.json"));
   assert.deepEqual(Object.entries(seq).sort(), [["cust_1", 1], ["cust_2", 2], ["cust_3", 3]]);
+});
+
+test("a status list and a bundle from a USB stick need no license beside them", async () => {
+  await client.install(JSON.stringify({ license: license(key, { status }), keys: bundled(key) }));
+  const revoking = list(key, [9], { sub: `${server.url}${LIST}` });
+  assert.equal((await client.install({ status: revoking })).code, "revoked");
+  assert.equal((await newClient().verify()).code, "revoked");
+  const other = license(successor, { seq: 2 });
+  const keys = bundled(key, successor);
+  assert.equal((await client.install({ license: other, keys })).state, "active");
+  assert.equal((await newClient().verify()).state, "active");
 });
 
 test("the background refreshes at once, and when the server asks to", async (context) => {
   await install();
   context.mock.timers.enable({ apis: ["setTimeout"] });
-  const results = [];
-  let arrived = () => {};
-  const next = () => new Promise((resolve) => (arrived = resolve));
-  const onResult = (result) => {
-    results.push(result.outcome);
-    // The timer is set after this callback has returned.
-    setImmediate(arrived);
-  };
+  const states = [];
+  const refreshes = () => server.requests.filter(({ url }) => url === REFRESH).length;
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
   server.responses.set(REFRESH, problem(503, "busy", { "retry-after": "600" }));
-  let result = next();
-  const stop = client.start({ onResult });
-  await result;
-  context.mock.timers.tick(599_000);
-  assert.equal(server.requests.filter(({ url }) => url === REFRESH).length, 1);
-  server.responses.set(REFRESH, { body: { token: license(key, { seq: 2 }) } });
-  result = next();
-  context.mock.timers.tick(61_000);
-  await result;
-  assert.deepEqual(results, ["busy", "renewed"]);
+  const stop = client.start((verdict) => states.push(verdict.plan));
+  while (refreshes() < 1) await turn();
+  const token = license(key, { seq: 2, plan: "upgraded" });
+  server.responses.set(REFRESH, { body: { token } });
+  let seconds = 0;
+  for (; states.length < 2; seconds++) {
+    context.mock.timers.tick(1_000);
+    await turn();
+  }
+  assert.ok(seconds >= 600, `refreshed after ${seconds} seconds`);
+  assert.deepEqual(states, ["professional", "upgraded"]);
   stop();
   context.mock.timers.tick(20 * DAY * 1000);
-  assert.deepEqual(results, ["busy", "renewed"]);
+  await turn();
+  assert.equal(refreshes(), 2);
 });

@@ -62,7 +62,7 @@ test("the package has the compiled modules and the licenses, and no dependencies
 
 test("the code for Node verifies, stores and refreshes a license", async () => {
   const output = await runBlock("app.mjs", inNode);
-  assert.equal(output, "Export for 5 seats.\nrenewed: the license is active.\n");
+  assert.equal(output, "Export for 5 seats.\nThe license is active.\n");
   const stored = await readdir(join(folder, "acme-data"));
   assert.deepEqual(stored.sort(), ["license.json", "memory.json"]);
   assert.equal(await runBlock("app.mjs", inNode), output);

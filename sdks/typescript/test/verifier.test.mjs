@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { Verifier, advise } from "licentia";
+import { Verifier, message } from "licentia";
 import { DAY, LIST_URI, NOW, bundle, license, list, newKey } from "./signing.mjs";
 
 const [root, key, other] = [newKey(), newKey(), newKey()];
@@ -11,11 +11,11 @@ const pinned = (options = {}) =>
   new Verifier({ trust: { jwks: { keys: [key.jwk] } }, audience, ...options });
 const rooted = (options = {}) => new Verifier({ trust: { root: root.jwk }, audience, ...options });
 const codeOf = async (verifier, evidence) =>
-  (await verifier.verdict({ now: NOW, ...evidence })).verdict.code;
+  (await verifier.verify({ now: NOW, ...evidence })).verdict.code;
 const status = { status_list: { idx: 9, uri: LIST_URI } };
 
 test("a license is active, and everything in it is in the verdict", async () => {
-  const answer = await pinned().verdict({ license: license(key), now: NOW });
+  const answer = await pinned().verify({ license: license(key), now: NOW });
   assert.deepEqual(answer.verdict, {
     valid: true, state: "active", code: null, features: ["editor", "export"], limits: { seats: 5 },
     plan: "professional", trial: false, customer_id: "cust_1", license_id: "lic_1",
@@ -32,7 +32,7 @@ test("a successor key is trusted with its bundle, and a revoked key never again"
   assert.equal(await codeOf(rooted(), { license: token, keys: both }), null);
   const file = JSON.stringify({ license: token, keys: both });
   const revoking = bundle(root, [other], { seq: 2, revoked: [key.jwk.kid] });
-  const answer = await rooted().verdict({ license: file, keys: revoking, now: NOW });
+  const answer = await rooted().verify({ license: file, keys: revoking, now: NOW });
   assert.equal(answer.verdict.code, "key_revoked");
   assert.deepEqual(JSON.parse(answer.licenseFile), { license: token, keys: revoking });
   // The old bundle no longer counts.
@@ -42,7 +42,7 @@ test("a successor key is trusted with its bundle, and a revoked key never again"
 
 test("a list on a USB stick revokes, and the device remembers it", async () => {
   const token = license(key, { status });
-  const first = await pinned().verdict({ license: token, status: list(key, [9]), now: NOW });
+  const first = await pinned().verify({ license: token, status: list(key, [9]), now: NOW });
   assert.equal(first.verdict.code, "revoked");
   assert.equal(await codeOf(pinned(), { license: token, memory: first.memory }), "revoked");
   const older = list(key, [], { iat: NOW - 1 });
@@ -82,13 +82,13 @@ test("a list that is damaged, foreign or too large counts as not given", async (
 });
 
 test("a clock that was ahead is healed by the next license", async () => {
-  const ahead = await pinned().verdict({ license: license(key), now: NOW + 3_000 * DAY });
+  const ahead = await pinned().verify({ license: license(key), now: NOW + 3_000 * DAY });
   assert.equal(ahead.verdict.code, "license_expired");
   const { memory } = ahead;
-  const back = await pinned().verdict({ license: license(key), now: NOW, memory });
+  const back = await pinned().verify({ license: license(key), now: NOW, memory });
   assert.equal(back.verdict.code, "clock_rolled_back");
   const newer = license(key, { iat: NOW + 1, nbf: NOW + 1 });
-  const healed = await pinned().verdict({ license: newer, now: NOW + 10, memory });
+  const healed = await pinned().verify({ license: newer, now: NOW + 10, memory });
   assert.equal(healed.verdict.code, null);
   assert.equal(JSON.parse(healed.memory).time, NOW + 10);
 });
@@ -101,7 +101,7 @@ test("a sweep of the clock has one verdict after another, as changes_at says", a
   });
   const seen = [];
   for (let now = NOW - DAY; now !== null;) {
-    const { verdict } = await pinned().verdict({ license: token, now });
+    const { verdict } = await pinned().verify({ license: token, now });
     const { state, code, features, warn } = verdict;
     seen.push([(now - NOW) / DAY, state, code, features.join(), warn]);
     now = verdict.changes_at;
@@ -112,7 +112,7 @@ test("a sweep of the clock has one verdict after another, as changes_at says", a
     [30, "grace", "license_expired", "editor,export", true],
     [35, "limited", "license_expired", "viewer", true],
   ]);
-  const soon = await pinned().verdict({ license: token, now: NOW + 27 * DAY });
+  const soon = await pinned().verify({ license: token, now: NOW + 27 * DAY });
   assert.deepEqual([soon.verdict.state, soon.verdict.warn], ["active", true]);
 });
 
@@ -122,10 +122,10 @@ test("nothing in a license, bundle, list or memory throws", async () => {
   for (const text of texts) {
     for (const name of ["license", "keys", "status", "memory"]) {
       const evidence = { license: license(key, { status }), keys: bundle(root, [key]), now: NOW };
-      const { verdict, memory } = await rooted().verdict({ ...evidence, [name]: text });
+      const { verdict, memory } = await rooted().verify({ ...evidence, [name]: text });
       assert.equal(typeof verdict.valid, "boolean");
       assert.equal(JSON.parse(memory).v, 1);
-      assert.notEqual(advise(verdict).message, "");
+      assert.notEqual(message(verdict), "");
     }
   }
 });
@@ -140,7 +140,7 @@ test("misuse by the developer throws", async () => {
     { root: { ...root.jwk, x: weak } }, { root: { ...root.jwk, d: weak } }, { root: "[]" },
   ];
   for (const trust of trusts) {
-    const verdict = new Verifier({ trust, audience }).verdict({ license: license(key), now: NOW });
+    const verdict = new Verifier({ trust, audience }).verify({ license: license(key), now: NOW });
     await assert.rejects(verdict, TypeError, JSON.stringify(trust));
   }
 });

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use clap::Args;
-use licentia_verify::{Checked, Claims, KeySet, Request, Verdict, inspect};
+use licentia_verify::{Checked, Claims, KeySet, Request, Verdict};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::texts::{self, Problem};
 use crate::cli::{NO, WRONG_CALL, complain, print, print_json};
 use crate::clock::{Clock, SystemClock};
-use crate::domain::license::explanation::{Check, Explanation, Facts, explain};
+use crate::domain::license::explanation::{
+    Explanation, Facts, claims_in, explain, explain_checked,
+};
 use crate::domain::private::Private;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -28,7 +29,7 @@ pub struct Given {
     /// The vendor's public keys, as published at /.well-known/jwks.json
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     jwks: Option<PathBuf>,
-    /// The vendor's root key (a JWK), for an app that pins it
+    /// The public part of the vendor's root key (a JWK), for an app that pins it
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
     /// The key bundle, as published at /.well-known/license-keys; for --root
@@ -160,7 +161,8 @@ impl Given {
     /// Returns the keys that the app trusts; `None` if no keys were given. Without an audience, the
     /// license's own product is taken.
     fn trust(&self, texts: &Texts) -> std::result::Result<Option<KeySet>, Problem> {
-        let own = || claimed(&texts.license).map(|claims| claims.aud).filter(|aud| !aud.is_empty());
+        let own =
+            || claims_in(&texts.license).map(|claims| claims.aud).filter(|aud| !aud.is_empty());
         let audience = self.audience.clone().or_else(own).unwrap_or_else(|| "unknown".to_owned());
         let trust = match (&self.jwks, &self.root) {
             (Some(path), _) => texts::jwks(path, &audience)?,
@@ -212,28 +214,13 @@ fn explained(
     checked: Option<Checked>,
     audience: Option<&str>,
 ) -> Explained {
+    let explanation = match (trust, &checked) {
+        (Some(trust), Some(checked)) => explain_checked(trust, request, checked, audience),
+        _ => explain(&Facts { claims: claims_in(request.license).as_ref(), check: None }),
+    };
     let check = checked.map(|checked| (Verdict::from(&checked), checked));
     let verified = check.as_ref().and_then(|(_, checked)| checked.claims().cloned());
-    let claims = verified.or_else(|| claimed(request.license));
-    let changes_at = check.as_ref().and_then(|(verdict, _)| verdict.changes_at);
-    let next =
-        changes_at.zip(trust).map(|(now, trust)| trust.verdict(&Request { now, ..*request }));
-    let next = next.map(|(verdict, _)| verdict);
-    let explanation = explain(&Facts {
-        claims: claims.as_ref(),
-        check: check.as_ref().map(|(verdict, checked)| Check {
-            verdict,
-            rejection: checked.license.as_ref().err(),
-            bundle: checked.bundle,
-            list: checked.list,
-            next: next.as_ref(),
-            now: request.now.into(),
-            has_root: trust.is_some_and(KeySet::has_root),
-            audience,
-            build: request.build.map(Timestamp::from),
-            device: request.device,
-        }),
-    });
+    let claims = verified.or_else(|| claims_in(request.license));
     Explained { explanation, check, claims }
 }
 
@@ -245,7 +232,7 @@ impl Explained {
             None => ExitCode::from(NO),
         };
         match &self.check {
-            _ if !as_json => print(self.text())?,
+            _ if !as_json => print(self.explanation.to_text())?,
             Some((verdict, checked)) => {
                 print_json(&printed(verdict, checked, Some(self.explanation)))?
             }
@@ -257,23 +244,6 @@ impl Explained {
         };
         Ok(code)
     }
-
-    /// Returns the sentences under their headings.
-    fn text(&self) -> String {
-        let Explanation { license, verdict, next } = &self.explanation;
-        let parts = [("The license", license), ("The verdict", verdict), ("The next change", next)];
-        let parts = parts.into_iter().filter(|(_, sentences)| !sentences.is_empty());
-        let parts = parts.map(|(heading, sentences)| {
-            let lines = sentences.iter().map(|sentence| format!("  {sentence}\n"));
-            format!("{heading}\n{}", lines.collect::<String>())
-        });
-        parts.collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// Returns the claims of a license that was not verified; `None` if they cannot be read.
-fn claimed(license: &str) -> Option<Claims> {
-    serde_json::from_value(Value::Object(inspect(license).ok()?.claims)).ok()
 }
 
 fn printed<'a>(

@@ -7,20 +7,20 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::root::{BundleCommand, RootCommand};
+use crate::app::identity::CommandDatabase;
 use crate::app::keys::{KeyStore, StoredKeys, root_key};
-use crate::cli::{print, wait, with_app};
+use crate::cli::{print, wait, warn, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::keys::{mark_revoked, retire};
-use crate::flows::license::revoke_key;
+use crate::flows::license::keys::{Marked, mark_revoked, retire, revoke_key};
 use crate::keys::KeyRing;
 use crate::plans;
 use crate::random::Random;
-use crate::store::{IfMissing, Store};
+use crate::store::Store;
 
 pub const EXAMPLES: &str = "Examples:
   licentia keys list
@@ -107,10 +107,10 @@ impl Keys {
         match self.action {
             Action::Generate { now } => generate(config, now),
             Action::Retire { kid } => wait(async {
-                let place = Place::open(config).await?;
-                let end = retire(&place.keys(), &kid, SystemClock.now()).await?;
-                let bundle = place.publish(config).await?;
-                place.store.close().await;
+                let database = KeyDatabase::open(config).await?;
+                let end = retire(&database.keys(), &kid, SystemClock.now()).await?;
+                let bundle = database.publish(config).await?;
+                database.store.close().await;
                 print(format_args!(
                     "Retired {kid}. Apps that pin the root refuse licenses dated {end} or later, \
                      once they have the new key bundle. {bundle}\n"
@@ -120,12 +120,12 @@ impl Keys {
             Action::List { json } => list(config, json),
             Action::Reload => wait(async {
                 let ring = KeyRing::load(config)?;
-                let place = Place::open(config).await?;
+                let database = KeyDatabase::open(config).await?;
                 if let Some(ring) = &ring {
-                    place.keys().register(ring, None, SystemClock.now()).await?;
+                    database.keys().register(ring, None, SystemClock.now()).await?;
                 }
-                let bundle = place.publish(config).await?;
-                place.store.close().await;
+                let bundle = database.publish(config).await?;
+                database.store.close().await;
                 print(format_args!("Running servers follow within a minute. {bundle}\n"))
             }),
             Action::Root(command) => command.run(config),
@@ -135,23 +135,24 @@ impl Keys {
 }
 
 /// The database with the records of the keys.
-pub(super) struct Place {
+pub(super) struct KeyDatabase {
     pub store: Store,
     issuer: String,
     fail_points: FailPoints,
 }
 
-impl Place {
+impl KeyDatabase {
     /// Opens it.
     ///
     /// # Errors
     /// [`Error::Setup`] when there is no database, or its schema is older.
     pub async fn open(config: &Config) -> Result<Self> {
-        let issuer = plans::load(config.plans_file.as_deref())?.issuer;
-        let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
-        store.must_be_current().await?;
-        let issuer = issuer.unwrap_or_else(|| config.public_url.to_string());
-        Ok(Self { store, issuer, fail_points: FailPoints::from_environment() })
+        let plans = plans::load(config.plans_file.as_deref())?;
+        let mut database = CommandDatabase::open(config).await?;
+        let issuer = database.issuer(&plans);
+        warn(&database.warnings);
+        let fail_points = FailPoints::from_environment();
+        Ok(Self { store: database.store, issuer, fail_points })
     }
 
     pub fn keys(&self) -> KeyStore<'_> {
@@ -196,11 +197,11 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
         return Err(Error::Internal("the generated key is missing".into()));
     };
     let recorded = wait(async {
-        let place = Place::open(config).await?;
-        place.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
-        let bundle = place.publish(config).await?;
-        let stored = place.stored().await?;
-        place.store.close().await;
+        let database = KeyDatabase::open(config).await?;
+        database.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
+        let bundle = database.publish(config).await?;
+        let stored = database.stored().await?;
+        database.store.close().await;
         Ok((stored, bundle))
     });
     let backup = if is_first { " Keep a backup of it." } else { "" };
@@ -231,15 +232,18 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         Some(ring) => ring.put_away(kid)?,
         None => false,
     };
-    let (is_new, bundle) = wait(async {
+    let (marked, bundle) = wait(async {
         let now = SystemClock.now();
-        let place = Place::open(config).await?;
+        let database = KeyDatabase::open(config).await?;
         let ring = KeyRing::load(config)?;
         if let Some(ring) = &ring {
-            place.keys().register(ring, None, now).await?;
+            database.keys().register(ring, None, now).await?;
         }
-        let is_new = mark_revoked(&place.keys(), kid, now).await?;
-        let stored = place.stored().await?;
+        let marked = mark_revoked(&database.keys(), kid, now).await?;
+        if !had_file && marked == Marked::Unknown {
+            return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
+        }
+        let stored = database.stored().await?;
         if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
             // A key that is there need not have been announced: no other one signs.
             let ring = match ring.filter(|ring| newest_usable(ring, &stored).is_some()) {
@@ -249,22 +253,21 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
                     KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
                 }
             };
-            place.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
+            database.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
         }
-        let bundle = place.publish(config).await?;
-        place.store.close().await;
-        Ok((is_new, bundle))
+        let bundle = database.publish(config).await?;
+        database.store.close().await;
+        Ok((marked, bundle))
     })?;
-    let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
-    if !had_file && !is_new && revoked == 0 {
-        return Err(Error::setup(format!(
-            "there is no key {kid:?}, and no license of it is left to revoke"
-        )));
-    }
+    let (reissued, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
+    let before = match marked {
+        Marked::Before => "The key was revoked before; the rest is done now. ",
+        Marked::Now | Marked::Unknown => "",
+    };
     print(format_args!(
-        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Running servers \
-         notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
-         that are offline.\n"
+        "{before}Revoked {revoked} licenses of the key {kid} and reissued {reissued}. Running \
+         servers notice within a minute, and mail the new licenses. {bundle} Ship the new keys to \
+         apps that are offline.\n"
     ))
 }
 
@@ -293,9 +296,9 @@ struct Listed {
 fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
     let (ring, now) = (KeyRing::load(config)?, SystemClock.now());
     let stored = wait(async {
-        let place = Place::open(config).await?;
-        let stored = place.stored().await;
-        place.store.close().await;
+        let database = KeyDatabase::open(config).await?;
+        let stored = database.stored().await;
+        database.store.close().await;
         stored
     });
     let stored = match stored {
@@ -336,7 +339,7 @@ fn listed(ring: Option<&KeyRing>, stored: Option<StoredKeys>, now: Timestamp) ->
         Listed {
             kid: key.kid.clone(),
             state: if is_waiting { KeyState::Next } else { state },
-            from: Some(key.signs_from).filter(|_| !is_waiting),
+            from: Some(key.named_time).filter(|_| !is_waiting),
             file: file(&key.kid),
             record: None,
         }
@@ -369,11 +372,29 @@ impl Listed {
     }
 
     fn to_line(&self) -> String {
-        let from = match self.from {
-            Some(from) => format!("from {from}"),
-            None => "once the signed key bundle has it".to_owned(),
-        };
         let file = self.file.as_deref().unwrap_or("its private part is not here");
-        format!("{:<7}  {}  {from}  {file}\n", self.state.as_str(), self.kid)
+        format!("{:<7}  {}  {}  {file}\n", self.state.as_str(), self.kid, self.times())
+    }
+
+    /// Returns the times that matter in this state, as text.
+    fn times(&self) -> String {
+        let record = self.record.as_ref();
+        let time = |time: Option<Timestamp>| time.map_or("unknown".to_owned(), |at| at.to_string());
+        match (self.state, self.from) {
+            (KeyState::Revoked, _) => {
+                format!("revoked at {}", time(record.and_then(|record| record.revoked_at)))
+            }
+            (KeyState::Retired, _) => {
+                format!("until {}", time(record.and_then(|record| record.ends_at)))
+            }
+            (_, Some(from)) => format!("from {from}"),
+            (_, None) if record.is_none() => {
+                "not published yet: signs a day after a server has found it".to_owned()
+            }
+            (KeyState::Signing, None) => {
+                "although the key bundle lacks it: sign a new bundle".to_owned()
+            }
+            (_, None) => "a day after the signed key bundle has it".to_owned(),
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use licentia_verify::{Jwk, MAX_BUNDLE_BYTES};
 
-use super::keys::Place;
+use super::keys::KeyDatabase;
 use crate::cli::{print, print_json, wait};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::domain::license::key_bundle::{BundleClaims, BundleContent, RootRecord
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::flows::keys::import_bundle;
+use crate::flows::license::keys::import_bundle;
 use crate::keys::{KeyRing, RootKey, bundle};
 use crate::random::Random;
 
@@ -75,7 +75,7 @@ enum BundleAction {
     #[command(after_help = "Example:\n  licentia keys bundle sign --root /media/safe/root.key \
                             --in unsigned.json --out keys.jwt")]
     Sign {
-        /// The root key
+        /// The file of the root key itself, with its private part
         #[arg(long, value_name = "FILE")]
         root: PathBuf,
         /// The claims, from `licentia keys bundle show --unsigned`
@@ -87,12 +87,13 @@ enum BundleAction {
     },
     /// Publish a key bundle that was signed on another machine
     #[command(after_help = "Examples:\n  licentia keys bundle import keys.jwt\n  \
-                            licentia keys bundle import keys.jwt --root root.json")]
+                            licentia keys bundle import keys.jwt --public-root root.json")]
     Import {
         /// The signed bundle
         file: PathBuf,
-        /// The public part of the root key, needed for the first bundle only
-        #[arg(long, value_name = "FILE")]
+        /// The public part of the root key, as `licentia keys root export` prints it; needed for
+        /// the first bundle only
+        #[arg(long = "public-root", value_name = "FILE")]
         root: Option<PathBuf>,
     },
 }
@@ -134,9 +135,9 @@ fn created(root: &RootKey) -> Result<ExitCode> {
 /// Returns the root that the database knows, or else the one in the directory of the keys.
 fn known_root(config: &Config) -> Result<Option<RootRecord>> {
     let stored = wait(async {
-        let place = Place::open(config).await?;
-        let stored = place.stored().await;
-        place.store.close().await;
+        let database = KeyDatabase::open(config).await?;
+        let stored = database.stored().await;
+        database.store.close().await;
         Ok(stored?.root)
     });
     match stored {
@@ -157,12 +158,12 @@ fn init(config: &Config) -> Result<ExitCode> {
     }
     let root = RootKey::create(config, None, &Random::from_system()?)?;
     let published = wait(async {
-        let place = Place::open(config).await?;
+        let database = KeyDatabase::open(config).await?;
         if let Some(ring) = KeyRing::load(config)? {
-            place.keys().register(&ring, None, SystemClock.now()).await?;
+            database.keys().register(&ring, None, SystemClock.now()).await?;
         }
-        place.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
-        place.store.close().await;
+        database.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
+        database.store.close().await;
         Ok(())
     });
     match published {
@@ -174,9 +175,9 @@ fn init(config: &Config) -> Result<ExitCode> {
 
 async fn show(config: &Config) -> Result<ExitCode> {
     let local = RootKey::load(config)?;
-    let place = Place::open(config).await?;
-    let stored = place.stored().await?;
-    place.store.close().await;
+    let database = KeyDatabase::open(config).await?;
+    let stored = database.stored().await?;
+    database.store.close().await;
     let known = stored.root.or_else(|| local.as_ref().map(|root| root.public.clone()));
     let Some(known) = known else { return Err(none()) };
     let place = match local.filter(|root| root.public == known) {
@@ -204,15 +205,19 @@ impl BundleCommand {
 }
 
 async fn show_bundle(config: &Config, as_token: bool, unsigned: bool) -> Result<ExitCode> {
-    let place = Place::open(config).await?;
+    let database = KeyDatabase::open(config).await?;
     if let Some(ring) = KeyRing::load(config)?.filter(|_| unsigned) {
-        place.keys().register(&ring, None, SystemClock.now()).await?;
+        database.keys().register(&ring, None, SystemClock.now()).await?;
     }
-    let stored = place.stored().await?;
-    place.store.close().await;
+    let stored = database.stored().await?;
+    database.store.close().await;
     if unsigned {
         let content = BundleContent::of(&stored.records);
-        return print_json(&content.claims(place.keys().issuer, stored.seq(), SystemClock.now()));
+        return print_json(&content.claims(
+            database.keys().issuer,
+            stored.seq(),
+            SystemClock.now(),
+        ));
     }
     let bundle = stored
         .bundle
@@ -253,13 +258,13 @@ fn import(config: &Config, file: &Path, root: Option<&Path>) -> Result<ExitCode>
     let token = text_of(file)?;
     let root = root.map(public_root).transpose()?;
     wait(async {
-        let place = Place::open(config).await?;
+        let database = KeyDatabase::open(config).await?;
         if let Some(ring) = KeyRing::load(config)? {
-            place.keys().register(&ring, None, SystemClock.now()).await?;
+            database.keys().register(&ring, None, SystemClock.now()).await?;
         }
         let now = SystemClock.now();
-        let imported = import_bundle(&place.keys(), token.trim(), root.as_ref(), now).await;
-        place.store.close().await;
+        let imported = import_bundle(&database.keys(), token.trim(), root.as_ref(), now).await;
+        database.store.close().await;
         let claims = imported?;
         print(format_args!(
             "Published the key bundle {} with {} keys and {} revoked ones. Running servers follow \

@@ -20,7 +20,7 @@ use crate::domain::page::{Cursor, MAX_ENTRIES, Page, PageRequest};
 use crate::domain::private::Private;
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::error::{Error, Result};
-use crate::flows::operator::customers::{self, Found};
+use crate::flows::operator::customers::{self, Found, Why};
 use crate::flows::operator::support;
 
 pub const EXAMPLES: &str = "Examples:
@@ -54,7 +54,11 @@ enum Action {
     /// Show what is stored about a customer
     #[command(after_help = "Example:\n  licentia customer show ada@example.com")]
     Show(One),
-    /// Explain why a customer has the current license
+    /// Explain the current license of a customer, and why the customer has it
+    ///
+    /// Prints what the license says, the verdict of an app that has the newest keys and status
+    /// list, and what changes next: the sentences of `licentia license explain`. The reasons
+    /// follow, each with its time.
     #[command(after_help = "Example:\n  licentia customer why ada@example.com")]
     Why(One),
     /// Show what happened to a customer, newest first
@@ -315,7 +319,7 @@ pub fn license_line(license: &crate::domain::license::IssuedLicense) -> String {
 }
 
 async fn why(app: &App, one: &One) -> Result<ExitCode> {
-    let (record, reasons) = customers::why(app, &one.id(app).await?).await?;
+    let Why { record, explanation, reasons } = customers::why(app, &one.id(app).await?).await?;
     if one.json {
         let reasons: Vec<_> = reasons
             .iter()
@@ -329,10 +333,14 @@ async fn why(app: &App, one: &One) -> Result<ExitCode> {
             })
             .collect();
         let license = record.license.as_ref().map(|held| json::license(held, app.now()));
-        return print_json(&json!({ "license": license, "reasons": reasons }));
+        let why = json!({ "license": license, "explanation": explanation, "reasons": reasons });
+        return print_json(&why);
+    }
+    if let Some(explanation) = explanation {
+        print(format_args!("{}\nThe reasons\n", explanation.to_text()))?;
     }
     for reason in reasons {
-        print(format_args!("{}  {}\n", reason.at, reason.text))?;
+        print(format_args!("  {}  {}\n", reason.at, reason.text))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -138,7 +138,7 @@ impl<'a> Entitlement<'a> {
     }
 }
 
-/// The customer of a license, and the license's id, sequence number and place in a status list.
+/// The customer of a license, and the license's id, sequence number and index in a status list.
 #[derive(Clone, Debug)]
 pub struct Holder<'a> {
     /// The customer.
@@ -147,7 +147,7 @@ pub struct Holder<'a> {
     pub license_id: &'a LicenseId,
     /// The sequence number: one more than that of the customer's last license.
     pub seq: u64,
-    /// The license's place in a status list.
+    /// The license's index in a status list.
     pub status: &'a StatusReference,
 }
 

@@ -1,9 +1,13 @@
-//! What a license says, the verdict on it, and its next change, as sentences for support. The
-//! crate `licentia-verify` checks the license; nothing is decided here.
+//! What a license says, the verdict on it, and its next change, as sentences for support:
+//! `licentia license explain` prints them for any license, and `licentia customer why` for the
+//! current one of a customer. The crate `licentia-verify` checks the license; nothing is decided
+//! here.
 
 use std::collections::BTreeMap;
 
-use licentia_verify::{Claims, Code, Companion, OnEnd, Rejection, State, Verdict};
+use licentia_verify::{
+    Checked, Claims, Code, Companion, KeySet, OnEnd, Rejection, Request, State, Verdict, inspect,
+};
 use serde::Serialize;
 
 use crate::domain::count::counted;
@@ -56,6 +60,56 @@ pub struct Explanation {
     pub verdict: Vec<String>,
     /// The next change of the verdict.
     pub next: Vec<String>,
+}
+
+impl Explanation {
+    /// Returns the sentences under their headings.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let Self { license, verdict, next } = self;
+        let parts = [("The license", license), ("The verdict", verdict), ("The next change", next)];
+        let parts = parts.into_iter().filter(|(_, sentences)| !sentences.is_empty());
+        let parts = parts.map(|(heading, sentences)| {
+            let lines = sentences.iter().map(|sentence| format!("  {sentence}\n"));
+            format!("{heading}\n{}", lines.collect::<String>())
+        });
+        parts.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Returns the claims of a license, verified or not; `None` if they cannot be read.
+#[must_use]
+pub fn claims_in(license: &str) -> Option<Claims> {
+    serde_json::from_value(inspect(license).ok()?.claims.into()).ok()
+}
+
+/// Returns the sentences about a license that was checked. `checked` is the result of `request`,
+/// and `audience` the product of the app, if it is known.
+#[must_use]
+pub fn explain_checked(
+    trust: &KeySet,
+    request: &Request<'_>,
+    checked: &Checked,
+    audience: Option<&str>,
+) -> Explanation {
+    let verdict = Verdict::from(checked);
+    let next = verdict.changes_at.map(|now| trust.verdict(&Request { now, ..*request }).0);
+    let claims = checked.claims().cloned().or_else(|| claims_in(request.license));
+    explain(&Facts {
+        claims: claims.as_ref(),
+        check: Some(Check {
+            verdict: &verdict,
+            rejection: checked.license.as_ref().err(),
+            bundle: checked.bundle,
+            list: checked.list,
+            next: next.as_ref(),
+            now: request.now.into(),
+            has_root: trust.has_root(),
+            audience,
+            build: request.build.map(Timestamp::from),
+            device: request.device,
+        }),
+    })
 }
 
 /// Returns the sentences about a license.

@@ -14,6 +14,9 @@ pub struct LicenseFile<'a> {
     /// The key bundle, for apps that pin the root key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<&'a str>,
+    /// The status list that the license names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<&'a str>,
 }
 
 impl LicenseFile<'_> {
@@ -30,10 +33,11 @@ mod tests {
 
     #[test]
     fn a_verifier_finds_the_license_in_the_file() {
-        let file = LicenseFile { license: "a.b.c", keys: None };
+        let file = LicenseFile { license: "a.b.c", keys: None, status: None };
         assert_eq!(file.to_text(), "{\"license\":\"a.b.c\"}\n");
-        let text = LicenseFile { keys: Some("d.e.f"), ..file }.to_text();
-        assert_eq!(text, "{\"license\":\"a.b.c\",\"keys\":\"d.e.f\"}\n");
+        let text = LicenseFile { keys: Some("d.e"), status: Some("f.g"), ..file }.to_text();
+        let expected = r#"{"license":"a.b.c","keys":"d.e","status":"f.g"}"#;
+        assert_eq!(text, format!("{expected}\n"));
         assert_eq!(licentia_verify::license_token(&text).as_deref(), Ok("a.b.c"));
     }
 }

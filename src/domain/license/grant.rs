@@ -70,7 +70,7 @@ pub enum Resend<'a> {
 
 /// Returns what the customer has, if a license for `wanted` would grant less: a lower plan, an
 /// earlier end, fewer units, fewer add-ons, or fewer builds. Days for new builds do not shorten a
-/// license for old builds only, such as a perpetual one: it is issued again after them.
+/// license for old builds only, such as a perpetual one: it is reissued after them.
 #[must_use]
 pub fn shortened(
     current: Option<&IssuedLicense>,
@@ -129,7 +129,7 @@ pub fn extended<'a>(
 }
 
 /// Returns what is sent when support sends `asked` again: the customer's current license if a newer
-/// one has replaced it. A token that an app would refresh is issued again first. With `reissue`, a
+/// one has replaced it. A token that an app would refresh is reissued first. With `reissue`, a
 /// new license is issued in any case, also in place of one that an operator revoked. `is_paid` is
 /// whether the customer's subscription is paid for.
 ///

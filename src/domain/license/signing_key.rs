@@ -40,7 +40,8 @@ row! {
         pub public_key: Option<String>,
         /// Since when the servers publish it.
         pub published_at: Timestamp,
-        /// The earliest time at which it signs.
+        /// The earliest time at which it signs: a day after it was published, unless it signs at
+        /// once. [`KeyRecord::ready_from`] also waits for the key bundle.
         pub signs_from: Timestamp,
         /// The claim `nbf` in the bundle.
         pub not_before: Timestamp,
@@ -99,8 +100,8 @@ pub struct NewKey {
     pub kid: String,
     /// The 32 bytes, base64url.
     pub public_key: String,
-    /// The time from which it signs according to its file.
-    pub named: Timestamp,
+    /// The time in its file's name.
+    pub named_time: Timestamp,
     /// When it signed its first license; `None` if it signed none.
     pub first_issue: Option<Timestamp>,
 }
@@ -129,6 +130,46 @@ impl KeyRecord {
     /// a lost key.
     fn signs_at_once(&self) -> bool {
         self.signs_from < self.published_at + PUBLISHED_BEFORE_SIGNING
+    }
+
+    /// Returns the corrected record of a key that a server sees at `now` and did not see at its
+    /// last look, in `before`. `None` if its times may be right: it says that it was published, or
+    /// added to the bundle, after that look. Otherwise a clock that is behind has written them, and
+    /// the key would sign too early on servers whose clock is right.
+    #[must_use]
+    pub fn published_since(
+        &self,
+        last_look: Timestamp,
+        before: Option<&Self>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        if self.signs_at_once() {
+            return None;
+        }
+        let is_early = |time: Timestamp| time + SKEW < last_look;
+        let is_new = before.is_none() && is_early(self.published_at);
+        let was_bundled = before.is_some_and(|before| before.bundled_at.is_some());
+        let is_new_in_bundle = !was_bundled && self.bundled_at.is_some_and(is_early);
+        let announced = now + PUBLISHED_BEFORE_SIGNING;
+        match (is_new, is_new_in_bundle) {
+            (true, in_bundle) => Some(Self {
+                published_at: now,
+                signs_from: self.signs_from.max(announced),
+                bundled_at: if in_bundle { Some(now) } else { self.bundled_at },
+                ..self.clone()
+            }),
+            (false, true) => Some(Self { bundled_at: Some(now), ..self.clone() }),
+            (false, false) => None,
+        }
+    }
+
+    /// Returns the record of a key that is retired at `now` and signed its last license at
+    /// `last_issue`. Its end is not before that license, even if the clock is behind; a license of
+    /// a clock that is far ahead does not count.
+    #[must_use]
+    pub fn retired(self, last_issue: Option<Timestamp>, now: Timestamp) -> Self {
+        let known = last_issue.map_or(now, |last| last.min(now + PUBLISHED_BEFORE_SIGNING));
+        Self { ends_at: Some(now.max(known) + SIGNS_AFTER_ITS_END), ..self }
     }
 
     fn is_ready(&self, has_bundle: bool, now: Timestamp) -> bool {
@@ -215,12 +256,12 @@ pub fn register(
     let announced = now + PUBLISHED_BEFORE_SIGNING;
     let new = new.into_iter().zip(last + 1..);
     new.map(|(key, number)| {
-        let is_old = known.is_empty() && key.named <= now;
+        let is_old = known.is_empty() && key.named_time <= now;
         let signs_from = match () {
             () if at_once == Some(key.kid.as_str()) => now,
-            () if is_old => key.named,
+            () if is_old => key.named_time,
             // A first key with a name from a clock that was ahead signs too: there is no other.
-            () => key.named.max(announced),
+            () => key.named_time.max(announced),
         };
         let first = key.first_issue.unwrap_or(now).min(signs_from).min(now);
         KeyRecord {
@@ -361,9 +402,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_that_a_slow_clock_recorded_is_announced_for_a_day_from_when_it_was_seen() {
+        let (look, now) = (at(0), at(0) + TimeDelta::minutes(1));
+        let signs_from = |record: &KeyRecord, before| {
+            let corrected = record.published_since(look, before, now);
+            corrected.map(|record| (record.ready_from(true).unwrap() - now).num_minutes())
+        };
+        const DAY: i64 = 24 * 60;
+        let slow = KeyRecord { bundled_at: Some(now), ..key(2, -3) };
+        let in_slow_bundle = KeyRecord { bundled_at: Some(at(-3)), ..slow.clone() };
+        let unbundled = KeyRecord { bundled_at: None, ..slow.clone() };
+        let urgent = KeyRecord { signs_from: slow.published_at, ..slow.clone() };
+        for (name, record, before, expected) in [
+            ("of a slow clock", &slow, None, Some(DAY)),
+            ("in the bundle of a slow clock too", &in_slow_bundle, None, Some(DAY)),
+            ("known, and new in the bundle", &in_slow_bundle, Some(&unbundled), Some(DAY)),
+            ("known, and in the bundle now", &slow, Some(&unbundled), None),
+            ("known", &slow, Some(&slow), None),
+            ("published since the last look", &key(2, 0), None, None),
+            ("of a fast clock", &key(2, 9), None, None),
+            ("at once", &urgent, None, None),
+        ] {
+            assert_eq!(signs_from(record, before), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_retired_key_ends_after_its_last_license_whatever_the_clock_says() {
+        for (last_issue, expected) in [(None, 0), (Some(-9), 0), (Some(1), 1), (Some(400), 1)] {
+            let retired = key(1, -9).retired(last_issue.map(at), at(0));
+            assert_eq!(retired.ends_at, Some(at(expected) + SIGNS_AFTER_ITS_END), "{last_issue:?}");
+        }
+    }
+
     fn new(kid: &str, named: i64) -> NewKey {
         let (kid, public_key) = (kid.to_owned(), "x".to_owned());
-        NewKey { kid, public_key, named: at(named), first_issue: None }
+        NewKey { kid, public_key, named_time: at(named), first_issue: None }
     }
 
     #[test]
@@ -374,7 +449,7 @@ mod tests {
         // The keys of an older server, one of which was to sign in an hour.
         let first = register(vec![new("k1", -90), new("k2", -1), new("k3", 0)], &[], None, at(0));
         assert_eq!(signs_from(&first), [-90, -1, 0]);
-        let soon = NewKey { named: at(0) + TimeDelta::hours(1), ..new("k4", 0) };
+        let soon = NewKey { named_time: at(0) + TimeDelta::hours(1), ..new("k4", 0) };
         assert_eq!(signs_from(&register(vec![soon], &[], None, at(0))), [1]);
         let later = register(vec![new("k4", -90), new("k5", 7)], &first, None, at(0));
         assert_eq!(signs_from(&later), [1, 7]);

@@ -21,9 +21,9 @@ pub const PATH: &str = "/.well-known/license-status";
 /// twice (`lst`, then the claims): 228 KiB. Verifiers read 256 KiB.
 pub const SIZE: u32 = 1 << 20;
 
-/// How many places are drawn for a license before a new list is opened. When the list is half full,
-/// all of them are taken for one of 65,536 licenses. So a list is closed a little later, without
-/// counting its places, and until then one or two draws are enough.
+/// How many indexes are drawn for a license before a new list is opened. When the list is half
+/// full, all of them are taken for one of 65,536 licenses. So a list is closed a little later,
+/// without counting its indexes, and until then one or two draws are enough.
 pub const DRAWS: usize = 16;
 
 /// The bytes of randomness for [`draws`]: four for each.
@@ -43,17 +43,17 @@ const LASTS: TimeDelta = TimeDelta::days(7);
 /// The level of compression: the smallest result. A list is compressed once for each change.
 const COMPRESSION: u8 = 9;
 
-/// The place of a license: a list, and the index of a bit in it.
+/// The index of a license in a status list: which bit of which list says whether it is revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusPlace {
+pub struct StatusIndex {
     /// The list's id.
     pub list_id: i64,
-    /// The index.
+    /// The index, `idx` in the format.
     pub idx: u32,
 }
 
-impl StatusPlace {
-    /// Returns the claim of a license that has this place in a list of this origin.
+impl StatusIndex {
+    /// Returns the claim of a license that has this index in a list of this origin.
     #[must_use]
     pub fn reference(&self, origin: &str) -> StatusReference {
         StatusReference { idx: self.idx.into(), uri: uri(origin, self.list_id) }
@@ -64,6 +64,19 @@ impl StatusPlace {
 #[must_use]
 pub fn uri(origin: &str, list_id: impl Display) -> String {
     format!("{origin}{PATH}/{list_id}")
+}
+
+/// Returns whether the list with this address is one of this origin.
+#[must_use]
+pub fn is_at(list_uri: &str, origin: &str) -> bool {
+    list_id(list_uri).is_some_and(|list_id| uri(origin, list_id) == list_uri)
+}
+
+/// Returns the id of the list with this address; `None` if it is no list of such a server.
+#[must_use]
+pub fn list_id(list_uri: &str) -> Option<i64> {
+    let (origin_and_path, list_id) = list_uri.rsplit_once('/')?;
+    if origin_and_path.ends_with(PATH) { list_id.parse().ok() } else { None }
 }
 
 /// Returns indexes, each equally likely: the size is a power of two.
@@ -90,11 +103,11 @@ row! {
 
 impl StatusList {
     /// Returns whether the list must be signed again at `now` with a newer `iat`: it is too old, or
-    /// older than the key that signs from `signs_from`.
+    /// older than the key that is valid from `valid_from`.
     #[must_use]
-    pub fn is_due(&self, now: Timestamp, signs_from: Timestamp) -> bool {
+    pub fn is_due(&self, now: Timestamp, valid_from: Timestamp) -> bool {
         let backdated = self.issued_at + BACKDATED;
-        backdated + RENEWED_AFTER <= now || (backdated < signs_from && backdated < now)
+        backdated + RENEWED_AFTER <= now || (backdated < valid_from && backdated < now)
     }
 
     /// Returns the claims of the list with these bits set. Indexes beyond the end are left out.
@@ -165,11 +178,22 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_a_list_says_its_server_and_its_id() {
+        let own = uri("https://acme.example", 7);
+        assert_eq!(list_id(&own), Some(7));
+        assert!(is_at(&own, "https://acme.example") && !is_at(&own, "https://other.example"));
+        for other in ["https://acme.example/status/7", "7", "", &format!("{own}x")] {
+            assert_eq!(list_id(other), None, "{other}");
+            assert!(!is_at(other, "https://acme.example"), "{other}");
+        }
+    }
+
+    #[test]
     fn a_list_is_due_after_an_hour_and_for_a_newer_key() {
         let at = Timestamp::saturating;
         let list =
             StatusList { list_id: 1, origin: String::new(), issued_at: at(999_940), version: 1 };
-        let is_due = |now, signs_from| list.is_due(at(now), at(signs_from));
+        let is_due = |now, valid_from| list.is_due(at(now), at(valid_from));
         assert!(!is_due(1_000_000, 0) && !is_due(1_003_599, 1_000_000));
         assert!(is_due(1_003_600, 0));
         assert!(is_due(1_000_001, 1_000_001), "signed before the key was");

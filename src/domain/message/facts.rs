@@ -40,6 +40,8 @@ pub struct Facts<'a> {
     pub token: Option<&'a str>,
     /// The key bundle that is attached with it.
     pub keys: Option<&'a str>,
+    /// The status list that is attached with it.
+    pub status: Option<&'a str>,
     /// The payment that the mail reports, or the unpaid invoice.
     pub payment: Option<Payment<'a>>,
     /// The links.
@@ -118,6 +120,7 @@ impl<'a> Facts<'a> {
             offline_until: None,
             token: None,
             keys: None,
+            status: None,
             payment: None,
             links: Links::default(),
         };

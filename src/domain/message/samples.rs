@@ -81,6 +81,7 @@ pub(super) fn facts(
         offline_until: is_offline_shorter.then(|| now + TimeDelta::days(catalog.token_days.into())),
         token: has_license.then_some(LICENSE),
         keys: None,
+        status: None,
         payment: is_payment.then(|| Payment {
             amount: price.map_or(4900, |price| price.amount.into()),
             currency: price.map_or("usd", |price| price.currency.as_str()),

@@ -139,7 +139,8 @@ impl Templates {
             license: facts.token.map(str::to_owned),
             license_file: facts
                 .token
-                .map(|license| LicenseFile { license, keys: facts.keys }.to_text()),
+                .map(|license| LicenseFile { license, keys: facts.keys, status: facts.status })
+                .map(|file| file.to_text()),
         })
     }
 

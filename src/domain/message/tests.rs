@@ -38,6 +38,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         offline_until: None,
         token: has_license.then_some(LICENSE),
         keys: None,
+        status: None,
         payment: None,
         links: Links::to_pages("https://licenses.acme.example", true),
     }

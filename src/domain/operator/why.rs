@@ -1,10 +1,11 @@
-//! Why a customer has the current license: the license, what caused it, the payment, the event and
-//! the policy, as sentences with their times.
+//! Why a customer has the current license: what caused it, the payment, the event and the policy,
+//! as sentences with their times. What the license says is in
+//! [`crate::domain::license::explanation`].
 
 use super::audit::StoredAuditEntry;
 use super::timeline::Entry;
 use crate::domain::account::customer::Customer;
-use crate::domain::license::{Basis, IssuedLicense, Phase, Source};
+use crate::domain::license::{Basis, IssuedLicense, Source};
 use crate::domain::sale::inbox::StoredEvent;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
@@ -79,7 +80,7 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
             id: None,
         }),
         Some(license) => {
-            reasons.push(of_license(license, facts.now));
+            reasons.push(of_license(license));
             reasons.extend(of_action(license, facts.actions));
             reasons.extend(of_trial(license, facts.catalog));
         }
@@ -95,29 +96,17 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     reasons
 }
 
-fn of_license(license: &IssuedLicense, now: Timestamp) -> Reason {
-    let until = |time: Option<Timestamp>| {
-        time.map_or("without an end".to_owned(), |time| format!("until {time}"))
-    };
-    let state = match (license.revoked_at, license.term().phase(now)) {
-        (Some(at), _) => {
-            let reason = license.revocation_reason.map_or("unknown", |reason| reason.as_str());
-            format!("It was revoked at {at} (reason `{reason}`)")
-        }
-        (None, Phase::Over) => format!("It ended; it worked {}", until(license.term().ends())),
-        (None, Phase::Grace) => {
-            format!("Its term is over; it works in grace {}", until(license.term().ends()))
-        }
-        (None, Phase::Active) => format!(
-            "It works {}, and the file that the customer has now {}",
-            until(license.expires_at),
-            until(Some(license.token_expires_at))
-        ),
-    };
+/// Returns what the text of the license does not say: its source and its revocation. The rest is in
+/// its explanation ([`crate::domain::license::explanation`]).
+fn of_license(license: &IssuedLicense) -> Reason {
+    let revoked = license.revoked_at.map_or(String::new(), |at| {
+        let reason = license.revocation_reason.map_or("unknown", |reason| reason.as_str());
+        format!(" It was revoked at {at} (reason `{reason}`).")
+    });
     Reason {
         at: license.issued_at,
         text: format!(
-            "The current license {} is for the plan `{}`{} (source {}). {state}.{}",
+            "The current license {} is for the plan `{}`{} (source {}).{}{revoked}",
             license.license_id,
             license.plan,
             license.parts_text(),

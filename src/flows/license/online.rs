@@ -4,9 +4,11 @@ use licentia_verify::{Checked, Code, License, Rejection, Request};
 
 use crate::app::App;
 use crate::domain::ids::LicenseId;
+use crate::domain::license::explanation::{Explanation, explain_checked};
 use crate::domain::license::{IssuedLicense, LicenseToken};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::flows::license::status_list;
 
 /// Returns the id in a license, if it has our format. The license is not verified.
 fn id_of(token: &LicenseToken) -> Option<LicenseId> {
@@ -21,23 +23,27 @@ async fn issued(app: &App, token: &LicenseToken) -> Result<Option<IssuedLicense>
     Ok(app.store.license(&id).await?.filter(|license| token.is_of(&license.token)))
 }
 
+/// Returns whether exactly this license token is stored, so that this service issued it.
+pub(super) async fn is_stored(app: &App, token: &LicenseToken) -> Result<bool> {
+    Ok(issued(app, token).await?.is_some_and(|license| license.token == *token))
+}
+
 /// Returns how a rejected license was revoked, if verifiers report that instead of this rejection:
-/// a revoked key always, and a revoked license before what follows in the order of the rules. Only
-/// this server can tell, because it does not publish a revoked key any more.
+/// a revoked license before what follows in the order of the rules, and a revoked key always. That
+/// is for keys that were revoked before the database recorded keys; others are in the bundle.
 pub(super) async fn stored_revocation(
     app: &App,
     token: &LicenseToken,
     rejection: &Rejection,
 ) -> Result<Option<Rejection>> {
-    let place = |code: Code| Code::ALL.iter().position(|other| *other == code);
-    let is_known_key = place(rejection.code()) > place(Code::BadSignature);
+    let rank = |code: Code| Code::ALL.iter().position(|other| *other == code);
+    let is_known_key = rank(rejection.code()) > rank(Code::BadSignature);
     if !is_known_key && !matches!(rejection, Rejection::UnknownKey { .. }) {
         return Ok(None);
     }
     let revocation = issued(app, token).await?.and_then(|license| license.revocation());
-    let comes_first = |revocation: &Rejection| {
-        !is_known_key || place(revocation.code()) < place(rejection.code())
-    };
+    let comes_first =
+        |revocation: &Rejection| !is_known_key || rank(revocation.code()) < rank(rejection.code());
     Ok(revocation.filter(comes_first))
 }
 
@@ -47,6 +53,31 @@ pub(super) async fn check(app: &App, request: &Request<'_>) -> Result<Checked> {
     let Err(Rejection::UnknownKey { kid }) = &checked.license else { return Ok(checked) };
     app.know_key(kid).await?;
     Ok(app.keys.current().trusted.check(request))
+}
+
+/// Returns the sentences about a stored license: what it says, the verdict of an app that has the
+/// newest keys and list, and what changes next.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn explain(app: &App, license: &IssuedLicense) -> Result<Explanation> {
+    let list = status_list::of_license(app, license).await;
+    let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
+    let now = app.now().to_system_time();
+    let request = Request { status, ..Request::new(license.token.expose(), now) };
+    let checked = check(app, &request).await?;
+    // A license without a list is revoked too.
+    let revocation = match &checked.license {
+        Ok(_) => license.revocation(),
+        Err(rejection) => stored_revocation(app, &license.token, rejection).await?,
+    };
+    let checked = match revocation {
+        Some(rejection) => checked.but_rejected(rejection),
+        None => checked,
+    };
+    let product = app.plans.product.as_str();
+    let keys = app.keys.current();
+    Ok(explain_checked(&keys.trusted, &request, &checked, Some(product)))
 }
 
 /// The result of verifying a license online.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use licentia_verify::STATUS_LIST_TYPE;
 
 use crate::app::App;
-use crate::domain::license::status_list::StatusList;
+use crate::domain::license::IssuedLicense;
+use crate::domain::license::status_list::{self, StatusList};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -36,6 +37,15 @@ pub async fn signed(app: &App, list_id: i64) -> Result<Arc<SignedList>> {
     }
 }
 
+/// Returns the signed list that a license names, to send with it. `None` if it names none, or if
+/// there is a failure: the license works without it.
+pub async fn of_license(app: &App, license: &IssuedLicense) -> Option<Arc<SignedList>> {
+    let reference = license.claims()?.status?.status_list;
+    let list_id = status_list::list_id(&reference.uri)?;
+    let signed = signed(app, list_id).await;
+    signed.inspect_err(|error| tracing::warn!(list_id, %error, "a status list is not sent")).ok()
+}
+
 /// Returns the lists, oldest first.
 ///
 /// # Errors
@@ -47,8 +57,8 @@ pub async fn all(app: &App) -> Result<Vec<StatusList>> {
 /// The key that signs a list.
 struct ListKey {
     key: Key,
-    /// The time from which it may sign, also by the key bundle.
-    signs_from: Timestamp,
+    /// The time from which it may sign, and from which apps accept what it signs.
+    valid_from: Timestamp,
 }
 
 impl ListKey {
@@ -57,7 +67,7 @@ impl ListKey {
         let key = app.keys.signing(now)?;
         let record =
             keys.signing_record(now).map(|record| record.signs_from.max(record.not_before));
-        Ok(Self { signs_from: record.unwrap_or(key.signs_from), key })
+        Ok(Self { valid_from: record.unwrap_or(key.named_time), key })
     }
 }
 
@@ -73,7 +83,7 @@ async fn current(app: &App, list_id: i64, checked: Checked) -> Result<Arc<Signed
         return Ok(list);
     }
     let list = stored(app, list_id).await?;
-    if list.is_due(checked.at, key.signs_from) {
+    if list.is_due(checked.at, key.valid_from) {
         // A list that is not renewed is served as it was: the database may be read-only.
         if let Err(error) = renew(app, &list, checked.at).await {
             tracing::warn!(list_id, %error, "the status list was not renewed");
@@ -94,7 +104,7 @@ async fn confirmed(
     checked: Checked,
 ) -> Result<Option<Arc<SignedList>>> {
     let list = stored(app, list_id).await?;
-    let is_due = list.is_due(checked.at, key.signs_from);
+    let is_due = list.is_due(checked.at, key.valid_from);
     Ok(if is_due { None } else { app.status_lists.confirm(&list, &key.key.kid, checked) })
 }
 

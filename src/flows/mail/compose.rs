@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::pending::{self, SignupMail};
 use crate::flows::account::{mail_link, password};
-use crate::flows::license;
+use crate::flows::license::{self, status_list};
 use crate::mailer::Recipient;
 use crate::store::Tx;
 
@@ -77,12 +77,15 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
         invoice_url: None,
     });
     let payment = order.as_ref().map(Payment::of).or(charge);
-    if let Some(license) = &license {
+    let mut list = None;
+    if let Some(license) = license.as_ref().filter(|_| facts.token.is_some()) {
         // The key bundle that is attached must have its key.
         app.know_key(&license.key_id).await?;
+        list = status_list::of_license(app, license).await;
     }
+    let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
     let (links, keys) = (links(app, made), app.keys.bundle());
-    let facts = Facts { language, links, payment, keys: keys.as_deref(), ..facts };
+    let facts = Facts { language, links, payment, keys: keys.as_deref(), status, ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
 }

@@ -8,6 +8,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::metadata::Metadata;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::IssuedLicense;
+use crate::domain::license::explanation::Explanation;
 use crate::domain::operator::search::{FoundCustomer, Key, Search, SearchPosition, Term};
 use crate::domain::operator::timeline::{self, Entry, Kind};
 use crate::domain::operator::why::{self, Facts, Reason};
@@ -18,6 +19,7 @@ use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::license::explain;
 use crate::flows::operator::events::EventDetails;
 use crate::flows::sale::settle::MAX_ORDERS;
 use crate::store::Tx;
@@ -296,12 +298,26 @@ pub async fn timeline(app: &App, id: &CustomerId, request: &PageRequest) -> Resu
 /// The events and audit entries that may explain the current license, the newest ones.
 const READ_FOR_REASONS: usize = 100;
 
-/// Returns why a customer has the current license now, each reason with its time.
+/// Why a customer has the current license.
+pub struct Why {
+    /// The customer with the license.
+    pub record: Record,
+    /// What the license says, the verdict on it, and what changes next. `None` without a license.
+    pub explanation: Option<Explanation>,
+    /// The reasons, each with its time; the license first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Returns why a customer has the current license now.
 ///
 /// # Errors
 /// As [`mails`].
-pub async fn why(app: &App, id: &CustomerId) -> Result<(Record, Vec<Reason>)> {
+pub async fn why(app: &App, id: &CustomerId) -> Result<Why> {
     let record = record(app, id).await?;
+    let explanation = match &record.license {
+        Some(license) => Some(explain(app, license).await?),
+        None => None,
+    };
     let mut tx = app.store.read().await?;
     let newest = PageRequest { after: None, limit: READ_FOR_REASONS };
     let actions = tx.audit_page(id, &newest).await?;
@@ -317,5 +333,6 @@ pub async fn why(app: &App, id: &CustomerId) -> Result<(Record, Vec<Reason>)> {
         catalog: &app.plans,
         now: app.now(),
     });
-    Ok((record, reasons))
+    drop(tx);
+    Ok(Why { record, explanation, reasons })
 }

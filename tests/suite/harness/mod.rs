@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod receiver;
+pub mod rotation;
 pub mod selling;
 pub mod shop;
 pub mod subscriber;

@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from http.client import HTTPException
 from pathlib import Path
-from typing import Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -30,6 +30,7 @@ from .verifier import Examination, LicenseText, Verifier
 
 LOG = logging.getLogger("licentia")
 
+KEYS_PATH = "/.well-known/license-keys"
 DAY_SECONDS = 86_400
 MINUTE_SECONDS = 60
 HOUR_SECONDS = 3600
@@ -96,7 +97,8 @@ class Client:
     """A license in a folder: `license.json`, and the memory of the device in `memory.json`.
 
     `server` is the address of the vendor's server, without `/api`. The methods may be called from
-    several threads. They wait for the network only in `refresh`.
+    several threads. They wait for the network only in `refresh`, and in `install` for the bundle if
+    the key of a license is unknown.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Client:
         self._folder = Path(folder)
         self._timeout = timeout
         self._clock = clock
-        self._opener = build_opener(_NoRedirects)
+        self._opener = build_opener(_Redirects)
         self._lock = threading.RLock()
         self._stopped = threading.Event()
         self._thread: Optional[threading.Thread] = None
@@ -139,9 +141,20 @@ class Client:
         """Stores what the user pasted, opened or carried here: a license or a `license.json`, a
         key bundle, a status list. Returns the verdict about it.
 
-        A license that does not work never replaces one that does. Raises `OSError` if the folder
-        cannot be written.
+        A license that does not work never replaces one that does. If no given or stored bundle has
+        the key of the license, it is fetched. Raises `OSError` if the folder cannot be written.
         """
+        verdict = self._install(license, keys, status)
+        if license is None or verdict.code != "unknown_key":
+            return verdict
+        fetched = self._request("GET", self._server + KEYS_PATH)
+        if fetched.status != 200:
+            return verdict
+        return self._install(license, fetched.body, status)
+
+    def _install(
+        self, license: Optional[Text], keys: Optional[Text], status: Optional[Text]
+    ) -> Verdict:
         with self._lock:
             stored = self._stored()
             current = self._examine(stored, keys=keys, status=status)
@@ -246,7 +259,7 @@ class Client:
 
     def _fetch_proof(self) -> None:
         """Fetches the signed documents that say why a license is not refreshed."""
-        keys = self._request("GET", f"{self._server}/.well-known/license-keys")
+        keys = self._request("GET", self._server + KEYS_PATH)
         if keys.status == 200:
             self.install(keys=keys.body)
         self._fetch_status()
@@ -308,21 +321,27 @@ class Client:
         _write(self._folder / "license.json", examination.license_file().encode())
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Follows no redirect: the license would be sent to another server."""
+class _Redirects(HTTPRedirectHandler):
+    """Follows no redirect with a license, which is a credential. Lists and bundles are public, and
+    may have moved.
+    """
 
-    def redirect_request(self, *_: object) -> None:
-        return None
+    def redirect_request(self, req: Request, *rest: Any) -> Optional[Request]:
+        if req.has_header("Authorization"):
+            return None
+        return super().redirect_request(req, *rest)
 
 
 def _outcome(status: int, code: Optional[str]) -> Outcome:
-    if status == 0:
+    if status == 429 or status >= 500:
+        return Outcome.BUSY
+    if code is None:  # no response, or that of somebody else, such as the login page of a network
         return Outcome.OFFLINE
     if code in ("revoked", "key_revoked"):
         return Outcome.REVOKED
     if code == "license_expired":
         return Outcome.ENDED
-    if status in (408, 409, 429) or status >= 500:
+    if status in (408, 409):
         return Outcome.BUSY
     return Outcome.UNKNOWN if status in (401, 403) else Outcome.FAILED
 

@@ -14,6 +14,7 @@ _INVALID = {
     "token_expired": _CONNECT,
     "stale_status": _CONNECT,
     "unknown_key": _CONNECT,
+    "key_not_valid": _CONNECT,
     "revoked": "This license was revoked. Please log in to get your current one, or contact us.",
     "wrong_device": "This license belongs to another device.",
     "not_yet_valid": "The clock of this device is wrong. Please set it and try again.",

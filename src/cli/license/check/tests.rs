@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use licentia_verify::{Code, State};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::*;
 

@@ -18,6 +18,7 @@ use super::{AdminCodes, permit, permit_for_customer};
 use crate::app::App;
 use crate::domain::account::metadata::Metadata;
 use crate::domain::contact::{DisplayName, Email};
+use crate::domain::license::explanation::Explanation;
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::audit::{Actor, OwnedActor};
 use crate::domain::operator::search::{Search, SearchPosition};
@@ -344,7 +345,8 @@ impl AdminCustomersApi {
     ///
     /// Returns why a customer has the current license now: the license, the action that issued it,
     /// the subscription, the payment, the event and the policy, each as a sentence with its time.
-    /// Needs the scope `read`.
+    /// Also returns what the license says, whether it is valid, and what changes next. Needs the
+    /// scope `read`.
     #[oai(path = "/:customer_id/why", method = "get", operation_id = "explainLicense")]
     async fn why(
         &self,
@@ -354,24 +356,63 @@ impl AdminCustomersApi {
         /// The customer's id.
         #[oai(example = "example_customer")]
         Path(customer_id): Path<String>,
-    ) -> Result<Json<Why>, Failure<AdminCustomerCodes>> {
+    ) -> Result<Json<WhyView>, Failure<AdminCustomerCodes>> {
         let operation = Operation::ExplainLicense;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
-        let (record, reasons) = customers::why(app, &id).await?;
-        let license = record.license.map(|license| LicenseRecord::new(license, app.now()));
-        let reasons = reasons.into_iter().map(ReasonView::from).collect();
-        Ok(Json(Why { license, reasons }))
+        let why = customers::why(app, &id).await?;
+        let license = why.record.license.map(|license| LicenseRecord::new(license, app.now()));
+        let reasons = why.reasons.into_iter().map(ReasonView::from).collect();
+        let explanation = why.explanation.map(ExplanationView::from);
+        Ok(Json(WhyView { license, explanation, reasons }))
     }
 }
 
 /// Why a customer has the current license.
 #[derive(Object)]
-struct Why {
+#[oai(rename = "Why")]
+struct WhyView {
     /// The current license.
     #[oai(nullable)]
     license: Option<LicenseRecord>,
+    /// What the license says, the verdict on it, and what changes next. `null` without a license.
+    #[oai(nullable)]
+    explanation: Option<ExplanationView>,
     /// The reasons, the license first.
     reasons: Vec<ReasonView>,
+}
+
+/// A license in sentences, as `licentia license explain` prints them.
+#[derive(Object)]
+#[oai(rename = "LicenseExplanation", example)]
+struct ExplanationView {
+    /// What the license says.
+    license: Vec<String>,
+    /// The verdict of an app that has the newest keys and status list, and the reason.
+    verdict: Vec<String>,
+    /// What changes next, and when, if the app fetches nothing.
+    next: Vec<String>,
+}
+
+impl Example for ExplanationView {
+    fn example() -> Self {
+        Self {
+            license: vec!["Its plan is `professional`. It is a full license, not a trial.".into()],
+            verdict: vec![
+                "The license is valid (state `active`): everything that it grants works.".into(),
+            ],
+            next: vec![
+                "Time changes nothing more: it stays like this until the app gets another license."
+                    .into(),
+            ],
+        }
+    }
+}
+
+impl From<Explanation> for ExplanationView {
+    fn from(explanation: Explanation) -> Self {
+        let Explanation { license, verdict, next } = explanation;
+        Self { license, verdict, next }
+    }
 }
 
 /// One reason.

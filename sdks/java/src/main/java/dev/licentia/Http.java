@@ -24,9 +24,17 @@ final class Http {
     private static final long TIMEOUT_SECONDS = 15;
     private static final Duration MAX_RETRY_AFTER = Duration.ofDays(1);
 
-    private final HttpClient client = HttpClient.newBuilder()
-            .connectTimeout(Duration.ofSeconds(TIMEOUT_SECONDS))
-            .build();
+    /** Follows no redirect: a license is a credential. */
+    private final HttpClient strict = client(HttpClient.Redirect.NEVER);
+    /** For lists and bundles, which are public and may have moved. */
+    private final HttpClient following = client(HttpClient.Redirect.NORMAL);
+
+    private static HttpClient client(HttpClient.Redirect redirect) {
+        return HttpClient.newBuilder()
+                .connectTimeout(Duration.ofSeconds(TIMEOUT_SECONDS))
+                .followRedirects(redirect)
+                .build();
+    }
 
     /** @param retryAfter null if the server does not say */
     record Response(int status, String text, Duration retryAfter) {}
@@ -48,7 +56,7 @@ final class Http {
                 request.header("Authorization", "Bearer " + bearer)
                         .POST(HttpRequest.BodyPublishers.noBody());
             }
-            HttpResponse<byte[]> response = client
+            HttpResponse<byte[]> response = (bearer == null ? following : strict)
                     .sendAsync(request.build(), head -> new LimitedBody(maxBytes))
                     .orTimeout(TIMEOUT_SECONDS, TimeUnit.SECONDS)
                     .join();

@@ -4,7 +4,6 @@ import static dev.licentia.Signing.DAY;
 import static dev.licentia.Signing.NOW;
 import static dev.licentia.Signing.object;
 
-import dev.licentia.RefreshResult.Outcome;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -51,7 +50,7 @@ public final class Tests {
         tests.put("a license is active, and everything in it is in the verdict", Tests::verdict);
         tests.put("a list that is damaged, foreign or too large counts as not given", Tests::lists);
         tests.put("misuse by the developer throws", Tests::misuse);
-        tests.put("each verdict has an advice", Tests::advice);
+        tests.put("each verdict has a message", Tests::message);
         tests.put("a license is stored, refreshed, and used by the next start", Tests::client);
         tests.put("each response has its outcome, and none loses the license", Tests::outcomes);
         tests.put("the bundle and the status list are fetched", Tests::fetched);
@@ -194,7 +193,8 @@ public final class Tests {
                 () -> Trust.root(KEY.root().replace("\"kty\"", "\"d\":\"x\",\"kty\"")),
                 () -> Trust.jwks("{\"keys\":[]}"), () -> Trust.jwks("{\"keys\":[" + weak + "]}"),
                 () -> Trust.jwks("{\"keys\":[" + KEY.root() + "," + KEY.root() + "]}"),
-                () -> Verifier.of(null, "acme-app"),
+                () -> Verifier.of(null, "acme-app"), () -> newClient("http://a.example"),
+                () -> newClient("ftp://a.example"), () -> newClient("x"), () -> newClient(""),
                 () -> Verifier.of(Trust.root(KEY.root()), ""));
         for (Runnable misuse : misuses) {
             try {
@@ -206,11 +206,16 @@ public final class Tests {
         }
     }
 
-    private static void advice() {
+    private static Client newClient(String server) {
+        Verifier verifier = Verifier.of(Trust.root(KEY.root()), "acme-app");
+        return new Client(verifier, server, new FileStore(Path.of("unused")));
+    }
+
+    private static void message() {
         Claims claims = null;
         for (Code code : Code.values()) {
             Verdict verdict = Verdict.of(claims, Judge.Outcome.invalid(code), null, NOW);
-            equal(Advice.Level.STOP, Advice.of(verdict).level());
+            equal(false, Message.of(verdict).isEmpty());
             equal(code.name().toLowerCase(), verdict.toMap().get("code"));
         }
     }
@@ -223,7 +228,7 @@ public final class Tests {
 
         App() throws Exception {}
 
-        LicenseClient client() {
+        Client client() {
             Clock clock = new Clock() {
                 @Override
                 public Instant instant() {
@@ -241,7 +246,7 @@ public final class Tests {
                 }
             };
             Verifier verifier = Verifier.of(Trust.root(ROOT.root()), "acme-app");
-            return new LicenseClient(verifier, server.url() + "/", new FileStore(folder), clock);
+            return new Client(verifier, server.url() + "/", new FileStore(folder), clock);
         }
 
         /** Returns a license that is signed now. */
@@ -257,19 +262,19 @@ public final class Tests {
         void renew(String token, String keys) throws Exception {
             server.reply(REFRESH, 200, Json.write(object("token", token, "keys", keys)));
             equal(Outcome.RENEWED, client().refresh().outcome());
-            expect(State.ACTIVE, null, Advice.Level.OK);
+            expect(State.ACTIVE, null, false);
         }
 
         /** Checks the verdict of the next start of the app, offline. */
-        void expect(State state, Code code, Advice.Level level) throws Exception {
-            Verdict verdict = client().verdict();
+        void expect(State state, Code code, boolean warn) throws Exception {
+            Verdict verdict = client().verify();
             equal(state, verdict.state());
             equal(code, verdict.code());
-            equal(level, Advice.of(verdict).level());
+            equal(warn, verdict.warn());
         }
 
-        LicenseClient installed() throws Exception {
-            LicenseClient client = client();
+        Client installed() throws Exception {
+            Client client = client();
             String file = LicenseFile.write(KEY.license(), ROOT.bundle(KEY), null);
             equal(State.ACTIVE, client.install(file).state());
             return client;
@@ -292,38 +297,44 @@ public final class Tests {
 
     private static void client() throws Exception {
         try (App app = new App()) {
-            equal(Code.MALFORMED, app.client().verdict().code());
-            equal(Outcome.NO_LICENSE, app.client().refresh().outcome());
-            LicenseClient client = app.installed();
+            equal(Code.MALFORMED, app.client().verify().code());
+            equal(Outcome.UNKNOWN, app.client().refresh().outcome());
+            Client client = app.installed();
             app.now += 40 * DAY;
-            equal(Code.LICENSE_EXPIRED, client.verdict().code());
+            equal(Code.LICENSE_EXPIRED, client.verify().code());
             String token = SUCCESSOR.license("iat", app.now - 60, "nbf", app.now - 60,
                     "exp", app.now + 14 * DAY, "license_expires", null, "seq", 2L);
             app.server.reply(REFRESH, 200, Json.write(object(
                     "token", token, "plan", "x", "keys", ROOT.bundle(KEY, SUCCESSOR))));
-            RefreshResult result = client.refresh();
+            Refresh result = client.refresh();
             equal(Outcome.RENEWED, result.outcome());
             equal(State.ACTIVE, result.verdict().state());
             equal(List.of("Bearer " + KEY.license()), app.server.credentials);
-            equal(app.now + 14 * DAY, app.client().verdict().changesAt());
+            equal(app.now + 14 * DAY, app.client().verify().changesAt());
             try (var entries = Files.list(app.folder)) {
                 equal(2L, entries.count());
             }
             for (String text : List.of("", "x", new Signing().license(), KEY.license("aud", "b"))) {
                 equal(false, client.install(text).valid());
-                equal(State.ACTIVE, client.verdict().state());
+                equal(State.ACTIVE, client.verify().state());
             }
         }
     }
 
     private static void outcomes() throws Exception {
         try (App app = new App()) {
-            LicenseClient client = app.installed();
-            Map<FakeServer.Reply, RefreshResult> expected = new LinkedHashMap<>();
+            Client client = app.installed();
+            Map<FakeServer.Reply, Refresh> expected = new LinkedHashMap<>();
             expect(expected, FakeServer.problem(403, "license_expired", null), Outcome.ENDED, null);
             expect(expected, FakeServer.problem(403, "revoked", null), Outcome.REVOKED, null);
             expect(expected, FakeServer.problem(401, "unauthenticated", null),
                     Outcome.UNKNOWN, null);
+            expect(expected, FakeServer.problem(403, "reset_required", null),
+                    Outcome.UNKNOWN, null);
+            expect(expected, FakeServer.problem(400, "invalid_request", null),
+                    Outcome.FAILED, null);
+            expect(expected, FakeServer.problem(409, "idempotency_running", null),
+                    Outcome.BUSY, null);
             expect(expected, FakeServer.problem(429, "rate_limited", "120"), Outcome.BUSY, 120L);
             expect(expected, FakeServer.problem(503, "busy", "999999999"), Outcome.BUSY, DAY);
             expect(expected, FakeServer.problem(503, "busy", "Mon, 01 Jan 2001 00:00:00 GMT"),
@@ -336,10 +347,10 @@ public final class Tests {
             expect(expected, new FakeServer.Reply(200, "x".repeat(300_000), null),
                     Outcome.OFFLINE, null);
             String forged = Json.write(object("token", new Signing().license()));
-            expect(expected, new FakeServer.Reply(200, forged, null), Outcome.REJECTED, null);
-            for (Map.Entry<FakeServer.Reply, RefreshResult> entry : expected.entrySet()) {
+            expect(expected, new FakeServer.Reply(200, forged, null), Outcome.FAILED, null);
+            for (Map.Entry<FakeServer.Reply, Refresh> entry : expected.entrySet()) {
                 app.server.replies.put(REFRESH, entry.getKey());
-                RefreshResult result = client.refresh();
+                Refresh result = client.refresh();
                 equal(entry.getValue().outcome(), result.outcome());
                 equal(entry.getValue().retryAfter(), result.retryAfter());
                 equal(State.ACTIVE, result.verdict().state());
@@ -349,54 +360,57 @@ public final class Tests {
         }
     }
 
-    private static void expect(Map<FakeServer.Reply, RefreshResult> expected,
+    private static void expect(Map<FakeServer.Reply, Refresh> expected,
             FakeServer.Reply reply, Outcome outcome, Long retryAfter) {
         Duration wait = retryAfter == null ? null : Duration.ofSeconds(retryAfter);
-        expected.put(reply, new RefreshResult(outcome, null, wait));
+        expected.put(reply, new Refresh(outcome, null, null, wait));
     }
 
     private static void fetched() throws Exception {
         try (App app = new App()) {
-            LicenseClient client = app.client();
+            Client client = app.client();
             String uri = app.server.url() + LIST;
             app.server.reply("/.well-known/license-keys", 200, ROOT.bundle(KEY));
             equal(State.ACTIVE, client.install(KEY.license("status", status(uri))).state());
             app.server.replies.put(REFRESH, FakeServer.problem(403, "revoked", null));
             app.server.reply(LIST, 200, KEY.list(uri, 9));
             equal(Code.REVOKED, client.refresh().verdict().code());
-            equal(Code.REVOKED, app.client().verdict().code());
+            equal(Code.REVOKED, app.client().verify().code());
             // A forged license is not renewed, so the bundle tells that its key was stolen.
             app.server.reply("/.well-known/license-keys", 200, ROOT.revocation(KEY.kid));
             equal(Code.KEY_REVOKED, client.refresh().verdict().code());
-            equal(Code.KEY_REVOKED, app.client().verdict().code());
+            equal(Code.KEY_REVOKED, app.client().verify().code());
         }
     }
 
     private static void noLicense() throws Exception {
         try (App app = new App()) {
             Path file = Files.writeString(app.folder.resolve("license.json"), "hello\nworld");
-            equal(Code.MALFORMED, app.client().verdict().code());
-            equal(Outcome.NO_LICENSE, app.client().refresh().outcome());
+            equal(Code.MALFORMED, app.client().verify().code());
+            equal(Outcome.UNKNOWN, app.client().refresh().outcome());
             equal("hello\nworld", Files.readString(file));
         }
     }
 
     private static void background() throws Exception {
         try (App app = new App()) {
-            LicenseClient client = app.installed();
-            String token = KEY.license("exp", NOW + 1, "seq", 2L);
+            Client client = app.installed();
+            String token = KEY.license("exp", NOW + 1, "seq", 2L, "plan", "upgraded");
             app.server.reply(REFRESH, 200, Json.write(object("token", token)));
             SynchronousQueue<Object> results = new SynchronousQueue<>();
-            LicenseClient.Background background = client.start(result -> {
+            Client.Background background = client.start(verdict -> {
                 try {
-                    results.put(result.outcome());
+                    results.put(verdict.plan());
                 } catch (InterruptedException error) {
                     Thread.currentThread().interrupt();
                 }
             }, error -> results.offer(error));
+            equal("professional", results.poll(60, TimeUnit.SECONDS));
+            equal("upgraded", results.poll(60, TimeUnit.SECONDS));
             // The verdict changes in a second, so the second refresh follows then.
-            equal(Outcome.RENEWED, results.poll(60, TimeUnit.SECONDS));
-            equal(Outcome.RENEWED, results.poll(60, TimeUnit.SECONDS));
+            String next = KEY.license("exp", NOW + 1, "seq", 3L, "plan", "next");
+            app.server.reply(REFRESH, 200, Json.write(object("token", next)));
+            equal("next", results.poll(60, TimeUnit.SECONDS));
             background.close();
         }
     }
@@ -407,40 +421,40 @@ public final class Tests {
             String firstKeys = ROOT.bundle(KEY);
             String trial = app.issue(KEY, "trial", true, "license_expires", NOW + 14 * DAY);
             app.client().install(LicenseFile.write(trial, firstKeys, null));
-            app.expect(State.ACTIVE, null, Advice.Level.OK);
+            app.expect(State.ACTIVE, null, false);
             app.now += 12 * DAY;
-            app.expect(State.ACTIVE, null, Advice.Level.REMINDER);
+            app.expect(State.ACTIVE, null, true);
             app.now += 2 * DAY;
-            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, Advice.Level.REDUCED);
+            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, true);
 
             // The customer buys. The app notices at the next refresh.
             app.renew(app.issue(KEY, "seq", 2L), firstKeys);
             // 40 days offline, on a journey. Meanwhile, the vendor has replaced the key.
             app.now += 40 * DAY;
-            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, Advice.Level.REDUCED);
+            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, true);
             String uri = "https://licenses.acme.example/status/1";
             String keys = ROOT.bundle(KEY, SUCCESSOR);
             app.renew(app.issue(SUCCESSOR, "seq", 3L, "status", status(uri)), keys);
 
             // A clock that is set back stops the app until it is right again.
             app.now += 10 * DAY;
-            app.expect(State.ACTIVE, null, Advice.Level.OK);
+            app.expect(State.ACTIVE, null, false);
             app.now -= 9 * DAY;
-            app.expect(null, Code.CLOCK_ROLLED_BACK, Advice.Level.STOP);
+            app.expect(null, Code.CLOCK_ROLLED_BACK, false);
             app.now += 9 * DAY;
-            app.expect(State.ACTIVE, null, Advice.Level.OK);
+            app.expect(State.ACTIVE, null, false);
             // A clock that was ahead by mistake, and is right again, is healed by a refresh.
             app.now += 300 * DAY;
-            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, Advice.Level.REDUCED);
+            app.expect(State.LIMITED, Code.LICENSE_EXPIRED, true);
             app.now -= 300 * DAY;
-            app.expect(null, Code.CLOCK_ROLLED_BACK, Advice.Level.STOP);
+            app.expect(null, Code.CLOCK_ROLLED_BACK, false);
             String healing = app.issue(SUCCESSOR, "seq", 4L, "status", status(uri));
             app.renew(healing, keys);
 
             // The vendor revokes the license. A colleague carries the list on a USB stick.
-            String stick = LicenseFile.write(healing, keys, SUCCESSOR.list(uri, 9));
-            equal(Code.REVOKED, app.client().install(stick).code());
-            app.expect(null, Code.REVOKED, Advice.Level.STOP);
+            String list = SUCCESSOR.list(uri, 9);
+            equal(Code.REVOKED, app.client().install(Evidence.of(null).withStatus(list)).code());
+            app.expect(null, Code.REVOKED, false);
         }
     }
 
@@ -470,7 +484,7 @@ public final class Tests {
                         .directory(folder.toFile()).redirectErrorStream(true).start();
                 String output = new String(
                         process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-                equal("Export for 5 seats.\nRENEWED: active\n", output);
+                equal("Export for 5 seats.\nThe license is active\n", output);
             }
         } finally {
             delete(folder);

@@ -1,9 +1,10 @@
 package dev.licentia;
 
-import dev.licentia.RefreshResult.Outcome;
 import java.io.IOException;
+import java.net.URI;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
@@ -11,8 +12,13 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
-/** Stores the license of an app, refreshes it online, and returns the verdict about it. */
-public final class LicenseClient {
+/**
+ * Keeps the license of an app in a store, and refreshes it online.
+ *
+ * <p>Only signed documents decide. What the server says about a license leads to fetching the key
+ * bundle or the status list that proves it; an answer alone neither extends nor ends a license.
+ */
+public final class Client {
     /** The largest response to a refresh: a license and a bundle, and some members more. */
     private static final int MAX_RESPONSE_BYTES = 256 * 1024;
     private static final Duration DAY = Duration.ofDays(1);
@@ -29,50 +35,79 @@ public final class LicenseClient {
     /**
      * Returns the client of an app.
      *
-     * @param server the address of the vendor's server, as {@code https://licenses.acme.example}
+     * @param server the address of the vendor's server, as {@code https://licenses.acme.example};
+     *     {@code http} only on this machine
+     * @throws IllegalArgumentException for another address: the license is a credential
      */
-    public LicenseClient(Verifier verifier, String server, Store store) {
+    public Client(Verifier verifier, String server, Store store) {
         this(verifier, server, store, Clock.systemUTC());
     }
 
-    LicenseClient(Verifier verifier, String server, Store store, Clock clock) {
+    /** Returns a client with another clock than that of the system, for the tests of an app. */
+    public Client(Verifier verifier, String server, Store store, Clock clock) {
+        if (!isSecure(server)) {
+            throw new IllegalArgumentException(server + " is not an https address");
+        }
         this.verifier = verifier;
         this.server = server.replaceAll("/+$", "");
         this.store = store;
         this.clock = clock;
     }
 
-    /** Returns the verdict about the stored license, offline. */
-    public Verdict verdict() throws IOException {
-        return store(new Evidence(null, null, null, null, null)).verdict;
+    private static boolean isSecure(String server) {
+        URI uri = URI.create(server);
+        boolean isLocal = uri.getHost() != null
+                && List.of("localhost", "127.0.0.1", "[::1]").contains(uri.getHost());
+        return "https".equals(uri.getScheme()) && uri.getHost() != null
+                || "http".equals(uri.getScheme()) && isLocal;
+    }
+
+    /** Returns the verdict about the stored license, without the network. */
+    public Verdict verify() throws IOException {
+        return store(Evidence.of(null)).verdict;
+    }
+
+    /** Stores a license or a {@code license.json}, as {@link #install(Evidence)} does. */
+    public Verdict install(String license) throws IOException {
+        return install(Evidence.of(license == null ? "" : license));
     }
 
     /**
-     * Returns the verdict about a license that the user has entered: a token, or a {@code
-     * license.json}. Stores it if it is valid, or genuine and there is no valid one.
+     * Stores what the user pasted, opened or carried here, and returns the verdict about it. Of
+     * what is given, it uses the license, {@code keys} and {@code status}; each may be null. A
+     * license that does not work never replaces one that does. With a new license, the status list
+     * is fetched, and the bundle if it is needed.
      */
-    public Verdict install(String license) throws IOException {
-        return store(complete(besides(load()).withLicense(license), false)).verdict;
+    public Verdict install(Evidence given) throws IOException {
+        if (given.license() == null) return store(given).verdict;
+        // First, so that neither replaces the other: both may be newer than those in the store.
+        if (given.keys() != null || given.status() != null) store(given.withLicense(null));
+        Evidence evidence = besides(load()).withLicense(given.license());
+        if (evidence.keys() == null) evidence = evidence.withKeys(given.keys());
+        if (given.status() != null) evidence = evidence.withStatus(given.status());
+        return store(complete(evidence, false)).verdict;
     }
 
     /** Asks the server for the newest license, bundle and status list, and stores them. */
-    public RefreshResult refresh() throws IOException {
+    public Refresh refresh() throws IOException {
         Evidence stored = load();
         ServerAnswer answer = askServer(stored.license());
+        Code refused = null;
         if (answer.license != null) {
             Evidence renewed = besides(stored).withLicense(answer.license);
             Stored result = store(complete(renewed, false));
             if (result.isStored) {
-                return new RefreshResult(answer.outcome, result.verdict, answer.retryAfter);
+                return new Refresh(Outcome.RENEWED, result.verdict, null, null);
             }
+            refused = result.verdict.code();
         }
-        boolean isReachable =
-                answer.outcome != Outcome.OFFLINE && answer.outcome != Outcome.NO_LICENSE;
+        boolean isReachable = answer.code != null || answer.license != null;
         // A forged license is never renewed: only the bundle tells that its key was stolen.
         Evidence complete = isReachable ? complete(stored, true) : stored;
         Verdict verdict = store(complete.withLicense(null)).verdict;
-        Outcome outcome = answer.license == null ? answer.outcome : Outcome.REJECTED;
-        return new RefreshResult(outcome, verdict, answer.retryAfter);
+        return refused == null
+                ? new Refresh(answer.outcome, verdict, answer.code, answer.retryAfter)
+                : new Refresh(Outcome.FAILED, verdict, refused.toString(), null);
     }
 
     /** A refresh in the background, until it is closed. */
@@ -85,29 +120,30 @@ public final class LicenseClient {
      * Refreshes now, then daily and when the verdict would change. After a failure, it tries again
      * after a minute, or later. It runs in a daemon thread.
      *
-     * @param onResult called after each refresh, in that thread
-     * @param onError called when a text cannot be stored, or {@code onResult} throws
+     * @param onChange called in that thread with the first verdict, and with each one that differs
+     * @param onError called when a text cannot be stored, or {@code onChange} throws
      */
-    public Background start(Consumer<RefreshResult> onResult, Consumer<Exception> onError) {
+    public Background start(Consumer<Verdict> onChange, Consumer<Exception> onError) {
         ScheduledExecutorService executor = Executors.newSingleThreadScheduledExecutor(task -> {
             Thread thread = new Thread(task, "licentia-refresh");
             thread.setDaemon(true);
             return thread;
         });
-        executor.execute(new Loop(executor, onResult, onError));
+        executor.execute(new Loop(executor, onChange, onError));
         return executor::shutdownNow;
     }
 
     private final class Loop implements Runnable {
         private final ScheduledExecutorService executor;
-        private final Consumer<RefreshResult> onResult;
+        private final Consumer<Verdict> onChange;
         private final Consumer<Exception> onError;
         private Duration backoff = MIN_BACKOFF;
+        private Verdict last;
 
-        Loop(ScheduledExecutorService executor, Consumer<RefreshResult> onResult,
+        Loop(ScheduledExecutorService executor, Consumer<Verdict> onChange,
                 Consumer<Exception> onError) {
             this.executor = executor;
-            this.onResult = onResult;
+            this.onChange = onChange;
             this.onError = onError;
         }
 
@@ -115,9 +151,10 @@ public final class LicenseClient {
         public void run() {
             Duration wait = MAX_BACKOFF;
             try {
-                RefreshResult result = refresh();
+                report(verify());
+                Refresh result = refresh();
                 wait = waitAfter(result);
-                if (!executor.isShutdown()) onResult.accept(result);
+                report(result.verdict());
             } catch (IOException | RuntimeException error) {
                 onError.accept(error);
             }
@@ -126,9 +163,15 @@ public final class LicenseClient {
             }
         }
 
-        private Duration waitAfter(RefreshResult result) {
+        private void report(Verdict verdict) {
+            if (executor.isShutdown() || verdict.equals(last)) return;
+            last = verdict;
+            onChange.accept(verdict);
+        }
+
+        private Duration waitAfter(Refresh result) {
             Duration wait = DAY;
-            if (result.hasFailed()) {
+            if (result.isToRetry()) {
                 wait = max(backoff, result.retryAfter() == null ? backoff : result.retryAfter());
                 backoff = min(backoff.multipliedBy(2), MAX_BACKOFF);
             } else {
@@ -216,9 +259,10 @@ public final class LicenseClient {
     }
 
     /** @param license the text of a {@code license.json}, when renewed; otherwise null */
-    private record ServerAnswer(Outcome outcome, String license, Duration retryAfter) {
+    private record ServerAnswer(
+            Outcome outcome, String license, String code, Duration retryAfter) {
         static ServerAnswer of(Outcome outcome) {
-            return new ServerAnswer(outcome, null, null);
+            return new ServerAnswer(outcome, null, null, null);
         }
     }
 
@@ -226,7 +270,7 @@ public final class LicenseClient {
         String license = LicenseFile.parse(stored).license();
         String token = license == null ? "" : Text.clean(license);
         if (!token.matches("[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+")) {
-            return ServerAnswer.of(Outcome.NO_LICENSE);
+            return ServerAnswer.of(Outcome.UNKNOWN);
         }
         Http.Response response =
                 http.post(server + "/api/licenses/refresh", MAX_RESPONSE_BYTES, token);
@@ -234,21 +278,31 @@ public final class LicenseClient {
     }
 
     private static ServerAnswer read(Http.Response response) {
-        ServerAnswer busy = new ServerAnswer(Outcome.BUSY, null, response.retryAfter());
         int status = response.status();
-        if (status == 429 || status >= 500) return busy;
         Map<String, Object> members = Json.parseObject(response.text());
-        if (members == null) return ServerAnswer.of(Outcome.OFFLINE);
-        if (status == 200 && members.get("token") instanceof String token) {
+        if (members == null) members = Map.of();
+        if (status == 200 && members.get("token") instanceof String token && !token.isEmpty()) {
             String keys = members.get("keys") instanceof String text ? text : null;
-            return new ServerAnswer(Outcome.RENEWED, LicenseFile.write(token, keys, null), null);
+            return new ServerAnswer(
+                    Outcome.RENEWED, LicenseFile.write(token, keys, null), null, null);
+        }
+        if (status == 429 || status >= 500) {
+            return new ServerAnswer(Outcome.BUSY, null, null, response.retryAfter());
         }
         // Without a code, it is the page of a proxy or of a hotel's network.
         if (!(members.get("code") instanceof String code)) return ServerAnswer.of(Outcome.OFFLINE);
-        if (status == 408 || status == 409) return busy;
-        if (code.equals("revoked") || code.equals("key_revoked")) {
-            return ServerAnswer.of(Outcome.REVOKED);
-        }
-        return ServerAnswer.of(status == 403 ? Outcome.ENDED : Outcome.UNKNOWN);
+        return new ServerAnswer(outcome(status, code), null, code, response.retryAfter());
+    }
+
+    private static Outcome outcome(int status, String code) {
+        return switch (code) {
+            case "revoked", "key_revoked" -> Outcome.REVOKED;
+            case "license_expired" -> Outcome.ENDED;
+            default -> switch (status) {
+                case 408, 409 -> Outcome.BUSY;
+                case 401, 403 -> Outcome.UNKNOWN;
+                default -> Outcome.FAILED;
+            };
+        };
     }
 }

@@ -1,11 +1,11 @@
 //! The tables of the signing keys, of the root key and of the key bundles.
 
-use super::Tx;
-use super::statement::{Insert, sql};
 use crate::domain::license::key_bundle::{RootRecord, StoredBundle};
 use crate::domain::license::signing_key::KeyRecord;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::store::Tx;
+use crate::store::statement::{Insert, sql};
 
 impl Tx {
     /// Returns the records of all keys, oldest first.
@@ -36,6 +36,17 @@ impl Tx {
             kid,
         )?;
         Ok(first)
+    }
+
+    /// Returns when a key signed its last license.
+    pub async fn last_issue(&mut self, kid: &str) -> Result<Option<Timestamp>> {
+        let (last,) = sql!(
+            self,
+            fetch_one: (Option<Timestamp>,),
+            "SELECT MAX(issued_at) FROM licenses WHERE key_id = $1",
+            kid,
+        )?;
+        Ok(last)
     }
 
     /// Returns whether this key was retired or revoked, so that it must not sign.

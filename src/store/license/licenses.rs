@@ -1,17 +1,17 @@
 //! The table of licenses: every license ever issued. A customer's current license is the one that
 //! was not superseded.
 
-use super::statement::{Insert, Statement, sql};
-use super::{Store, Tx};
 use crate::domain::column::{Both, Parameter};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::status_list::StatusPlace;
+use crate::domain::license::status_list::StatusIndex;
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::message::Kind;
 use crate::domain::page::PageRequest;
 use crate::domain::sale::subscription::BilledBeside;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::store::statement::{Insert, Statement, sql};
+use crate::store::{Store, Tx};
 
 /// Selects the license with the id `$1`.
 const BY_ID: &str = "SELECT {columns} FROM licenses WHERE license_id = $1";
@@ -65,11 +65,11 @@ impl Tx {
         Ok(seq)
     }
 
-    /// Inserts a license with its place in a status list. It supersedes the customer's current one.
+    /// Inserts a license with its index in a status list. It supersedes the customer's current one.
     pub async fn insert_license(
         &mut self,
         license: &IssuedLicense,
-        place: &StatusPlace,
+        index: &StatusIndex,
     ) -> Result<()> {
         sql!(
             self,
@@ -81,8 +81,8 @@ impl Tx {
             license.issued_at,
         )?;
         let insert = Insert::new("licenses", license)
-            .with("status_list", place.list_id)
-            .with("status_idx", place.idx);
+            .with("status_list", index.list_id)
+            .with("status_idx", index.idx);
         self.insert(insert).await?;
         Ok(())
     }

@@ -1,16 +1,17 @@
-//! The tables of status lists and of the places in them. The bits are not stored: a bit is set if
-//! the license at its place is revoked or was deleted. So a list cannot disagree with the licenses.
+//! The tables of status lists and of the indexes that are taken in them (`status_places`). The bits
+//! are not stored: a bit is set if the license with its index is revoked or was deleted. So a list
+//! cannot disagree with the licenses.
 
-use super::statement::sql;
-use super::{Store, Tx};
 use crate::domain::ids::UserId;
 use crate::domain::license::BACKDATED;
-use crate::domain::license::status_list::{DRAWS, StatusList, StatusPlace};
+use crate::domain::license::status_list::{DRAWS, StatusIndex, StatusList};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::store::statement::sql;
+use crate::store::{Store, Tx};
 
-/// How often the newest list is read to find a place in it: it may be full, and so may the one that
-/// another server opens meanwhile.
+/// How often the newest list is read to find an index in it: it may be full, and so may the one
+/// that another server opens meanwhile.
 const MAX_LISTS_TRIED: usize = 3;
 
 impl Store {
@@ -26,14 +27,14 @@ impl Store {
 }
 
 impl Tx {
-    /// Takes a place for a new license: one of `draws` in the newest list of this origin, or in a
-    /// new list if all are taken. Two licenses never get the same place.
-    pub async fn take_status_place(
+    /// Takes an index for a new license: one of `draws` in the newest list of this origin, or in a
+    /// new list if all are taken. Two licenses never get the same index.
+    pub async fn take_status_index(
         &mut self,
         origin: &str,
         draws: &[u32; DRAWS],
         now: Timestamp,
-    ) -> Result<StatusPlace> {
+    ) -> Result<StatusIndex> {
         for _ in 0..MAX_LISTS_TRIED {
             if let Some(list_id) = self.newest_status_list(origin).await? {
                 for idx in draws {
@@ -46,7 +47,7 @@ impl Tx {
                         *idx,
                     )?;
                     if taken > 0 {
-                        return Ok(StatusPlace { list_id, idx: *idx });
+                        return Ok(StatusIndex { list_id, idx: *idx });
                     }
                 }
             }
@@ -87,7 +88,11 @@ impl Tx {
     /// Gives a list, whose bits have changed in this transaction, its next version. The `iat` is
     /// the time, backdated like that of a license, or the second after the last `iat`, but not in
     /// the future. It never goes back.
-    pub(super) async fn status_list_changed(&mut self, list_id: i64, now: Timestamp) -> Result<()> {
+    pub(in crate::store) async fn status_list_changed(
+        &mut self,
+        list_id: i64,
+        now: Timestamp,
+    ) -> Result<()> {
         sql!(
             self,
             execute,
@@ -155,7 +160,7 @@ impl Tx {
 
     /// Sets the bits of a user's licenses, which are deleted in this transaction: a bit that was
     /// set stays set, and the server knows none of them any more.
-    pub(super) async fn keep_status_of_deleted(
+    pub(in crate::store) async fn keep_status_of_deleted(
         &mut self,
         user_id: &UserId,
         now: Timestamp,

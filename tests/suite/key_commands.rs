@@ -1,0 +1,146 @@
+//! Commands about the signing keys, with running servers beside them.
+
+use std::fs;
+
+use licentia::clock::{Clock, SystemClock};
+use licentia::flows::license::keys::follow_keys;
+use licentia::keys::bundle;
+use licentia_verify::KeySet;
+use serde_json::Value;
+
+use crate::harness::process::{Server, licentia, run, serve};
+use crate::harness::rotation::{claims_of, verdict};
+use crate::harness::{TestDatabase, until};
+use crate::key_bundle::{json, keys};
+use crate::keys::Installation;
+
+#[tokio::test]
+async fn the_only_key_cannot_be_retired_and_the_list_says_what_signs_when() {
+    let place = Installation::new(&[]).await;
+    let app = place.start().await.unwrap();
+    let kid = app.keys.signing(app.now()).unwrap().kid.clone();
+    let refused = keys(&place, &["retire", &kid]);
+    assert!(refused.code == 1 && refused.err.contains("no other key may sign yet"), "{refused:?}");
+    assert_eq!(keys(&place, &["generate"]).code, 0);
+    assert_eq!(keys(&place, &["retire", &kid]).code, 1, "the new key was not announced");
+    let now = keys(&place, &["generate", "--now"]);
+    assert_eq!(now.code, 0, "{}", now.err);
+    let retired = keys(&place, &["retire", &kid]);
+    assert_eq!(retired.code, 0, "{}", retired.err);
+    let list = json(&keys(&place, &["list", "--json"]));
+    let states = |list: &Value| -> Vec<String> {
+        let keys = list["keys"].as_array().unwrap().iter();
+        keys.map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states(&list), ["retired", "next", "signing"]);
+    assert!(list["keys"][0]["ends_at"].is_string());
+    let third = list["keys"][2]["kid"].as_str().unwrap();
+    let revoked = keys(&place, &["revoke", third]);
+    assert_eq!(revoked.code, 0, "{}", revoked.err);
+    let list = json(&keys(&place, &["list", "--json"]));
+    // No key is made while there is one, although it was not announced for a day.
+    assert_eq!(states(&list), ["retired", "signing", "revoked"]);
+    // What the command line issues verifies on the running server at once it follows.
+    follow_keys(&app).await.unwrap();
+    assert_eq!(app.keys.signing(app.now()).unwrap().kid, list["keys"][1]["kid"].as_str().unwrap());
+    assert_eq!(claims_of(&app).content.revoked, [third]);
+}
+
+#[tokio::test]
+async fn a_kill_during_a_rotation_leaves_keys_that_work() {
+    for place in ["keys.recorded", "keys.bundle_stored"] {
+        for command in [&["serve"][..], &["keys", "generate"], &["keys", "generate", "--now"]] {
+            let directory = tempfile::tempdir().unwrap();
+            let database = TestDatabase::empty(directory.path()).await;
+            let is_first = command == ["serve"];
+            if !is_first {
+                Server::start(directory.path(), &database, &[]).stop();
+            }
+            let mut killed = serve(directory.path(), &database, &[("FAIL_POINT", place)]);
+            if !is_first {
+                killed = licentia(directory.path());
+                killed.args(command).env("LICENTIA_DATABASE_URL", &database.url);
+                killed.env("FAIL_POINT", place);
+            }
+            assert_eq!(run(&mut killed).code, -1, "{place} {command:?}: it did not die");
+            let server = Server::start(directory.path(), &database, &[]);
+            let request = serde_json::json!({
+                "email": "ada@example.com", "password": "SecurePass123",
+            });
+            let signed_up = server.client.post("/api/customers/signup", &request).await;
+            let token = signed_up.text("/license/token");
+            let bundle = server.client.get("/.well-known/license-keys").await.text;
+            let claims = bundle::read(&bundle).unwrap();
+            assert_eq!(claims.content.keys.len(), if is_first { 1 } else { 2 });
+            let shown = run(licentia(directory.path())
+                .args(["keys", "root", "export"])
+                .env("LICENTIA_DATABASE_URL", &database.url));
+            let root = KeySet::from_root(&shown.out, "acme-app").unwrap();
+            assert_eq!(verdict(&root, token, Some(&bundle), SystemClock.now()), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_running_server_follows_new_retired_and_revoked_keys_on_sighup() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let server = Server::start(directory.path(), &database, &[]);
+    let log = || fs::read_to_string(directory.path().join("server.log")).unwrap();
+    assert!(log().contains("the root key is on this server"), "{}", log());
+    let command = |arguments: &[&str]| {
+        let mut command = licentia(directory.path());
+        let done = run(command.args(arguments).env("LICENTIA_DATABASE_URL", &database.url));
+        assert_eq!(done.code, 0, "{arguments:?}: {}", done.err);
+        done
+    };
+    let published = async || {
+        let jwks = server.client.get("/.well-known/jwks.json").await.body;
+        jwks["keys"].as_array().unwrap().len()
+    };
+    assert_eq!(published().await, 1);
+    command(&["keys", "generate", "--now"]);
+    server.signal("HUP");
+    until(async || published().await == 2).await;
+    assert!(log().contains("SIGHUP"), "{}", log());
+    let list = json(&command(&["keys", "list", "--json"]));
+    let kid = |index: usize| list["keys"][index]["kid"].as_str().unwrap().to_owned();
+    let request = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+    let signed_up = server.client.post("/api/customers/signup", &request).await;
+    let inspected = licentia_verify::inspect(signed_up.text("/license/token")).unwrap();
+    assert_eq!(inspected.header["kid"], kid(1).as_str());
+
+    // A license from the command line verifies on the running server at once.
+    let issued = command(&[
+        "license",
+        "issue",
+        "--email",
+        "ada@example.com",
+        "--plan",
+        "professional",
+        "--forever",
+        "--json",
+    ]);
+    let issued: Value = serde_json::from_str(&issued.out).unwrap();
+    let verify = serde_json::json!({ "token": issued["token"] });
+    let verdict = server.client.post("/api/licenses/verify", &verify).await;
+    assert_eq!(verdict.body["valid"], true, "{verdict:?}");
+
+    command(&["keys", "retire", &kid(0)]);
+    command(&["keys", "revoke", &kid(1)]);
+    server.signal("HUP");
+    until(async || {
+        let verdict = server.client.post("/api/licenses/verify", &verify).await;
+        let bundle = server.client.get("/.well-known/license-keys").await.text;
+        let claims = bundle::read(&bundle).unwrap();
+        verdict.body["valid"] == false && claims.content.revoked == [kid(1)]
+    })
+    .await;
+    // A damaged file does not stop a running server.
+    let damaged = directory.path().join("keys/20200101T000000Z.pem");
+    fs::write(&damaged, "half a k").unwrap();
+    server.signal("HUP");
+    until(async || log().contains("the keys could not all be read")).await;
+    assert_eq!(server.client.get("/.well-known/license-keys").await.status, 200);
+    assert_eq!(server.stop(), Some(0));
+}
