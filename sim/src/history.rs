@@ -57,6 +57,8 @@ pub struct History {
     pub sells: bool,
     /// Whether customers change their subscriptions through the API ([`crate::CHANGES_FROM`]).
     pub changes: bool,
+    /// Whether two perpetual plans are sold ([`crate::PERPETUAL_FROM`]).
+    pub has_two_perpetual: bool,
     /// Whether more than a year may pass at once.
     pub is_long: bool,
     /// The attempts with accounts.
@@ -188,7 +190,8 @@ impl History {
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
         }
-        let is_long = sells && dice.happens(100);
+        let has_two_perpetual = seed >= crate::PERPETUAL_FROM;
+        let is_long = sells && dice.happens(if has_two_perpetual { 500 } else { 100 });
         let mut history = Self {
             world,
             ground,
@@ -200,6 +203,7 @@ impl History {
             has_accounts,
             sells,
             changes,
+            has_two_perpetual,
             is_long,
             ledger: Ledger::default(),
             frozen: None,

@@ -95,6 +95,10 @@ pub const SELLING_FROM: u64 = 40_000_000_000;
 /// change their subscriptions through the API.
 pub const CHANGES_FROM: u64 = 50_000_000_000;
 
+/// The first seed whose history sells as those from [`CHANGES_FROM`] do, and has a lower and a higher
+/// plan that are sold once.
+pub const PERPETUAL_FROM: u64 = 60_000_000_000;
+
 /// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
 const KEYS: [i64; 3] = [-100, 20, 60];
@@ -137,19 +141,20 @@ pub struct Total {
     pub seconds: u64,
 }
 
-/// Returns a random seed of one of the newest ranges: with accounts, with more ways to sell, or
-/// with changes through the API.
+/// Returns a random seed of one of the newest ranges: with accounts, with more ways to sell, with
+/// changes through the API, or with two perpetual plans.
 ///
 /// # Errors
 /// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
-    let drawn = u64::try_from(Random::from_system()?.bits() % 300_000_000).unwrap_or(0);
-    let first = match drawn % 3 {
+    let drawn = u64::try_from(Random::from_system()?.bits() % 400_000_000).unwrap_or(0);
+    let first = match drawn % 4 {
         0 => ACCOUNTS_FROM,
         1 => SELLING_FROM,
-        _ => CHANGES_FROM,
+        2 => CHANGES_FROM,
+        _ => PERPETUAL_FROM,
     };
-    Ok(first + drawn / 3)
+    Ok(first + drawn / 4)
 }
 
 /// Runs histories, as many at once as there are cores.

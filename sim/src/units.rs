@@ -18,6 +18,9 @@ use crate::truth::{self, Truth};
 /// perpetual license. As in `selling.toml`.
 const MONTHS: i64 = 12;
 
+/// Those that the purchase of the lower perpetual plan includes.
+const SOLO_MONTHS: i64 = 24;
+
 /// The most single payments whose effect is bounded: each of them doubles the work.
 const MOST_PAYMENTS: usize = 12;
 
@@ -25,6 +28,8 @@ const STARTER: &str = "_starter_";
 pub const TEAM: &str = "_team_";
 const STUDIO: &str = "price_studio_once";
 const UPDATES: &str = "price_studio_updates";
+const SOLO: &str = "price_solo_once";
+const SOLO_UPDATES: &str = "price_solo_updates";
 pub const PDF: &str = "_pdf_";
 const PDF_ONCE: &str = "price_pdf_once";
 
@@ -132,8 +137,13 @@ impl Paid {
         if self.owes || live.len() > 1 || truth.subscriptions.iter().any(is_late) {
             return None;
         }
-        let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
-        shares.extend(self.fallbacks(now));
+        // Of two perpetual plans, the higher one. What a subscription leaves comes second if it is
+        // for older builds than what was bought.
+        let bought = self.perpetual(now);
+        let mut remains = self.fallbacks(now);
+        remains.retain(|left| bought.iter().all(|own| own.updates_until <= left.updates_until));
+        let mut shares: Vec<Share> =
+            bought.into_iter().max_by_key(|own| own.rank).into_iter().chain(remains).collect();
         for found in live {
             shares.push(match truth.trial(found).filter(|_| found["status"] == "trialing") {
                 Some(trial) if trial.is_doubtful => return None,
@@ -202,12 +212,17 @@ impl Paid {
         self.good().flat_map(|bill| &bill.lines).any(|line| line.price == PDF_ONCE)
     }
 
-    /// Returns the license for all single payments, replayed in the order of the charges.
-    fn perpetual(&self, now: i64) -> Option<Share> {
-        let (units, updates_until) = replay(self.good())?;
-        let has_pdf = self.has_pdf_once();
-        let covers_now = updates_until > now;
-        Some(Share { covers_now, rank: 3, units, updates_until, has_pdf, basis: "once" })
+    /// Returns the licenses for the single payments of each plan, replayed in the order of the
+    /// charges.
+    fn perpetual(&self, now: i64) -> Vec<Share> {
+        let owned = replay(self.good());
+        let share = |rank, (units, updates_until), has_pdf| {
+            let covers_now = updates_until > now;
+            Share { covers_now, rank, units, updates_until, has_pdf, basis: "once" }
+        };
+        let solo = owned.solo.map(|until| share(1, (1, until), false));
+        let studio = owned.studio.map(|studio| share(3, studio, self.has_pdf_once()));
+        solo.into_iter().chain(studio).collect()
     }
 
     /// Returns the license that remains of each series of paid periods without a gap. What was
@@ -272,18 +287,21 @@ impl Paid {
     }
 
     /// The most units, and the latest end of updates, that single payments before `issued` could
-    /// give. Each of them may have been given back for a while. A purchase that was may have
-    /// shortened the updates, because fewer units share theirs.
-    pub fn most_perpetual(&self, issued: i64) -> Option<(i64, i64)> {
-        let is_single =
-            |bill: &&Bill| bill.lines.iter().any(|line| line.price.contains("_studio_"));
+    /// give, for the lower plan or for the higher one. Each of them may have been given back for a
+    /// while. A purchase that was may have shortened the updates, because fewer units share theirs.
+    pub fn most_perpetual(&self, issued: i64, is_lower: bool) -> Option<(i64, i64)> {
+        let is_single = |bill: &&Bill| {
+            let is_single = |line: &Sold| line.is_of("_studio_") || line.is_of("_solo_");
+            bill.lines.iter().any(is_single)
+        };
         let bills: Vec<&Bill> = self.counted(issued).filter(is_single).collect();
         if bills.len() > MOST_PAYMENTS {
             return Some((i64::MAX, i64::MAX));
         }
         let subsets = (0..1_usize << bills.len()).filter_map(|chosen| {
             let is_in = |place: &usize| chosen >> place & 1 == 1;
-            replay((0..bills.len()).filter(is_in).map(|place| bills[place]))
+            let owned = replay((0..bills.len()).filter(is_in).map(|place| bills[place]));
+            if is_lower { owned.solo.map(|until| (1, until)) } else { owned.studio }
         });
         subsets.reduce(|most, one| (most.0.max(one.0), most.1.max(one.1)))
     }
@@ -458,18 +476,39 @@ fn session_alone(history: &History, session: &Value) -> Bill {
     }
 }
 
-/// Returns the units and the end of the updates after these payments, in the order of their
-/// charges; none without a purchase.
-fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<(i64, i64)> {
-    let mut owned: Option<(i64, i64)> = None;
+/// What single payments bought.
+#[derive(Default)]
+struct Owned {
+    /// The end of the updates of the lower plan.
+    solo: Option<i64>,
+    /// The units of the higher plan, and the end of their updates.
+    studio: Option<(i64, i64)>,
+}
+
+/// Returns what these payments bought, in the order of their charges.
+fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Owned {
+    let mut owned = Owned::default();
     let mut bills: Vec<&Bill> = bills.collect();
     // Updates are sold after what they extend, perhaps in the same second.
-    bills.sort_by_key(|bill| (bill.at, bill.lines.iter().all(|line| line.price != STUDIO)));
+    let is_plan = |line: &Sold| line.price == STUDIO || line.price == SOLO;
+    bills.sort_by_key(|bill| (bill.at, !bill.lines.iter().any(is_plan)));
     for bill in bills {
         for line in bill.lines.iter().filter(|line| line.units > 0) {
             let a_year_later = |from: i64| months_later(from, MONTHS);
-            owned = match (line.price.as_str(), owned) {
-                (STUDIO, None) => Some((line.units, a_year_later(bill.at))),
+            owned.solo = match (line.price.as_str(), owned.solo) {
+                (SOLO, until) => Some(months_later(until.unwrap_or(0).max(bill.at), SOLO_MONTHS)),
+                (SOLO_UPDATES, Some(until)) => Some(a_year_later(until.max(bill.at))),
+                (_, solo) => solo,
+            };
+            owned.studio = match (line.price.as_str(), owned.studio) {
+                // One unit inherits the updates of the lower plan, a year of them at most. All
+                // units share that.
+                (STUDIO, None) => {
+                    let own = a_year_later(bill.at);
+                    let more = owned.solo.map_or(0, |until| until.min(a_year_later(own)) - own);
+                    let all = (own - bill.at) * line.units + more.max(0);
+                    Some((line.units, bill.at + all / line.units))
+                }
                 (STUDIO, Some((units, until))) => {
                     let until = if line.units >= units {
                         a_year_later(bill.at.max(until))
@@ -485,7 +524,7 @@ fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<(i64, i64)> {
                 (UPDATES, Some((units, until))) if line.units >= units => {
                     Some((units, a_year_later(bill.at.max(until))))
                 }
-                (_, owned) => owned,
+                (_, studio) => studio,
             };
         }
     }

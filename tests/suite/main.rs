@@ -88,6 +88,7 @@ mod secrets;
 mod sell_currencies;
 mod sell_once;
 mod sessions;
+mod several_plans;
 mod signup;
 mod simulation;
 mod slots;

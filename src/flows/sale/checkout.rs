@@ -234,6 +234,20 @@ fn refuse_owned(
     if owned.iter().any(|paid| has_all(&paid)) {
         return Err(Error::OwnedAlready { owned: plan.id.to_string() });
     }
+    let rank = app.plans.rank(plan.id.as_str());
+    // Of several perpetual licenses, the highest plan is valid. A subscription is, while it covers
+    // builds that they do not.
+    let hides = |paid: &&&PaidEntitlement<'_>| {
+        paid.rank > rank && (!interval.is_recurring() || paid.covers_new_builds(app.now()))
+    };
+    if let Some(higher) = owned.iter().filter(hides).max_by_key(|paid| paid.rank) {
+        let (owned, now) = (higher.plan.id.to_string(), app.now());
+        let updates = higher.updates_until.map_or("never end".into(), |end| {
+            let verb = if end > now { "end" } else { "ended" };
+            format!("{verb} at {end}")
+        });
+        return Err(Error::LowerThanOwned { owned, updates });
+    }
     let has_ended = |paid: &&&PaidEntitlement<'_>| {
         paid.plan.id == plan.id && paid.quantity > quantity && !paid.covers_new_builds(app.now())
     };
@@ -241,13 +255,6 @@ fn refuse_owned(
         && let Some(ended) = owned.iter().find(has_ended)
     {
         return Err(Error::UpdatesEnded { plan: plan.id.to_string(), units: ended.quantity });
-    }
-    let rank = app.plans.rank(plan.id.as_str());
-    let is_higher =
-        |paid: &&&PaidEntitlement<'_>| paid.rank > rank && paid.covers_new_builds(app.now());
-    if let Some(higher) = owned.iter().find(is_higher) {
-        let ends = higher.updates_until.map_or("never end".into(), |end| format!("end at {end}"));
-        return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), updates: ends });
     }
     Ok(())
 }
