@@ -126,6 +126,10 @@ fn kind_of_issued(
         Basis::Once if is_same_plan && extends_updates(current, issued) => {
             return Kind::UpdatesExtended;
         }
+        // No subscription renews a perpetual license: its units or its add-ons changed.
+        Basis::Once if is_same_plan && current.basis == Basis::Once => {
+            return Kind::QuantityChanged;
+        }
         _ => {}
     }
     if !is_same_plan || current.basis != issued.basis {
