@@ -95,8 +95,8 @@ pub const SELLING_FROM: u64 = 40_000_000_000;
 /// change their subscriptions through the API.
 pub const CHANGES_FROM: u64 = 50_000_000_000;
 
-/// The first seed whose history sells as those from [`CHANGES_FROM`] do, and has a lower and a higher
-/// plan that are sold once.
+/// The first seed whose history sells as those from [`CHANGES_FROM`] do, and has a lower and a
+/// higher plan that are sold once.
 pub const PERPETUAL_FROM: u64 = 60_000_000_000;
 
 /// When the keys of every history begin to sign, in days from its start. Each history has two

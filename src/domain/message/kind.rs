@@ -121,8 +121,8 @@ kinds! {
     Bought = "bought": Attached, [Portal, FirstPassword], [Paid, Once, Usual, Unverified, Offline];
     /// A customer bought a plan or changed to a higher one: the license for it.
     Upgrade = "upgrade": Attached, [Portal], [Paid, Once, Usual, Unverified, Offline];
-    /// The license is now for a lower plan than before: the subscription changed to it, or the payment
-    /// for the higher one was returned.
+    /// The license is now for a lower plan than before: the subscription changed to it, or the
+    /// payment for the higher one was returned.
     LowerPlan = "lower_plan": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The number of units or the add-ons changed: the license for them.
     QuantityChanged = "quantity_changed": Attached, [Portal], [Paid, Usual, Unverified, Offline];

@@ -291,8 +291,8 @@ pub(super) fn add<'a>(
 }
 
 /// Returns whether the customer owns everything that a purchase of a plan gives, so that it has no
-/// effect: the same plan with all builds, or a higher one with as many units. The higher plan holds,
-/// whatever builds it covers.
+/// effect: the same plan with all builds, or a higher one with as many units. The higher plan
+/// holds, whatever builds it covers.
 fn has_all(
     owned: &Owned<'_>,
     (rank, plan): (usize, &Plan),
@@ -317,8 +317,8 @@ fn has_all(
 }
 
 /// Extends the updates of what the customer has of a plan, if they were paid for as many units.
-/// Returns the alert about a payment of which a part has no effect. Updates of a lower plan than the
-/// highest one count only if the payment for the higher one is returned.
+/// Returns the alert about a payment of which a part has no effect. Updates of a lower plan than
+/// the highest one count only if the payment for the higher one is returned.
 fn update(
     owned: &mut Owned<'_>,
     (rank, plan): (usize, &Plan),
@@ -374,13 +374,13 @@ fn buy<'a>(
     None
 }
 
-/// Returns the end of the updates of a plan that the customer did not own, and the alert about those
-/// of a lower plan that last too long for it.
+/// Returns the end of the updates of a plan that the customer did not own, and the alert about
+/// those of a lower plan that last too long for it.
 ///
 /// If the updates of a lower plan last longer, the higher one takes them over, as they hide behind
 /// it from now on: for as many of its units as the lower plan has, and for at most the months that
-/// the purchase itself includes. Without this limit, years of the cheaper updates could be collected
-/// before the upgrade. With it, that saves less than the lower plan costs.
+/// the purchase itself includes. Without this limit, years of the cheaper updates could be
+/// collected before the upgrade. With it, that saves less than the lower plan costs.
 fn taken_over(
     owned: &Owned<'_>,
     (rank, plan): (usize, &Plan),

@@ -4,8 +4,8 @@ use super::once::{BOUGHT, YEAR, bills, paid_once, payment, time};
 use super::*;
 use crate::domain::sale::plan::{Interval, Price};
 
-/// Returns the catalog of the tests, in which `team` and `site` are also sold once with updates for a
-/// year, and `team` with all builds.
+/// Returns the catalog of the tests, in which `team` and `site` are also sold once with updates for
+/// a year, and `team` with all builds.
 fn catalog() -> Catalog {
     let mut catalog = selling();
     let once = catalog.plan("studio").unwrap().prices[0].clone();
@@ -50,7 +50,8 @@ fn studio(until: &str) -> (String, u32, Option<i64>) {
 fn the_higher_plan_holds_after_its_updates_have_ended() {
     let lower = [("team_once", 1, BOUGHT), ("team_updates", 1, BOUGHT + DAY)];
     let upgraded = bought(&[lower[0], lower[1], ("studio_once", 1, MARCH)]);
-    // The updates of the lower plan last until 2028-01-31, those of the higher one until 2027-03-01.
+    // The updates of the lower plan last until 2028-01-31, those of the higher one until
+    // 2027-03-01.
     for later in [0, 9 * MONTH, 2 * YEAR, 9 * YEAR] {
         let expected = studio("2028-01-31T12:00:00Z");
         assert_eq!(license(&upgraded, MARCH + later), expected, "{later} seconds later");
