@@ -73,6 +73,7 @@ mod passwords;
 mod payment_links;
 mod pending;
 mod plans_file;
+mod plans_file_mistakes;
 mod portal_changes;
 mod query_plans;
 mod races;
