@@ -85,6 +85,7 @@ mod reversals;
 mod sales;
 mod scenarios;
 mod seats;
+mod second_stripe_customer;
 mod secrets;
 mod sell_currencies;
 mod sell_once;
