@@ -244,12 +244,12 @@ errors! {
     /// The customer owns a higher plan.
     #[error(
         "the customer owns the higher plan `{owned}`, whose updates {updates}, so this one would \
-         have no effect; choose `{owned}` or a higher plan"
+         have no effect; choose `{owned}`, its updates, or a higher plan"
     )]
     LowerThanOwned {
         /// The plan that the customer owns.
         owned: String,
-        /// When its updates end: `never end`, or `end at` a time.
+        /// When its updates end: `never end`, or `end at` or `ended at` a time.
         updates: String,
     } => LowerThanOwned,
     /// The license would shrink to what the subscription is for.

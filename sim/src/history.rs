@@ -60,6 +60,8 @@ pub struct History {
     pub changes: bool,
     /// Whether links also sell to buyers of whom Stripe has no customer ([`crate::GUESTS_FROM`]).
     pub guests: bool,
+    /// Whether two perpetual plans are sold ([`crate::PERPETUAL_FROM`]).
+    pub has_two_perpetual: bool,
     /// Whether more than a year may pass at once.
     pub is_long: bool,
     /// The attempts with accounts.
@@ -198,7 +200,8 @@ impl History {
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
         }
-        let is_long = sells && dice.happens(100);
+        let has_two_perpetual = seed >= crate::PERPETUAL_FROM;
+        let is_long = sells && dice.happens(if has_two_perpetual { 500 } else { 100 });
         let mut history = Self {
             world,
             ground,
@@ -210,7 +213,8 @@ impl History {
             has_accounts,
             sells,
             changes,
-            guests: seed >= crate::GUESTS_FROM,
+            guests: (crate::GUESTS_FROM..crate::PERPETUAL_FROM).contains(&seed),
+            has_two_perpetual,
             is_long,
             ledger: Ledger::default(),
             frozen: None,

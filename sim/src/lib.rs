@@ -102,6 +102,10 @@ pub const CHANGES_FROM: u64 = 50_000_000_000;
 /// whom Stripe has no customer.
 pub const GUESTS_FROM: u64 = 60_000_000_000;
 
+/// The first seed whose history sells as those from [`CHANGES_FROM`] do, and has a lower and a
+/// higher plan that are sold once.
+pub const PERPETUAL_FROM: u64 = 70_000_000_000;
+
 /// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
 const KEYS: [i64; 3] = [-100, 20, 60];
@@ -145,14 +149,14 @@ pub struct Total {
 }
 
 /// Returns a random seed of one of the newest ranges: with accounts, with more ways to sell, with
-/// changes through the API, or with guests.
+/// changes through the API, with guests, or with two perpetual plans.
 ///
 /// # Errors
 /// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
-    let drawn = u64::try_from(Random::from_system()?.bits() % 300_000_000).unwrap_or(0);
-    let ranges = [ACCOUNTS_FROM, SELLING_FROM, CHANGES_FROM, GUESTS_FROM];
-    let (number, first) = (drawn / 4, usize::try_from(drawn % 4).unwrap_or(0));
+    let drawn = u64::try_from(Random::from_system()?.bits() % 500_000_000).unwrap_or(0);
+    let ranges = [ACCOUNTS_FROM, SELLING_FROM, CHANGES_FROM, GUESTS_FROM, PERPETUAL_FROM];
+    let (number, first) = (drawn / 5, usize::try_from(drawn % 5).unwrap_or(0));
     Ok(ranges[first] + number)
 }
 

@@ -20,13 +20,15 @@ use crate::world::World;
 pub const PLANS: &str = include_str!("selling.toml");
 
 /// Their prices: the id, the amounts in usd and eur, and the interval. An amount of 0 is none.
-const SOLD: [(&str, i64, i64, licentia_sandbox::Interval); 9] = {
+const SOLD: [(&str, i64, i64, licentia_sandbox::Interval); 11] = {
     use licentia_sandbox::Interval::{Month, Once, Year};
     [
         ("price_starter_month", 1900, 0, Month),
         ("price_starter_year", 19000, 0, Year),
         ("price_team_month", 1000, 900, Month),
         ("price_team_year", 10000, 9000, Year),
+        ("price_solo_once", 12000, 11000, Once),
+        ("price_solo_updates", 4000, 3700, Once),
         ("price_studio_once", 30000, 28000, Once),
         ("price_studio_updates", 9000, 8500, Once),
         ("price_pdf_month", 300, 280, Month),
@@ -101,7 +103,18 @@ impl History {
             (5, ("studio", Interval::Once)),
             (3, ("studio", Interval::Updates)),
         ];
-        let (plan, interval) = dice.weighted(&offers).unwrap_or(("team", Interval::Month));
+        // Of a lower and a higher perpetual plan.
+        let perpetual = [
+            (6, ("starter", Interval::Once)),
+            (5, ("starter", Interval::Updates)),
+            (6, ("studio", Interval::Once)),
+            (3, ("studio", Interval::Updates)),
+            (3, ("starter", Interval::Month)),
+            (6, ("team", Interval::Month)),
+            (3, ("team", Interval::Year)),
+        ];
+        let offers = if self.has_two_perpetual { &perpetual[..] } else { &offers[..] };
+        let (plan, interval) = dice.weighted(offers).unwrap_or(("team", Interval::Month));
         let has_units = plan == "team" && dice.happens(800);
         let quantity = has_units.then(|| u32::try_from(1 + dice.below(MOST_UNITS)).unwrap_or(1));
         let has_addon = dice.happens(if plan == "starter" { 50 } else { 400 });

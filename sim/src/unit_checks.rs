@@ -73,7 +73,7 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
         if license.basis == Basis::Subscription && paid.may_be_of_a_trial((earliest, latest)) {
             return None;
         }
-        let perpetual = paid.most_perpetual(latest);
+        let perpetual = paid.most_perpetual(latest, license.plan == "starter");
         let most = match license.basis {
             Basis::Subscription => paid.most_units(TEAM, (earliest, latest)),
             Basis::Fallback => paid.most_units_ever(TEAM, latest),

@@ -138,8 +138,13 @@ impl Paid {
         if self.owes || live.len() > 1 || truth.subscriptions.iter().any(is_late) {
             return None;
         }
-        let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
-        shares.extend(self.fallbacks(now)?);
+        // Of two perpetual plans, the higher one. What a subscription leaves comes second if it is
+        // for older builds than what was bought.
+        let bought = self.perpetual(now);
+        let mut remains = self.fallbacks(now)?;
+        remains.retain(|left| bought.iter().all(|own| own.updates_until <= left.updates_until));
+        let mut shares: Vec<Share> =
+            bought.into_iter().max_by_key(|own| own.rank).into_iter().chain(remains).collect();
         for found in live {
             shares.push(match truth.trial(found).filter(|_| found["status"] == "trialing") {
                 Some(trial) if trial.is_doubtful => return None,
@@ -208,12 +213,17 @@ impl Paid {
         self.good().flat_map(|bill| &bill.lines).any(|line| line.price == PDF_ONCE)
     }
 
-    /// Returns the license for all single payments, replayed in the order of the charges.
-    fn perpetual(&self, now: i64) -> Option<Share> {
-        let (units, updates_until) = replay(self.good())?;
-        let has_pdf = self.has_pdf_once();
-        let covers_now = updates_until > now;
-        Some(Share { covers_now, rank: 3, units, updates_until, has_pdf, basis: "once" })
+    /// Returns the licenses for the single payments of each plan, replayed in the order of the
+    /// charges.
+    fn perpetual(&self, now: i64) -> Vec<Share> {
+        let owned = replay(self.good());
+        let share = |rank, (units, updates_until), has_pdf| {
+            let covers_now = updates_until > now;
+            Share { covers_now, rank, units, updates_until, has_pdf, basis: "once" }
+        };
+        let solo = owned.solo.map(|until| share(1, (1, until), false));
+        let studio = owned.studio.map(|studio| share(3, studio, self.has_pdf_once()));
+        solo.into_iter().chain(studio).collect()
     }
 
     /// Returns the license that remains of each series of paid periods without a gap; `None` if a
@@ -283,18 +293,21 @@ impl Paid {
     }
 
     /// The most units, and the latest end of updates, that single payments before `issued` could
-    /// give. Each of them may have been given back for a while. A purchase that was may have
-    /// shortened the updates, because fewer units share theirs.
-    pub fn most_perpetual(&self, issued: i64) -> Option<(i64, i64)> {
-        let is_single =
-            |bill: &&Bill| bill.lines.iter().any(|line| line.price.contains("_studio_"));
+    /// give, for the lower plan or for the higher one. Each of them may have been given back for a
+    /// while. A purchase that was may have shortened the updates, because fewer units share theirs.
+    pub fn most_perpetual(&self, issued: i64, is_lower: bool) -> Option<(i64, i64)> {
+        let is_single = |bill: &&Bill| {
+            let is_single = |line: &Sold| line.is_of("_studio_") || line.is_of("_solo_");
+            bill.lines.iter().any(is_single)
+        };
         let bills: Vec<&Bill> = self.counted(issued).filter(is_single).collect();
         if bills.len() > MOST_PAYMENTS {
             return Some((i64::MAX, i64::MAX));
         }
         let subsets = (0..1_usize << bills.len()).filter_map(|chosen| {
             let is_in = |place: &usize| chosen >> place & 1 == 1;
-            replay((0..bills.len()).filter(is_in).map(|place| bills[place]))
+            let owned = replay((0..bills.len()).filter(is_in).map(|place| bills[place]));
+            if is_lower { owned.solo.map(|until| (1, until)) } else { owned.studio }
         });
         subsets.reduce(|most, one| (most.0.max(one.0), most.1.max(one.1)))
     }

@@ -42,7 +42,7 @@ pub(super) fn plan(mut section: Section) -> Option<Read<Plan>> {
     let former_ids = section.list("former_ids");
     let features = features(&mut section);
     let limits: BTreeMap<_, _> = section.numbers("limits", LIMITS).into_iter().collect();
-    let per_unit: BTreeSet<_> = section.list("per_unit").into_iter().collect();
+    let per_unit = list_of_ids(&mut section, "per_unit").into_iter().collect();
     let quantity = quantity(&mut section, &limits, &per_unit);
     let trial_days = section.integer("trial_days", TRIAL_DAYS).map(small);
     let fallback_months = section.integer("fallback_months", MONTHS).map(small);
@@ -80,7 +80,13 @@ pub(super) fn addon(mut section: Section) -> Option<Read<Addon>> {
     let (id, name) = id_and_name(&mut section, "\"pdf\"", "\"PDF export\"");
     let features = features(&mut section);
     let limits = section.numbers("limits", LIMITS).into_iter().collect();
-    let plans = section.is_set("plans").then(|| section.list("plans"));
+    let plans = section.is_set("plans").then(|| list_of_ids(&mut section, "plans"));
+    if plans.as_ref().is_some_and(Vec::is_empty) && !section.is_wrong("plans") {
+        section.problem(
+            "plans",
+            "the add-on is sold with none of the plans; list some, or remove it for all of them",
+        );
+    }
     let (prices, sections) = prices(&mut section);
     let former_prices = former_prices(&mut section);
     section.finish();
@@ -111,6 +117,16 @@ pub(super) fn features(section: &mut Section) -> Vec<Slug> {
         section.problem("features", "a feature is listed twice; remove one of them");
     }
     features
+}
+
+/// Reads a list in which each id stands once.
+fn list_of_ids(section: &mut Section, key: &'static str) -> Vec<Slug> {
+    let ids: Vec<Slug> = section.list(key);
+    for (item, id) in ids.iter().enumerate().filter(|(item, id)| ids[..*item].contains(id)) {
+        let id = id.as_str();
+        section.item_problem(key, item, format_args!("{id:?} is listed twice; list it once"));
+    }
+    ids
 }
 
 /// Reads the quantity, and checks it and `per_unit`.
@@ -159,6 +175,13 @@ fn sold_once_or_repeatedly(section: &Section, plan: &Plan) {
     }
     // The interval of a former price is unknown.
     let is_subscribed = !plan.former_prices.is_empty() || !plan.prices.iter().all(is_once);
+    if plan.trial_days.is_some() && !is_subscribed && !section.is_wrong("trial_days") {
+        section.problem(
+            "trial_days",
+            "a trial at Stripe begins a subscription, but this plan has no price with the interval \
+             month or year",
+        );
+    }
     if plan.fallback_months.is_some() && !is_subscribed {
         section.problem(
             "fallback_months",

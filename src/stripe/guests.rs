@@ -1,28 +1,27 @@
-//! Guests: buyers without a Stripe customer, who completed a Checkout session of a single payment
-//! (<https://docs.stripe.com/payments/checkout/guest-customers>).
+//! Single payments that are read by their Checkout sessions: those of guests, who have no Stripe
+//! customer (<https://docs.stripe.com/payments/checkout/guest-customers>), and those of Stripe
+//! customers who are not linked.
 
 use super::wire::{List, WireLineItem, WirePaymentIntent, WireSession};
 use super::{Answer, Stripe, field};
 use crate::domain::sale::buyer::GuestSession;
-use crate::domain::sale::settlement::KeptId;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId};
 use crate::domain::sale::stripe_state::PaidSession;
 
 impl Stripe {
-    /// Returns the completed Checkout session with this id; `None` if it is not that of a guest.
-    pub async fn guest_session(&self, id: &CheckoutSessionId) -> Answer<Option<GuestSession>> {
+    /// Returns the completed Checkout session with this id; `None` if it is not that of a single
+    /// payment.
+    pub async fn single_payment(&self, id: &CheckoutSessionId) -> Answer<Option<GuestSession>> {
         let query = vec![field("expand[]", "line_items")];
         let session = self.known(&format!("/checkout/sessions/{id}"), query).await?;
-        self.read_guest(session).await
+        self.read_payment(session).await
     }
 
-    /// Returns what was bought as a guest, of these purchases. Nobody needs a Stripe customer for
-    /// it.
-    pub async fn bought_as_guest(&self, kept: &[KeptId]) -> Answer<Vec<PaidSession>> {
+    /// Returns these single payments, without those that are not paid.
+    pub async fn paid_sessions(&self, ids: &[CheckoutSessionId]) -> Answer<Vec<PaidSession>> {
         let mut paid = Vec::new();
-        for kept in kept {
-            let KeptId::Session(id) = kept else { continue };
-            paid.extend(self.guest_session(id).await?.and_then(|guest| guest.paid));
+        for id in ids {
+            paid.extend(self.single_payment(id).await?.and_then(|found| found.paid));
         }
         Ok(paid)
     }
@@ -38,11 +37,12 @@ impl Stripe {
             field("expand[]", "data.line_items"),
         ];
         let listed: Option<List<WireSession>> = self.known("/checkout/sessions", query).await?;
-        self.read_guest(listed.and_then(|listed| listed.data.into_iter().next())).await
+        self.read_payment(listed.and_then(|listed| listed.data.into_iter().next())).await
     }
 
-    async fn read_guest(&self, session: Option<WireSession>) -> Answer<Option<GuestSession>> {
-        let Some(mut session) = session.filter(WireSession::is_of_guest) else { return Ok(None) };
+    async fn read_payment(&self, session: Option<WireSession>) -> Answer<Option<GuestSession>> {
+        let completed = session.filter(WireSession::is_completed_payment);
+        let Some(mut session) = completed else { return Ok(None) };
         self.complete_lines(&mut session).await?;
         let intent = session.payment_intent();
         let facts = self.facts(self.single_payments(intent).await?).await?;

@@ -357,6 +357,22 @@ async fn check_finds_every_difference_at_stripe() {
     let done = check(SOLD, &[]).await;
     assert!(done.out.contains("its buyers get no invoice; set"), "{done:?}");
 
+    // Former and other prices sell nothing any more, but a typo would lose what was sold.
+    let former = SOLD
+        .replace("id = \"studio\"", "id = \"studio\"\nformer_prices = [\"price_2024\"]")
+        .replace("id = \"pdf\"", "id = \"pdf\"\nformer_prices = [\"price_pdf_2024\"]");
+    let done = check(&former, &["--json"]).await;
+    let unknown = |of: &str| format!("{of}: Stripe has no such price in this account and mode");
+    let expected = json!([
+        unknown("plan \"studio\", former price price_2024"),
+        unknown("add-on \"pdf\", former price price_pdf_2024"),
+    ]);
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.code, &told["differences"]), (1, &expected), "{done:?}");
+    add("price_2024", 1, once, &[]);
+    add("price_pdf_2024", 1, month, &[]);
+    assert_eq!(check(&former, &[]).await.code, 0);
+
     let wrong = SOLD
         .replace("eur = 800", "eur = 850")
         .replace("gbp = 700", "chf = 700")

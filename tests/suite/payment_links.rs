@@ -16,7 +16,7 @@ use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Shop};
 
 /// The settings by which Stripe creates a customer for the buyer.
-const WITH_CUSTOMER: [(&str, &str); 2] =
+pub const WITH_CUSTOMER: [(&str, &str); 2] =
     [("customer_creation", "always"), ("invoice_creation[enabled]", "true")];
 
 pub async fn open_to_all() -> Shop {

@@ -293,6 +293,29 @@ async fn an_add_on_is_added_later_with_updates_or_by_a_purchase_of_its_own() {
     assert_eq!(after.updates_until, before.updates_until.map(|until| months_after(until, 12)));
     let order = shop.orders(&ada).await.remove(0);
     assert_eq!((&order["addons"], &order["amount"]), (&json!(["pdf"]), &json!(14_000)));
+    // Alone, by the API.
+    let eve = shop.buyer("eve@example.com").await;
+    shop.purchase(&eve, studio()).await;
+    let before = shop.claims(&eve).await;
+    let alone = json!({ "plan": "studio", "interval": "once", "addons": ["pdf"] });
+    let session = shop.open_checkout(&eve, alone.clone()).await;
+    assert_eq!(shop.open_checkout(&eve, alone.clone()).await, session, "the same one");
+    let pending = shop.orders(&eve).await.remove(0);
+    shop.purchase(&eve, alone.clone()).await;
+    let after = shop.claims(&eve).await;
+    assert_eq!(after.limits.get("pages"), Some(&500));
+    assert_eq!(after.updates_until, before.updates_until, "the plan was not bought again");
+    let paid = shop.orders(&eve).await.remove(0);
+    for (order, status) in [(pending, "pending"), (paid, "succeeded")] {
+        assert_eq!((&order["plan"], &order["addons"]), (&json!("studio"), &json!(["pdf"])));
+        assert_eq!((&order["amount"], &order["quantity"]), (&json!(5000), &Value::Null));
+        assert_eq!((&order["status"], &order["interval"]), (&json!(status), &json!("once")));
+    }
+    let mails = shop.mails_about_sales("eve@example.com");
+    let last = mails.last().unwrap().text.clone().unwrap();
+    assert!(last.contains("Your license for acme-app now covers what is listed below"), "{last}");
+    let refused = shop.order(&eve, alone).await;
+    assert_eq!(refused.problem(), (409, "lower_than_owned"), "it is owned");
     // By a payment link or a session of the vendor that has only the add-on.
     let bob = shop.buyer("bob@example.com").await;
     shop.purchase(&bob, studio()).await;
@@ -361,6 +384,60 @@ async fn what_the_customer_owns_is_not_sold_again() {
     assert_eq!(refused.problem(), (409, "lower_than_owned"));
     let expected = "the customer owns all of this already: the plan `forever` with all updates";
     assert_eq!(refused.text("/detail"), expected);
+}
+
+/// A plan with all builds that is sold once, one that is not sold any more, and their add-on.
+const ENDLESS: &str = r#"
+[[plan]]
+id = "old"
+name = "Old"
+per_unit = ["machines"]
+limits = { machines = 1 }
+prices = [{ id = "price_old", interval = "once", amount = 2000, currency = "usd", sold = false }]
+
+[[plan]]
+id = "forever"
+name = "Forever"
+prices = [{ id = "price_forever", interval = "once", amount = 99000, currency = "usd" }]
+
+[[addon]]
+id = "cad"
+name = "CAD"
+features = ["cad"]
+plans = ["old", "forever"]
+prices = [{ id = "price_cad", interval = "once", amount = 700, currency = "usd" }]
+"#;
+
+#[tokio::test]
+async fn an_add_on_alone_is_sold_to_each_owner_of_a_plan_and_to_nobody_else() {
+    let shop = Shop::selling_with(ENDLESS).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let with_cad = |plan: &str| json!({ "plan": plan, "interval": "once", "addons": ["cad"] });
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+    let not_sold = shop.order(&ada, with_cad("old")).await;
+    assert_eq!(not_sold.problem(), (422, "unknown_plan"), "only its owners can add something");
+    // A plan that is not sold any more.
+    let customer = customer_of(&shop, &ada).await;
+    let session = shop.session_at_stripe(&customer, "price_old").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(shop.claims(&ada).await.plan, "old");
+    shop.purchase(&ada, with_cad("old")).await;
+    let claims = shop.claims(&ada).await;
+    assert!(claims.features.iter().any(|feature| feature == "cad"), "{claims:?}");
+    assert_eq!(shop.orders(&ada).await.remove(0)["amount"], 700);
+    // A plan with all builds, also with a quantity: it cannot be bought again.
+    let bob = shop.buyer("bob@example.com").await;
+    shop.purchase(&bob, json!({ "plan": "forever", "interval": "once" })).await;
+    let mut one = with_cad("forever");
+    one["quantity"] = json!(1);
+    shop.purchase(&bob, one).await;
+    assert!(shop.claims(&bob).await.features.iter().any(|feature| feature == "cad"));
+    assert_eq!(shop.sync_all().await.need_action(), 0);
+    // Whoever does not own the plan buys both.
+    let eve = shop.buyer("eve@example.com").await;
+    shop.purchase(&eve, with_cad("forever")).await;
+    assert_eq!(shop.orders(&eve).await.remove(0)["amount"], 99_700);
 }
 
 #[tokio::test]

@@ -119,8 +119,11 @@ kinds! {
     /// The first purchase of an account without a password, which a payment link created: the
     /// license, and the link that sets a password.
     Bought = "bought": Attached, [Portal, FirstPassword], [Paid, Once, Usual, Unverified, Offline];
-    /// A customer bought a plan or changed to another one: the license for it.
+    /// A customer bought a plan or changed to a higher one: the license for it.
     Upgrade = "upgrade": Attached, [Portal], [Paid, Once, Usual, Unverified, Offline];
+    /// The license is now for a lower plan than before: the subscription changed to it, or the
+    /// payment for the higher one was returned.
+    LowerPlan = "lower_plan": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The number of units or the add-ons changed: the license for them.
     QuantityChanged = "quantity_changed": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// Updates of a perpetual license were paid for: the license for them.

@@ -27,7 +27,8 @@ pub enum BuyerId {
     #[serde(rename = "stripe_customer_id", serialize_with = "as_text")]
     Customer(StripeCustomerId),
     /// A guest, for whom Stripe has only the Checkout session of one single payment
-    /// (<https://docs.stripe.com/payments/checkout/guest-customers>).
+    /// (<https://docs.stripe.com/payments/checkout/guest-customers>). Also a single payment of a
+    /// Stripe customer who is not linked, if it is claimed alone.
     #[serde(rename = "stripe_checkout_session_id", serialize_with = "as_text")]
     Guest(CheckoutSessionId),
 }
@@ -97,7 +98,8 @@ row! {
 }
 
 row! {
-    /// A purchase of a guest that belongs to a customer.
+    /// A purchase of a guest, or of a Stripe customer who is not linked, that belongs to a
+    /// customer.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GuestPurchase {
         /// The Checkout session.
@@ -111,12 +113,15 @@ row! {
     }
 }
 
-/// A completed Checkout session of a guest, as Stripe says.
+/// A completed Checkout session of a single payment, as Stripe says: that of a guest, or of a
+/// Stripe customer who is not linked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestSession {
     /// The id.
     pub id: CheckoutSessionId,
-    /// The email address that the guest entered, if it is valid here.
+    /// The Stripe customer; `None` for a guest.
+    pub stripe_customer_id: Option<StripeCustomerId>,
+    /// The email address that the buyer entered, if it is valid here.
     pub email: Option<Email>,
     /// The payment; `None` if nothing was due.
     pub payment_intent: Option<PaymentIntentId>,

@@ -33,8 +33,10 @@ pub struct CustomerCurrency {
 pub struct Selection<'c> {
     /// The plan.
     pub plan: &'c Plan,
-    /// Its price.
-    pub price: &'c Price,
+    /// How often the prices are charged.
+    pub interval: Interval,
+    /// The price of the plan; `None` if the customer owns it, and buys only add-ons.
+    pub price: Option<&'c Price>,
     /// The units.
     pub quantity: u32,
     /// The add-ons with their prices.
@@ -68,8 +70,16 @@ impl Selection<'_> {
     #[must_use]
     pub fn amount(&self) -> i64 {
         let of = |price: &Price| i64::from(price.amount_in(&self.currency).unwrap_or(0));
-        let addons = self.addons.iter().map(|(_, price)| of(price));
-        addons.fold(of(self.price).saturating_mul(self.quantity.into()), i64::saturating_add)
+        let amounts = self.lines().map(|(price, units)| of(price).saturating_mul(units.into()));
+        amounts.fold(0, i64::saturating_add)
+    }
+}
+
+impl<'c> Selection<'c> {
+    /// Returns the prices with their units: that of the plan, then those of the add-ons.
+    pub fn lines(&self) -> impl Iterator<Item = (&'c Price, u32)> {
+        let of_plan = self.price.map(|price| (price, self.quantity));
+        of_plan.into_iter().chain(self.addons.iter().map(|(_, price)| (*price, 1)))
     }
 }
 
@@ -90,7 +100,39 @@ pub fn select<'c>(
     }
     let (price, currency) = price(plan, interval, request.currency.as_ref(), customer)?;
     let addons = addons(catalog, plan, interval, &currency, &request.addons)?;
-    Ok(Selection { plan, price, quantity, addons, currency })
+    Ok(Selection { plan, interval, price: Some(price), quantity, addons, currency })
+}
+
+/// Returns what a customer buys who owns the plan of the request by single payments: its add-ons
+/// alone, once. They are sold in the currency of the request, or else in that of earlier purchases,
+/// or else in the first one of the first add-on in which all of them are sold.
+///
+/// # Errors
+/// [`NotSold::Plan`] and [`NotSold::Addon`].
+pub fn select_addons<'c>(
+    catalog: &'c Catalog,
+    request: &PurchaseRequest,
+    customer: &CustomerCurrency,
+) -> Result<Selection<'c>, NotSold> {
+    let plan = catalog.plan(&request.plan).ok_or(NotSold::Plan)?;
+    let interval = Interval::Once;
+    let first = request.addons.first().and_then(|id| catalog.addon(id));
+    let of_first = first.into_iter().flat_map(|addon| addon.prices.iter().flat_map(Price::amounts));
+    let of_first = of_first.map(|(currency, _)| currency).filter(|_| request.currency.is_none());
+    let usual = request.currency.as_ref().or(customer.usual.as_ref());
+    let of_plan = plan.prices.first().map(|price| &price.currency);
+    let mut refused = NotSold::Plan;
+    for currency in usual.into_iter().chain(of_first).chain(of_plan) {
+        match addons(catalog, plan, interval, currency, &request.addons) {
+            Ok(addons) => {
+                let (price, quantity, currency) = (None, 1, currency.clone());
+                return Ok(Selection { plan, interval, price, quantity, addons, currency });
+            }
+            Err(reason) if request.currency.is_some() => return Err(reason),
+            Err(reason) => refused = reason,
+        }
+    }
+    Err(refused)
 }
 
 /// Returns the add-ons with these ids, and their prices beside a plan.
@@ -227,7 +269,8 @@ mod tests {
     ) -> Result<(String, u32, i64), NotSold> {
         let catalog = catalog_of(PLANS);
         let selection = select(&catalog, request, customer)?;
-        Ok((selection.price.id.clone(), selection.quantity, selection.amount()))
+        let price = selection.price.unwrap();
+        Ok((price.id.clone(), selection.quantity, selection.amount()))
     }
 
     #[test]
@@ -302,6 +345,32 @@ mod tests {
         ] {
             assert_eq!(chosen(&request, &none), Err(expected), "{request:?}");
         }
+    }
+
+    #[test]
+    fn add_ons_alone_are_sold_in_a_currency_in_which_all_of_them_are_sold() {
+        let catalog = catalog_of(PLANS);
+        let with = |addons: &[&str], wanted: Option<&str>| PurchaseRequest {
+            currency: wanted.map(currency),
+            addons: addons.iter().map(|id| (*id).to_owned()).collect(),
+            ..request()
+        };
+        let sold = |request: &PurchaseRequest, usual: Option<&str>| {
+            let customer = CustomerCurrency { usual: usual.map(currency), pinned: None };
+            let selection = select_addons(&catalog, request, &customer)?;
+            assert_eq!((selection.price, selection.interval), (None, Interval::Once));
+            Ok::<_, NotSold>((selection.amount(), selection.currency.to_string()))
+        };
+        for usual in [None, Some("usd"), Some("eur")] {
+            assert_eq!(sold(&with(&["pdf"], None), usual), Ok((4000, "usd".to_owned())));
+        }
+        let problem = |text: &str| Err(NotSold::Addon(text.to_owned()));
+        let of_once = "`pdf` has no price for `once` in eur; GET /api/plans lists its prices";
+        assert_eq!(sold(&with(&["pdf"], Some("eur")), None), problem(of_once));
+        let not_known = "there is no add-on \"gold\"; GET /api/plans lists them";
+        assert_eq!(sold(&with(&["gold"], None), None), problem(not_known));
+        let twice = "`pdf` is listed twice; list it once";
+        assert_eq!(sold(&with(&["pdf", "pdf"], None), None), problem(twice));
     }
 
     #[test]

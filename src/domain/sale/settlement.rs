@@ -177,7 +177,7 @@ pub fn settle<'a>(
     let subscription = subscription(record, state, &assessment, catalog, now);
     let licenses = licenses::decide(record, state, &assessment, catalog, now);
     assessment.alerts.extend(purchases_gone(record, state, &licenses, now));
-    let kind = mail::decide(record, subscription.as_ref(), &licenses, now);
+    let kind = mail::decide(record, subscription.as_ref(), &licenses, catalog, now);
     let plan = assessment.entitlement.as_ref().map(|entitlement| entitlement.plan);
     let orders = orders::decide(record, state, (catalog, plan), now, &mut random);
     let (kind, order_id) = mail::with_payment(kind, &orders, now);
@@ -316,6 +316,7 @@ fn needs_action(
         | Alert::AddonWithoutPlan { .. }
         | Alert::UpdatesNotApplied { .. }
         | Alert::OwnedBefore { .. }
+        | Alert::UpdatesCut { .. }
         | Alert::BilledAndOwned { .. }
         | Alert::SecondPlan { .. }
         | Alert::WithoutEffect { .. }

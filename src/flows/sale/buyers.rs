@@ -15,8 +15,8 @@ use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
 use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{
-    BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase, purchase_paid,
-    purchase_subscribed,
+    BuyerId, GuestSession, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase,
+    purchase_paid, purchase_subscribed,
 };
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
@@ -26,6 +26,7 @@ use crate::fail_point::Place;
 use crate::flows::sale::backfill::{self, Done, Undecided};
 use crate::flows::sale::claim::{self, ClaimTarget};
 use crate::flows::sale::guests;
+use crate::flows::sale::unclaimed;
 use crate::flows::{Mode, mail};
 use crate::store::Tx;
 
@@ -85,12 +86,23 @@ pub async fn claim(
     match buyer {
         BuyerId::Customer(id) => {
             let theirs = claim::fetch(app, id).await?;
-            let claimed = claim::claim(app, &theirs, to, by).await?;
-            Ok(claimed.map_err(|doubt| backfill::undecided(&theirs, &doubt)))
+            let doubt = match claim::claim(app, &theirs, to, by).await? {
+                Ok(done) => return Ok(Ok(done)),
+                Err(doubt) => doubt,
+            };
+            let mut undecided = backfill::undecided(&theirs, &doubt);
+            if let Ambiguity::Taken(owner, _) = &doubt
+                && let Some(commands) = unclaimed::commands(app, id, owner).await?
+            {
+                let more = format!(". To add its single payments to {owner}, run {commands}");
+                undecided.message.push_str(&more);
+            }
+            Ok(Err(undecided))
         }
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
             let claimed = guests::claim(app, &guest, to, by).await?;
+            forget_if_claimed(app, &guest).await?;
             Ok(claimed.map_err(|doubt| Undecided {
                 customer_id: doubt.customer_id().map(CustomerId::to_string),
                 email: guest.email.clone(),
@@ -101,6 +113,17 @@ pub async fn claim(
             }))
         }
     }
+}
+
+/// Removes the Stripe customer of a session from the unknown buyers if nothing else of it is to be
+/// claimed.
+async fn forget_if_claimed(app: &App, guest: &GuestSession) -> Result<()> {
+    let Some(stripe_id) = &guest.stripe_customer_id else { return Ok(()) };
+    let buyer = BuyerId::from(stripe_id.clone());
+    if purchase_of(app, &buyer).await?.is_none() {
+        record(app, &buyer, None).await?;
+    }
+    Ok(())
 }
 
 /// Links a buyer to the customer that support names, and syncs the customer.
@@ -122,7 +145,9 @@ pub(in crate::flows) async fn link_to_customer(
         }
         BuyerId::Guest(session) => {
             let guest = guests::fetch(app, session).await?;
-            guests::claim(app, &guest, &ClaimTarget::Customer(id.clone()), by).await.map(drop)
+            let to = ClaimTarget::Customer(id.clone());
+            guests::claim(app, &guest, &to, by).await.map(drop)?;
+            forget_if_claimed(app, &guest).await
         }
     }
 }
@@ -159,14 +184,13 @@ pub(in crate::flows) async fn check_guest(
 
 /// Returns the best thing that a buyer pays for.
 async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
-    let stripe = app.stripe()?;
     Ok(match buyer {
         BuyerId::Customer(id) => {
-            let bought = stripe.bought(id, app.plans.sells_once()).await?;
+            let bought = unclaimed::purchases(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {
-            stripe.guest_session(id).await?.and_then(|guest| guest.purchase(&app.plans))
+            app.stripe()?.single_payment(id).await?.and_then(|guest| guest.purchase(&app.plans))
         }
     })
 }

@@ -13,7 +13,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::CreatedObject;
 use crate::domain::sale::entitlement::{PaidEntitlement, all_bought_once, assess};
-use crate::domain::sale::plan::Interval;
+use crate::domain::sale::plan::{Interval, Plan};
 use crate::domain::sale::promotion::{CodeUse, EnteredCode};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -83,6 +83,14 @@ fn refuse_unknown(app: &App, purchase: &PurchaseRequest) -> Result<()> {
     let quantity = purchase.quantity.filter(|_| !is_of_updates);
     let purchase = PurchaseRequest { quantity, ..purchase.clone() };
     match selection::select(&app.plans, &purchase, &CustomerCurrency::default()) {
+        // Its owners can still buy add-ons.
+        Err(NotSold::Plan)
+            if purchase.interval == Some(Interval::Once)
+                && !purchase.addons.is_empty()
+                && app.plans.plan(&purchase.plan).is_some() =>
+        {
+            Ok(())
+        }
         Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason.into()),
         _ => Ok(()),
     }
@@ -215,14 +223,33 @@ async fn select<'a>(
     }
     let quantity = purchase.quantity.filter(|_| held.is_none());
     let purchase = PurchaseRequest { quantity, ..purchase.clone() };
-    let mut selection = selection::select(&app.plans, &purchase, &state.currency())?;
+    let mut selection = if is_for_addons_alone(&purchase, plan, &owned) {
+        selection::select_addons(&app.plans, &purchase, &state.currency())?
+    } else {
+        selection::select(&app.plans, &purchase, &state.currency())?
+    };
     selection.quantity = held.unwrap_or(selection.quantity);
     refuse_owned(app, &owned, &selection, state)?;
-    if selection.price.interval.is_recurring() {
+    if selection.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
         refuse_shrinking(app, &owned, &selection)?;
     }
     Ok(selection)
+}
+
+/// Returns whether a request for a plan `once` with add-ons sells the add-ons alone: the customer
+/// owns the plan, and asks for no units of it, or it cannot be bought again.
+fn is_for_addons_alone(
+    purchase: &PurchaseRequest,
+    plan: &Plan,
+    owned: &[&PaidEntitlement<'_>],
+) -> bool {
+    let Some(held) = owned.iter().find(|paid| paid.plan.id == plan.id) else { return false };
+    let interval = purchase.interval.or_else(|| plan.price(None).map(|price| price.interval));
+    let is_sold_again = plan.is_per_unit() || held.updates_until.is_some();
+    interval == Some(Interval::Once)
+        && !purchase.addons.is_empty()
+        && (purchase.quantity.is_none() || !is_sold_again)
 }
 
 /// Refuses a purchase that would add nothing, or too little, to the perpetual licenses of the
@@ -233,7 +260,7 @@ fn refuse_owned(
     selection: &Selection<'_>,
     state: &StripeState,
 ) -> Result<()> {
-    let (plan, quantity, interval) = (selection.plan, selection.quantity, selection.price.interval);
+    let (plan, quantity, interval) = (selection.plan, selection.quantity, selection.interval);
     let addons: Vec<_> = selection.addons.iter().map(|(addon, _)| *addon).collect();
     let mut bought = all_bought_once(state, &app.plans);
     if let Some(addon) = bought.find_map(|one| one.addon().filter(|one| addons.contains(one))) {
@@ -241,6 +268,7 @@ fn refuse_owned(
     }
     // More units can be added; otherwise neither units nor builds.
     let has_all = |paid: &&&PaidEntitlement<'_>| match interval {
+        _ if selection.price.is_none() => false,
         Interval::Month | Interval::Year => paid.has_all_of(plan, quantity, &addons, &app.plans),
         Interval::Once if plan.is_per_unit() => false,
         Interval::Once | Interval::Updates => {
@@ -250,20 +278,28 @@ fn refuse_owned(
     if owned.iter().any(|paid| has_all(&paid)) {
         return Err(Error::OwnedAlready { owned: plan.id.to_string() });
     }
+    let rank = app.plans.rank(plan.id.as_str());
+    // Of several perpetual licenses, the highest plan is valid. A subscription is, while it covers
+    // builds that they do not.
+    let hides = |paid: &&&PaidEntitlement<'_>| {
+        paid.rank > rank && (!interval.is_recurring() || paid.covers_new_builds(app.now()))
+    };
+    if let Some(higher) = owned.iter().filter(hides).max_by_key(|paid| paid.rank) {
+        let (owned, now) = (higher.plan.id.to_string(), app.now());
+        let updates = higher.updates_until.map_or("never end".into(), |end| {
+            let verb = if end > now { "end" } else { "ended" };
+            format!("{verb} at {end}")
+        });
+        return Err(Error::LowerThanOwned { owned, updates });
+    }
     let has_ended = |paid: &&&PaidEntitlement<'_>| {
         paid.plan.id == plan.id && paid.quantity > quantity && !paid.covers_new_builds(app.now())
     };
     if interval == Interval::Once
+        && selection.price.is_some()
         && let Some(ended) = owned.iter().find(has_ended)
     {
         return Err(Error::UpdatesEnded { plan: plan.id.to_string(), units: ended.quantity });
-    }
-    let rank = app.plans.rank(plan.id.as_str());
-    let is_higher =
-        |paid: &&&PaidEntitlement<'_>| paid.rank > rank && paid.covers_new_builds(app.now());
-    if let Some(higher) = owned.iter().find(is_higher) {
-        let ends = higher.updates_until.map_or("never end".into(), |end| format!("end at {end}"));
-        return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), updates: ends });
     }
     Ok(())
 }
@@ -295,7 +331,7 @@ async fn trial_days(
     selection: &Selection<'_>,
     state: &StripeState,
 ) -> Result<Option<u32>> {
-    let days = selection.plan.trial_days.filter(|_| selection.price.interval.is_recurring());
+    let days = selection.plan.trial_days.filter(|_| selection.interval.is_recurring());
     let is_second = state.subscriptions.iter().any(|one| one.trial_end.is_some());
     if days.is_none() || is_second {
         return Ok(None);
@@ -313,13 +349,12 @@ async fn promotion_code(
     request: &CheckoutRequest,
 ) -> Result<Option<String>> {
     let Some(code) = &request.promotion_code else { return Ok(None) };
-    let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
     let code_use = CodeUse {
         customer: stripe_id.map(StripeCustomerId::as_str),
         has_bought: state.has_bought(),
         amount: Some(selection.amount()),
         currency: &selection.currency,
-        prices: addons.chain([selection.price.id.as_str()]).collect(),
+        prices: selection.lines().map(|(price, _)| price.id.as_str()).collect(),
         used: BTreeSet::new(),
     };
     promotion::usable(app, id, code, &code_use).await.map(|code| Some(code.id))
@@ -335,7 +370,7 @@ async fn refused(
     failure: StripeFailure,
 ) -> Error {
     let is_pinnable = matches!(failure, StripeFailure::Refused { status: 400, .. })
-        && selection.price.interval.is_recurring();
+        && selection.interval.is_recurring();
     let error = promotion::refused(failure);
     if !is_pinnable || error.code() != Code::BillingRefused {
         return error;
@@ -344,7 +379,7 @@ async fn refused(
     let pins = stripe.pinning_currencies(stripe_id).await.unwrap_or_default();
     match pins.into_iter().find(|currency| *currency != selection.currency) {
         Some(pinned) => {
-            let sold = selection.plan.currencies(selection.price.interval);
+            let sold = selection.plan.currencies(selection.interval);
             NotSold::Pinned { pinned, sold }.into()
         }
         None => error,

@@ -23,6 +23,7 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
+use crate::flows::sale::unclaimed;
 use crate::stripe::Needs;
 
 /// The customer to link a buyer to.
@@ -77,7 +78,7 @@ pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Str
         let problem = format!("Stripe has no customer {stripe_id} in this account and mode");
         Error::StripeLinkRefused(problem)
     })?;
-    let bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
+    let bought = unclaimed::purchases(app, stripe_id).await?;
     let plan = purchase_paid(&app.plans, &bought).and_then(Purchase::plan);
     theirs.plan = plan.map(|plan| plan.id.to_string());
     Ok(theirs)
@@ -158,7 +159,7 @@ async fn link_leased(
     drop(tx);
     let before = customer.stripe_customer_id.filter(|before| *before != theirs.id);
     if let Some(before) = &before {
-        release(app, before, id).await?;
+        release(app, before, id, Some(&theirs.id)).await?;
     }
     let why = LinkReason::Claimed { instead_of: before.as_ref() };
     link(app, lease, &theirs.id, why, by).await?;
@@ -184,7 +185,7 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
         let Some(before) = customer.and_then(|customer| customer.stripe_customer_id) else {
             return Ok(());
         };
-        release(app, &before, id).await?;
+        release(app, &before, id, None).await?;
         let now = app.now();
         let mut tx = app.store.write().await?;
         lease.lock(&mut tx).await?;
@@ -206,11 +207,17 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
 /// Releases a customer from the Stripe customer `before`. First closes its open checkout, also if
 /// the rest is then refused, so that nothing is bought after the check. Then checks that no license
 /// depends on it, and removes the customer's id from its metadata, so that it is not linked again.
+/// `theirs` is the Stripe customer that replaces it.
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when it has a live subscription, or a perpetual license depends on
 /// it.
-async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Result<()> {
+async fn release(
+    app: &App,
+    before: &StripeCustomerId,
+    id: &CustomerId,
+    theirs: Option<&StripeCustomerId>,
+) -> Result<()> {
     let stripe = app.stripe()?;
     let checkout = app.store.read().await?.attempt(id, CreatedObject::Checkout).await?;
     if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
@@ -226,9 +233,17 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
         )));
     }
     if purchase_paid(&app.plans, &bought).is_some() {
+        let commands = match theirs {
+            Some(theirs) => unclaimed::commands(app, theirs, id).await?,
+            None => None,
+        };
+        let remedy = commands.map_or_else(
+            || "refund one purchase and grant its license instead".to_owned(),
+            |commands| format!("run {commands}"),
+        );
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which paid for a perpetual license; without the link, it \
-             would be revoked. To keep both, refund one purchase and grant its license instead"
+             would be revoked. To keep both, {remedy}"
         )));
     }
     if !fallback_subscriptions(&bought, &app.plans).is_empty() {

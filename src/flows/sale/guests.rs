@@ -1,6 +1,7 @@
 //! Guests: buyers of a single payment for whom Stripe has no customer. The purchase of a guest is
 //! given to a customer here, who then gets a Stripe customer of their own; each sync fetches the
-//! guest's Checkout session besides what Stripe lists for that one.
+//! guest's Checkout session besides what Stripe lists for that one. A single payment of a second
+//! Stripe customer is given to a customer who is linked to another one in the same way.
 
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession, Purchase};
 use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::Ambiguity;
-use crate::domain::sale::stripe_ids::CheckoutSessionId;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::{import, password};
@@ -46,14 +47,15 @@ impl Owner {
     }
 }
 
-/// Fetches the completed Checkout session of a guest.
+/// Fetches the completed Checkout session of a single payment.
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when Stripe has none with this id. [`Error::Stripe`].
 pub(super) async fn fetch(app: &App, id: &CheckoutSessionId) -> Result<GuestSession> {
-    app.stripe()?.guest_session(id).await?.ok_or_else(|| {
+    app.stripe()?.single_payment(id).await?.ok_or_else(|| {
         Error::StripeLinkRefused(format!(
-            "Stripe has no completed Checkout session {id} of a guest in this account and mode"
+            "Stripe has no completed Checkout session {id} of a single payment in this account and \
+             mode"
         ))
     })
 }
@@ -89,6 +91,9 @@ pub(super) async fn claim(
                 ClaimTarget::Customer(id) => Ok(Owner::Named(id.clone())),
                 to => recognize(app, &mut tx, guest, to).await?,
             };
+            if let (Some(stripe_id), Ok(owner)) = (&guest.stripe_customer_id, &owner) {
+                refuse_its_own(&mut tx, guest, stripe_id, owner).await?;
+            }
             drop(tx);
             match owner {
                 Ok(owner) => (join(app, guest, &owner, by).await?, owner.action()),
@@ -106,6 +111,45 @@ pub(super) async fn claim(
         changes: report.changes,
         alerts: report.alerts,
     }))
+}
+
+/// Refuses to give a session of a Stripe customer to a customer who can have that one, with
+/// everything that it buys: a customer without a Stripe customer, or a new one. Also refuses to
+/// give away what a linked Stripe customer bought.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`], with the way out.
+async fn refuse_its_own(
+    tx: &mut Tx,
+    guest: &GuestSession,
+    stripe_id: &StripeCustomerId,
+    owner: &Owner,
+) -> Result<()> {
+    let session = &guest.id;
+    if let Some(linked) = tx.customer_by_stripe_id(stripe_id).await? {
+        return Err(Error::StripeLinkRefused(format!(
+            "{session} is a purchase of {stripe_id}, which is linked to {linked}"
+        )));
+    }
+    let is_linked = match owner {
+        Owner::Named(id) | Owner::Matched(id) | Owner::Proven(id) => {
+            let customer = tx.customer(id).await?;
+            customer.is_some_and(|customer| customer.stripe_customer_id.is_some())
+        }
+        Owner::New(_) => false,
+    };
+    if is_linked {
+        return Ok(());
+    }
+    let option = match owner {
+        Owner::Named(id) => format!(" --to {id}"),
+        Owner::Matched(_) | Owner::Proven(_) => String::new(),
+        Owner::New(_) => " --create".to_owned(),
+    };
+    Err(Error::StripeLinkRefused(format!(
+        "{session} is a purchase of {stripe_id}; run `licentia stripe claim {stripe_id}{option}`, \
+         so that its later purchases belong to the same customer"
+    )))
 }
 
 /// Returns the customer with the guest's address, if it certainly is the same person.

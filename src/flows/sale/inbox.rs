@@ -145,14 +145,17 @@ pub(in crate::flows) type About<'e> =
     (&'e Option<CustomerId>, &'e Option<StripeCustomerId>, &'e Option<PaymentIntentId>);
 
 /// Returns the customer that an event is about, by the links in our database. The metadata in the
-/// event is never trusted.
+/// event is never trusted. A payment of a Stripe customer who is not linked may have been claimed.
 pub(in crate::flows) async fn customer_of(
     tx: &mut Tx,
     about: About<'_>,
 ) -> Result<Option<CustomerId>> {
     match about {
         (Some(id), ..) => Ok(Some(id.clone())),
-        (None, Some(id), _) => tx.customer_by_stripe_id(id).await,
+        (None, Some(id), payment) => match (tx.customer_by_stripe_id(id).await?, payment) {
+            (None, Some(payment)) => tx.customer_by_payment(payment).await,
+            (linked, _) => Ok(linked),
+        },
         (None, None, Some(id)) => tx.customer_by_payment(id).await,
         (None, None, None) => Ok(None),
     }

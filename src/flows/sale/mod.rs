@@ -23,4 +23,5 @@ pub(super) mod stripe_customer;
 pub mod subscription;
 pub mod sync;
 mod trial;
+mod unclaimed;
 pub mod webhook;

@@ -70,7 +70,8 @@ pub async fn unsupported_options(
     }
 }
 
-/// Returns a problem for each difference between Stripe and a price of a plan or an add-on.
+/// Returns a problem for each difference between Stripe and a price of a plan or an add-on, and for
+/// each other price of the plans file that Stripe does not have.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
@@ -84,6 +85,7 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
         Ok::<_, crate::error::Error>((of, price, stripe.price(&price.id).await?))
     });
     let fetched = try_join_all(fetched).await?;
+    let unknown = unknown_prices(stripe, catalog).await?;
     let lacks_tax = |price: &Price, found: &Option<StripePrice>| {
         price.is_for_sale && found.as_ref().is_some_and(|found| !found.has_tax_behavior)
     };
@@ -100,8 +102,25 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
         let problems = differences(price, found.as_ref()).into_iter().chain(tax);
         problems.map(move |problem| format!("{of}, price {}: {problem}", price.id))
     });
-    Ok(problems.collect())
+    Ok(problems.chain(unknown).collect())
 }
+
+/// Returns a problem for each price in `former_prices` or `other_prices` that Stripe does not have.
+async fn unknown_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
+    let plans = catalog.plans.iter().map(|plan| ("plan", &plan.id, &plan.former_prices));
+    let addons = catalog.addons.iter().map(|addon| ("add-on", &addon.id, &addon.former_prices));
+    let former = plans.chain(addons).flat_map(|(kind, id, prices)| {
+        prices.iter().map(move |price| (format!("{kind} {:?}, former price", id.as_str()), price))
+    });
+    let others = catalog.other_prices.iter().map(|price| ("other price".to_owned(), price));
+    let fetched = former.chain(others).map(async |(of, price)| {
+        let is_known = stripe.price(price).await?.is_some();
+        Ok::<_, crate::error::Error>((!is_known).then(|| format!("{of} {price}: {NO_SUCH_PRICE}")))
+    });
+    Ok(try_join_all(fetched).await?.into_iter().flatten().collect())
+}
+
+const NO_SUCH_PRICE: &str = "Stripe has no such price in this account and mode";
 
 /// Returns a note for each payment link that sells something of the plans file and whose buyers get
 /// no account or no invoice. If a restricted key cannot read payment links, the only note says
@@ -153,7 +172,7 @@ pub async fn payment_link_notes(stripe: &Stripe, catalog: &Catalog) -> Result<Ve
 /// for those who pay it.
 fn differences(price: &Price, at_stripe: Option<&StripePrice>) -> Vec<String> {
     let Some(found) = at_stripe else {
-        return vec!["Stripe has no such price in this account and mode".to_owned()];
+        return vec![NO_SUCH_PRICE.to_owned()];
     };
     let recurring = price.interval.is_recurring().then_some(price.interval.as_str());
     let interval = recurring.unwrap_or("once");

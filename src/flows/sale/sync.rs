@@ -193,6 +193,8 @@ struct Ours {
     customer: Customer,
     orders: Vec<Order>,
     kept: Vec<KeptId>,
+    /// The purchases as a guest, which need no Stripe customer. They are kept too.
+    as_guest: Vec<CheckoutSessionId>,
 }
 
 impl Ours {
@@ -201,13 +203,14 @@ impl Ours {
         let customer = tx.customer(customer_id).await?.ok_or(Error::NotFound("customer"))?;
         let orders = tx.orders_to_settle(customer_id, MAX_ORDERS).await?;
         let kept = tx.kept_purchases(customer_id).await?;
-        Ok(Self { customer, orders, kept })
+        let as_guest = tx.guest_sessions(customer_id).await?;
+        Ok(Self { customer, orders, kept, as_guest })
     }
 }
 
 /// Fetches what a customer without a Stripe customer bought as a guest.
-async fn fetch_guest(app: &App, Ours { customer, kept, .. }: Ours) -> Result<Fetched> {
-    let paid_sessions = app.stripe()?.bought_as_guest(&kept).await?;
+async fn fetch_guest(app: &App, Ours { customer, kept, as_guest, .. }: Ours) -> Result<Fetched> {
+    let paid_sessions = app.stripe()?.paid_sessions(&as_guest).await?;
     let state = StripeState { paid_sessions, ..StripeState::default() };
     let (stripe_id, first_trials) = (None, Vec::new());
     Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, first_trials })
@@ -217,7 +220,7 @@ async fn fetch_guest(app: &App, Ours { customer, kept, .. }: Ours) -> Result<Fet
 /// customer.
 async fn fetch(
     app: &App,
-    Ours { customer, orders, kept }: Ours,
+    Ours { customer, orders, kept, as_guest }: Ours,
     stripe_id: &StripeCustomerId,
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
@@ -238,7 +241,7 @@ async fn fetch(
         // Nobody can pay the checkouts of a deleted customer.
         let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
-        let paid_sessions = stripe.bought_as_guest(&kept).await?;
+        let paid_sessions = stripe.paid_sessions(&as_guest).await?;
         let is_deleted = true;
         let state =
             StripeState { is_deleted, checkout_sessions, paid_sessions, ..StripeState::default() };

@@ -52,7 +52,9 @@ struct CheckoutBody {
     #[oai(validator(max_length = 3), skip_serializing_if_is_none)]
     currency: Option<String>,
     /// The number of units, for a plan that is sold by the unit. The default is the fewest.
-    /// `updates` are always for all units of the license: leave it out.
+    /// `updates` are always for all units of the license: leave it out. Add-ons are sold alone if
+    /// the customer owns the plan by single payments, `interval` is `once`, and there is no
+    /// quantity.
     #[oai(
         validator(minimum(value = "1"), maximum(value = "1000000000")),
         skip_serializing_if_is_none

@@ -176,6 +176,17 @@ impl Tx {
         )
     }
 
+    /// Returns the Checkout sessions of the purchases as a guest that belong to a customer.
+    pub async fn guest_sessions(&mut self, id: &CustomerId) -> Result<Vec<CheckoutSessionId>> {
+        let rows = sql!(
+            self,
+            fetch_all: (CheckoutSessionId,),
+            "SELECT session_id FROM guest_purchases WHERE customer_id = $1 ORDER BY session_id",
+            id,
+        )?;
+        Ok(rows.into_iter().map(|(session,)| session).collect())
+    }
+
     /// Records that the purchase of a guest belongs to a customer, and is no longer that of an
     /// unknown buyer. Returns whether it did not belong to one.
     pub async fn claim_guest_purchase(&mut self, purchase: &GuestPurchase) -> Result<bool> {

@@ -92,11 +92,9 @@ impl WireSession {
         is_ours.then(|| self.id.parse().ok().map(BuyerId::Guest)).flatten()
     }
 
-    /// Returns whether a guest completed it.
-    pub fn is_of_guest(&self) -> bool {
-        self.customer.is_none()
-            && self.is_single_payment()
-            && self.status() == CheckoutStatus::Complete
+    /// Returns whether it is a completed single payment.
+    pub fn is_completed_payment(&self) -> bool {
+        self.is_single_payment() && self.status() == CheckoutStatus::Complete
     }
 
     /// Returns its payment, if it is a single payment.
@@ -128,7 +126,7 @@ impl WireSession {
         })
     }
 
-    /// Returns the session of a guest; `None` if its id is invalid.
+    /// Returns the session with its payment; `None` if one of its ids is invalid.
     pub fn into_guest(
         self,
         payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
@@ -136,6 +134,12 @@ impl WireSession {
         let email = self.customer_details.as_ref().and_then(|details| details.email.as_deref());
         Some(GuestSession {
             id: self.id.parse().ok()?,
+            stripe_customer_id: self
+                .customer
+                .as_ref()
+                .map(|link| link.id().parse())
+                .transpose()
+                .ok()?,
             email: email.and_then(|email| email.parse().ok()),
             payment_intent: self.payment_intent(),
             paid: self.into_paid(payments),

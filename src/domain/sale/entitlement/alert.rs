@@ -64,11 +64,25 @@ pub enum Alert {
         /// The time of the payment.
         paid_at: Timestamp,
     },
-    /// A single payment has no effect, because the customer owned all of it before.
+    /// A single payment has no effect, because the customer owned all of it, or a higher plan,
+    /// before.
     OwnedBefore {
         /// The plan or the add-on.
         item: Slug,
         /// The time of the payment.
+        paid_at: Timestamp,
+    },
+    /// A higher plan was bought, and takes over only a part of the updates of a lower one.
+    UpdatesCut {
+        /// The lower plan.
+        lower: Slug,
+        /// The end of its updates; `None` if it covers all builds.
+        lower_until: Option<Timestamp>,
+        /// The higher plan.
+        plan: Slug,
+        /// The end of the updates of the higher plan.
+        until: Timestamp,
+        /// The time of the payment for it.
         paid_at: Timestamp,
     },
     /// A subscription bills an add-on that the customer owns by a single payment.
@@ -192,9 +206,9 @@ impl Alert {
     pub fn is_information(&self, now: Timestamp) -> bool {
         let paid_at = match self {
             Self::Quantity { paid_at, .. } | Self::AddonWithoutPlan { paid_at, .. } => *paid_at,
-            Self::UpdatesNotApplied { paid_at, .. } | Self::OwnedBefore { paid_at, .. } => {
-                Some(*paid_at)
-            }
+            Self::UpdatesNotApplied { paid_at, .. }
+            | Self::OwnedBefore { paid_at, .. }
+            | Self::UpdatesCut { paid_at, .. } => Some(*paid_at),
             _ => None,
         };
         paid_at.is_some_and(|paid_at| !is_recent(paid_at, now))
@@ -239,8 +253,15 @@ impl fmt::Display for Alert {
             }
             Self::OwnedBefore { item, paid_at } => write!(
                 formatter,
-                "the customer paid for `{item}` at {paid_at} and owned all of it before, so the \
-                 payment has no effect; refund it if it was a mistake"
+                "the customer paid for `{item}` at {paid_at} and owned all of it, or a higher \
+                 plan, before, so the payment has no effect; refund it if it was a mistake"
+            ),
+            Self::UpdatesCut { lower, lower_until, plan, until, paid_at } => write!(
+                formatter,
+                "the customer bought `{plan}` at {paid_at} and had updates of `{lower}` {}; the \
+                 higher plan takes them over until {until} only; refund the rest, or grant a \
+                 license",
+                lower_until.map_or("for ever".to_owned(), |end| format!("until {end}"))
             ),
             Self::BilledAndOwned { addon } => write!(
                 formatter,

@@ -102,10 +102,31 @@ fn subscribed<'a>(plan: &'a Plan, units: u32, addons: Vec<&'a Addon>) -> Entitle
     Entitlement { quantity: units, addons, ..alone }
 }
 
-/// Returns the entitlement that becomes the license. One that covers new builds comes first: a
-/// perpetual license whose updates have ended must not hide a plan that is paid now. Of those, the
-/// highest plan, then the most units, and then one without a limit of builds. `None` if there is
-/// none.
+/// Returns the entitlement that becomes the license. `None` if there is none.
+pub(super) fn chosen<'g, 'a>(
+    all: &'g [PaidEntitlement<'a>],
+    now: Timestamp,
+) -> Option<&'g PaidEntitlement<'a>> {
+    best(all.iter().filter(|one| !is_outranked(one, all)), now)
+}
+
+/// Returns whether another perpetual license is valid instead of this one, whatever the time is:
+/// the end of some updates must not change the plan. Of several that were bought, the highest one
+/// holds. One that a subscription leaves (`fallback_months`) does not replace one that was bought
+/// and covers newer builds.
+fn is_outranked(one: &PaidEntitlement<'_>, all: &[PaidEntitlement<'_>]) -> bool {
+    let mut bought = all.iter().filter(|other| other.basis == Basis::Once);
+    let end = |of: &PaidEntitlement<'_>| Timestamp::or_never(of.updates_until);
+    match one.basis {
+        Basis::Once => bought.any(|other| other.rank > one.rank),
+        Basis::Fallback => bought.any(|other| end(other) > end(one)),
+        Basis::Subscription => false,
+    }
+}
+
+/// Returns the best entitlement. One that covers new builds comes first: a perpetual license whose
+/// updates have ended must not hide a plan that is paid now. Of those, the highest plan, then the
+/// most units, and then one without a limit of builds. `None` if there is none.
 pub(super) fn best<'g, 'a: 'g>(
     entitlements: impl Iterator<Item = &'g PaidEntitlement<'a>>,
     now: Timestamp,

@@ -186,6 +186,9 @@ struct OwnedPlan<'a> {
 /// that a price can state.
 const MONTHS_OF_ALL_BUILDS: u32 = MAX_MONTHS;
 
+/// The plans that single payments bought, by their ranks.
+type Owned<'a> = BTreeMap<usize, OwnedPlan<'a>>;
+
 impl OwnedPlan<'_> {
     /// Extends the updates, from the later of the payment and their present end.
     fn extend(&mut self, at: Timestamp, months: Option<u32>) {
@@ -198,14 +201,20 @@ impl OwnedPlan<'_> {
     /// average. The present end stays if it is later.
     fn share(&mut self, units: u32, at: Timestamp, months: Option<u32>) {
         let Some(until) = self.updates_until else { return };
-        let seconds = |end: Timestamp| i128::from((end.max(at) - at).num_seconds());
         let bought = at.plus_months(months.unwrap_or(MONTHS_OF_ALL_BUILDS));
-        let (held, more) = (i128::from(self.units), i128::from(units));
-        let average = (seconds(until) * held + seconds(bought) * more) / (held + more).max(1);
-        // The average of two times of the range is in the range.
-        let average = TimeDelta::seconds(i64::try_from(average).unwrap_or(0));
-        self.updates_until = Some(until.max(at + average));
+        let average = average_end(at, [(until, self.units), (bought, units)]);
+        self.updates_until = Some(until.max(average));
     }
+}
+
+/// Returns the average end of updates, each with its number of units. An end before `at` counts as
+/// one at that time.
+fn average_end(at: Timestamp, ends: [(Timestamp, u32); 2]) -> Timestamp {
+    let seconds = |end: Timestamp| i128::from((end.max(at) - at).num_seconds());
+    let sum: i128 = ends.iter().map(|(end, units)| seconds(*end) * i128::from(*units)).sum();
+    let units: i128 = ends.iter().map(|(_, units)| i128::from(*units)).sum();
+    // The average of two times of the range is in the range.
+    at + TimeDelta::seconds(i64::try_from(sum / units.max(1)).unwrap_or(0))
 }
 
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
@@ -220,7 +229,7 @@ pub(super) fn add<'a>(
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
 ) {
-    let mut owned: BTreeMap<usize, OwnedPlan<'a>> = BTreeMap::new();
+    let mut owned = Owned::new();
     let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for payment in payments {
         for line in payment.lines {
@@ -231,11 +240,11 @@ pub(super) fn add<'a>(
                     if has_all(&owned, (rank, plan), units, (payment.at, months)) {
                         alerts.push(Alert::owned_before(&plan.id, payment.at));
                     }
-                    buy(&mut owned, (rank, plan), units, (payment.at, months));
+                    alerts.extend(buy(&mut owned, (rank, plan), units, (payment.at, months)));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
                     let units = plan.counted(units);
-                    alerts.extend(update(owned.get_mut(&rank), plan, units, (payment.at, months)));
+                    alerts.extend(update(&mut owned, (rank, plan), units, (payment.at, months)));
                 }
                 Some(BoughtOnce::Addon(addon)) => {
                     let at = Some(payment.at);
@@ -282,9 +291,10 @@ pub(super) fn add<'a>(
 }
 
 /// Returns whether the customer owns everything that a purchase of a plan gives, so that it has no
-/// effect: the same plan with all builds, or a higher one with as many units and builds.
+/// effect: the same plan with all builds, or a higher one with as many units. The higher plan
+/// holds, whatever builds it covers.
 fn has_all(
-    owned: &BTreeMap<usize, OwnedPlan<'_>>,
+    owned: &Owned<'_>,
     (rank, plan): (usize, &Plan),
     units: u32,
     (at, months): (Timestamp, Option<u32>),
@@ -299,21 +309,24 @@ fn has_all(
     let bought = coverage(rank, plan, units, months.map(|months| at.plus_months(months)));
     owned.range(rank..).any(|(owned_rank, held)| {
         let held_coverage = coverage(*owned_rank, held.plan, held.units, held.updates_until);
-        let has_all = held_coverage.shortfall(&bought).is_none();
+        let lacks = held_coverage.shortfall(&bought);
         // More units of the same plan are added, and its updates are extended.
         let is_extended = plan.is_per_unit() || held.updates_until.is_some();
-        has_all && (*owned_rank > rank || !is_extended)
+        !lacks.units && (*owned_rank > rank || (!lacks.updates && !is_extended))
     })
 }
 
 /// Extends the updates of what the customer has of a plan, if they were paid for as many units.
-/// Returns the alert about a payment of which a part has no effect.
+/// Returns the alert about a payment of which a part has no effect. Updates of a lower plan than
+/// the highest one count only if the payment for the higher one is returned.
 fn update(
-    held: Option<&mut OwnedPlan<'_>>,
-    plan: &Plan,
+    owned: &mut Owned<'_>,
+    (rank, plan): (usize, &Plan),
     paid: u32,
     (at, months): (Timestamp, u32),
 ) -> Option<Alert> {
+    let is_lower = owned.range(rank + 1..).next().is_some();
+    let held = owned.get_mut(&rank);
     let held_units = held.as_ref().map_or(0, |held| held.units);
     match held {
         Some(held) if held.updates_until.is_none() => {
@@ -321,6 +334,9 @@ fn update(
         }
         Some(held) if paid >= held.units => held.extend(at, Some(months)),
         _ => {}
+    }
+    if is_lower && held_units > 0 {
+        return Some(Alert::owned_before(&plan.id, at));
     }
     (paid != held_units).then(|| Alert::UpdatesNotApplied {
         plan: plan.id.clone(),
@@ -330,17 +346,22 @@ fn update(
     })
 }
 
+/// Adds a purchase of a plan to what the customer owns. Returns the alert about updates of a lower
+/// plan of which a part has no effect any more.
 fn buy<'a>(
-    owned: &mut BTreeMap<usize, OwnedPlan<'a>>,
+    owned: &mut Owned<'a>,
     (rank, plan): (usize, &'a Plan),
     units: u32,
     (at, months): (Timestamp, Option<u32>),
-) {
+) -> Option<Alert> {
     let units = plan.counted(units);
     let Some(held) = owned.get_mut(&rank) else {
-        let updates_until = months.map(|months| at.plus_months(months));
+        let (updates_until, cut) = match months {
+            Some(months) => taken_over(owned, (rank, plan), units, (at, months)),
+            None => (None, None),
+        };
         owned.insert(rank, OwnedPlan { plan, units, updates_until });
-        return;
+        return cut;
     };
     if units >= held.units {
         held.extend(at, months);
@@ -350,4 +371,39 @@ fn buy<'a>(
     if plan.is_per_unit() {
         held.units = held.units.saturating_add(units);
     }
+    None
+}
+
+/// Returns the end of the updates of a plan that the customer did not own, and the alert about
+/// those of a lower plan that last too long for it.
+///
+/// If the updates of a lower plan last longer, the higher one takes them over, as they hide behind
+/// it from now on: for as many of its units as the lower plan has, and for at most the months that
+/// the purchase itself includes. Without this limit, years of the cheaper updates could be
+/// collected before the upgrade. With it, that saves less than the lower plan costs.
+fn taken_over(
+    owned: &Owned<'_>,
+    (rank, plan): (usize, &Plan),
+    units: u32,
+    (at, months): (Timestamp, u32),
+) -> (Option<Timestamp>, Option<Alert>) {
+    let own = at.plus_months(months);
+    let most = own.plus_months(months);
+    let lower = || owned.range(..rank).map(|(_, lower)| lower);
+    let taken = lower().map(|lower| {
+        let until = Timestamp::or_never(lower.updates_until).clamp(own, most);
+        let shared = lower.units.min(units);
+        average_end(at, [(until, shared), (own, units - shared)])
+    });
+    let until = taken.fold(own, Timestamp::max);
+    let longest = lower().max_by_key(|lower| Timestamp::or_never(lower.updates_until));
+    let cut = longest.filter(|lower| Timestamp::or_never(lower.updates_until) > most);
+    let cut = cut.map(|lower| Alert::UpdatesCut {
+        lower: lower.plan.id.clone(),
+        lower_until: lower.updates_until,
+        plan: plan.id.clone(),
+        until,
+        paid_at: at,
+    });
+    (Some(until), cut)
 }

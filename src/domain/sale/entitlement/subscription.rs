@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::counted::{CountedInvoices, counted_invoices, charges};
+use super::counted::{CountedInvoices, charges, counted_invoices};
 use super::paid::{
     is_addon_paid, is_beside_the_plan, is_later_period_revoked, last_payment, last_period,
     paid_after_end, paid_through, paid_units, plan_period,

@@ -1,9 +1,9 @@
 //! Tests of the assessment: tables of states here; property tests in `properties`, the vendor's
 //! policy in `policy`, grace periods in `grace`, plan changes in `changes`, credits for unpaid
 //! invoices in `credits`, renewals that were forgiven or paid late in `forgiven`, units in
-//! `quantity` and `running_sums`, add-ons in `addons`, single payments in `once`, what remains of
-//! subscriptions in `fallback`, and what was paid for and the license does not have in
-//! `without_effect`.
+//! `quantity` and `running_sums`, add-ons in `addons`, single payments in `once`, those for several
+//! plans in `several_plans`, what remains of subscriptions in `fallback`, and what was paid for and
+//! the license does not have in `without_effect`.
 
 mod addons;
 mod changes;
@@ -16,6 +16,7 @@ mod policy;
 pub(crate) mod properties;
 mod quantity;
 mod running_sums;
+mod several_plans;
 mod without_effect;
 
 use chrono::TimeDelta;

@@ -67,6 +67,15 @@ impl<'c> Sold<'c> {
         }
     }
 
+    /// Returns the add-on, if it is one.
+    #[must_use]
+    pub fn addon(self) -> Option<&'c Addon> {
+        match self {
+            Self::Addon { addon, .. } => Some(addon),
+            Self::Plan { .. } => None,
+        }
+    }
+
     /// Returns the price; `None` for an id in `former_prices`.
     #[must_use]
     pub fn price(self) -> Option<&'c Price> {

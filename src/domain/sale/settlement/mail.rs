@@ -11,7 +11,7 @@ use crate::domain::license::{Basis, Entitlement, IssuedLicense, Phase, Source};
 use crate::domain::message::Kind;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
-use crate::domain::sale::plan::Interval;
+use crate::domain::sale::plan::{Catalog, Interval};
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
@@ -31,12 +31,14 @@ pub(super) fn decide(
     record: &Record,
     after: Option<&SubscriptionRow>,
     licenses: &LicenseChanges<'_>,
+    catalog: &Catalog,
     now: Timestamp,
 ) -> Option<Kind> {
     let news = news(record.subscription.as_ref(), after);
     let current = record.current_license.as_ref();
     if let Some(issued) = &licenses.issue {
-        return Some(kind_of_issued(issued, record, news, after.map(|row| &row.status), now));
+        let status = after.map(|row| &row.status);
+        return Some(kind_of_issued(issued, record, (news, status), catalog, now));
     }
     let current = current?;
     let is_paid = current.source == Source::Paid;
@@ -104,8 +106,8 @@ fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> Ne
 fn kind_of_issued(
     issued: &Entitlement<'_>,
     record: &Record,
-    news: News,
-    status: Option<&Status>,
+    (news, status): (News, Option<&Status>),
+    catalog: &Catalog,
     now: Timestamp,
 ) -> Kind {
     // A first license replaces none: the customer bought before having an account here.
@@ -124,10 +126,16 @@ fn kind_of_issued(
         Basis::Once if is_same_plan && extends_updates(current, issued) => {
             return Kind::UpdatesExtended;
         }
+        // No subscription renews a perpetual license: its units or its add-ons changed.
+        Basis::Once if is_same_plan && current.basis == Basis::Once => {
+            return Kind::QuantityChanged;
+        }
         _ => {}
     }
     if !is_same_plan || current.basis != issued.basis {
-        return Kind::Upgrade;
+        let is_lower = catalog.rank(issued.plan.id.as_str()) < catalog.rank(&current.plan);
+        let is_step_down = is_paid && current.works(now) && is_lower;
+        return if is_step_down { Kind::LowerPlan } else { Kind::Upgrade };
     }
     // A late payment for a subscription that has ended renews nothing.
     if status.is_some_and(|status| !status.is_live()) {

@@ -268,7 +268,7 @@ fn a_lower_plan_revokes_the_licenses_of_a_higher_one() {
     let mut lower = paid("active");
     lower.subscriptions[0].items[0].price = "price_starter_monthly".into();
     let issued = Some("starter".to_owned());
-    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::Upgrade)));
+    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::LowerPlan)));
 }
 
 #[test]

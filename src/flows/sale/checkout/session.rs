@@ -24,20 +24,28 @@ pub(super) fn parameters(
     request: &CheckoutRequest,
     options: CheckoutOptions,
 ) -> SessionParameters {
-    let Selection { plan, price, quantity, addons, currency } = selection;
-    let is_once = !price.interval.is_recurring();
-    let is_chosen_on_page = plan.is_per_unit()
+    let Selection { plan, interval, price: price_of_plan, currency, .. } = selection;
+    let is_chosen_on_page = price_of_plan.is_some()
+        && plan.is_per_unit()
         && plan.quantity.min < plan.quantity.max
-        && price.interval != Interval::Updates;
+        && *interval != Interval::Updates;
+    let mut lines = selection.lines();
+    let (price, quantity) =
+        lines.next().map_or((String::new(), 0), |(price, units)| (price.id.clone(), units));
+    let has_several = selection.lines().any(|(price, _)| !price.others.is_empty());
     SessionParameters {
         customer_id: lease.customer_id.to_string(),
         stripe_customer_id: stripe_id.to_string(),
         plan: plan.id.to_string(),
-        price: price.id.clone(),
-        quantity: *quantity,
-        addons: addons.iter().map(|(_, price)| price.id.clone()).collect(),
-        mode: if is_once { SessionMode::Payment } else { SessionMode::Subscription },
-        currency: (!price.others.is_empty()).then(|| currency.to_string()),
+        price,
+        quantity,
+        addons: lines.map(|(price, _)| price.id.clone()).collect(),
+        mode: if interval.is_recurring() {
+            SessionMode::Subscription
+        } else {
+            SessionMode::Payment
+        },
+        currency: has_several.then(|| currency.to_string()),
         adjustable: is_chosen_on_page.then_some((plan.quantity.min, plan.quantity.max)),
         options: options.of_page(),
         promotion_code: None,
@@ -146,28 +154,27 @@ fn pending_order(
     session: &CheckoutSession,
     parameters: &SessionParameters,
 ) -> Order {
-    let price = app.plans.sold(&parameters.price).and_then(Sold::price);
+    let first = app.plans.sold(&parameters.price);
+    let price = first.and_then(Sold::price);
     let chosen = parameters.currency.as_deref().and_then(|text| text.parse::<Currency>().ok());
     let currency = chosen.as_ref().or(price.map(|price| &price.currency));
     let amount = |price: &Price| currency.and_then(|currency| price.amount_in(currency));
-    let of_plan = price.and_then(amount).map_or(0, i64::from);
+    let of_first = price.and_then(amount).map_or(0, i64::from);
     let id = OrderId::from_random(app.random.bits());
     let mut order = Order {
-        amount: of_plan.saturating_mul(parameters.quantity.into()),
+        amount: of_first.saturating_mul(parameters.quantity.into()),
         currency: currency.map(ToString::to_string).unwrap_or_default(),
         billing_interval: price.map(|price| price.interval),
-        quantity: Some(parameters.quantity),
+        // Add-ons alone have no units of the plan.
+        quantity: (!matches!(first, Some(Sold::Addon { .. }))).then_some(parameters.quantity),
         stripe_checkout_session_id: Some(session.id.clone()),
         ..Order::pending(id, &lease.customer_id, &parameters.plan, app.now())
     };
-    let addons = parameters.addons.iter().filter_map(|id| match app.plans.sold(id)? {
-        Sold::Addon { addon, price } => Some((addon, price)),
-        Sold::Plan { .. } => None,
-    });
     let mut ids = AddonIds::default();
-    for (addon, price) in addons {
-        ids.0.insert(addon.id.clone());
-        let amount = price.and_then(amount).map_or(0, i64::from);
+    ids.0.extend(first.and_then(Sold::addon).map(|addon| addon.id.clone()));
+    for sold in parameters.addons.iter().filter_map(|id| app.plans.sold(id)) {
+        ids.0.extend(sold.addon().map(|addon| addon.id.clone()));
+        let amount = sold.price().and_then(amount).map_or(0, i64::from);
         order.amount = order.amount.saturating_add(amount);
     }
     Order { addons: Some(ids), ..order }

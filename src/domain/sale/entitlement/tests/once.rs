@@ -7,17 +7,17 @@ use crate::domain::sale::policy::Consequence;
 use crate::domain::sale::stripe_state::PaidSession;
 
 /// The time of the first payment: the last day of a long month.
-const BOUGHT: i64 = 1_769_860_800; // 2026-01-31T12:00:00Z
+pub(super) const BOUGHT: i64 = 1_769_860_800; // 2026-01-31T12:00:00Z
 
-const YEAR: i64 = 365 * DAY;
+pub(super) const YEAR: i64 = 365 * DAY;
 
 /// Returns a line that bills a price once.
-fn bills(price: &str, units: u32) -> Line {
+pub(super) fn bills(price: &str, units: u32) -> Line {
     Line { period_start: None, period_end: None, quantity: Some(units), ..line(price, 0, 1000) }
 }
 
 /// Returns the paid invoice of a single payment.
-fn payment(id: &str, time: i64, lines: &[Line]) -> Invoice {
+pub(super) fn payment(id: &str, time: i64, lines: &[Line]) -> Invoice {
     let of = subscription("sub_x", "active", &[]);
     Invoice {
         subscription: None,
@@ -30,7 +30,7 @@ fn payment(id: &str, time: i64, lines: &[Line]) -> Invoice {
     }
 }
 
-fn paid_once(invoices: Vec<Invoice>) -> StripeState {
+pub(super) fn paid_once(invoices: Vec<Invoice>) -> StripeState {
     StripeState { invoices, ..StripeState::default() }
 }
 
@@ -50,7 +50,7 @@ fn studio(updates_until: i64) -> Option<(String, u32, Option<i64>)> {
     Some(("studio".into(), 1, Some(updates_until)))
 }
 
-fn time(text: &str) -> i64 {
+pub(super) fn time(text: &str) -> i64 {
     chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp()
 }
 
@@ -329,8 +329,8 @@ fn a_purchase_of_what_the_customer_owns_is_reported() {
     let of = |purchases: &[(&str, u32)]| alerts(&catalog, purchases);
     let owned = |item: &str| {
         vec![format!(
-            "the customer paid for `{item}` at 2026-02-01T12:00:00Z and owned all of it \
-             before, so the payment has no effect; refund it if it was a mistake"
+            "the customer paid for `{item}` at 2026-02-01T12:00:00Z and owned all of it, or a \
+             higher plan, before, so the payment has no effect; refund it if it was a mistake"
         )]
     };
     let (site, studio) = (("price_site_once", 2), ("price_studio_once", 1));

@@ -1,0 +1,114 @@
+//! Single payments of a second Stripe customer of somebody with an account: payment links create
+//! one for each purchase. The numbers are those of docs/requirements.md.
+
+use licentia::domain::operator::audit::Actor;
+use licentia::flows::sale::buyers;
+use licentia::flows::sale::claim::ClaimTarget;
+use licentia_sandbox::Card;
+use serde_json::json;
+
+use crate::harness::database::texts;
+use crate::harness::shop::{Buyer, Shop};
+use crate::payment_links::WITH_CUSTOMER;
+
+const ADA: &str = "ada@example.com";
+
+/// Returns what was done, or the reason and the message.
+async fn claim(shop: &Shop, buyer: &str, to: ClaimTarget) -> Result<&'static str, String> {
+    let buyer = buyer.parse().unwrap();
+    let claimed = buyers::claim(&shop.app.app, &buyer, &to, Actor::Operator).await;
+    shop.settled().await;
+    match claimed {
+        Ok(Ok(done)) => Ok(done.action),
+        Ok(Err(left)) => Err(format!("{}: {}", left.reason, left.message)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn customer(buyer: &Buyer) -> ClaimTarget {
+    ClaimTarget::Customer(buyer.customer_id.parse().unwrap())
+}
+
+/// Returns a customer who bought a perpetual license here, and the end of its updates.
+async fn owner(shop: &Shop) -> (Buyer, i64) {
+    let ada = shop.buyer(ADA).await;
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+    let until = shop.claims(&ada).await.updates_until.unwrap();
+    (ada, until)
+}
+
+#[tokio::test]
+async fn stripe_30_a_single_payment_of_a_second_stripe_customer_is_claimed_by_its_session() {
+    for settings in [&WITH_CUSTOMER[..1], &WITH_CUSTOMER[1..]] {
+        let shop = Shop::selling().await;
+        let (ada, before) = owner(&shop).await;
+        let session = shop.bought_at("price_studio_updates", settings, ADA).await;
+        let second = shop.stripe_customer_of(&session);
+        assert_eq!(shop.listed().await[0]["stripe_customer_id"], second.as_str(), "{settings:?}");
+        // Each refusal prints the command that works.
+        let command = format!("`licentia stripe claim {session} --to {}`", ada.customer_id);
+        for to in [ClaimTarget::Recognized, ClaimTarget::NewAccount, customer(&ada)] {
+            let refused = claim(&shop, &second, to).await.unwrap_err();
+            assert!(refused.contains(&command), "{refused}");
+        }
+        assert_eq!(shop.claims(&ada).await.updates_until, Some(before));
+        assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("claimed"));
+        let extended = shop.claims(&ada).await.updates_until.unwrap();
+        assert!(extended > before + 360 * 86_400, "{settings:?}");
+        let orders = shop.orders(&ada).await;
+        assert_eq!(orders.len(), 2, "{orders:?}");
+        assert_eq!(shop.listed().await, json!([]));
+        for _ in 0..2 {
+            let report = shop.sync_all().await;
+            assert_eq!((report.drifted.len(), report.need_action()), (0, 0), "{report:?}");
+            assert_eq!(shop.listed().await, json!([]), "a reconciliation lists it no more");
+        }
+        assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("finished"));
+        // The events about the other Stripe customer reach the account.
+        let payment = shop.sandbox.payment_intent(&session).unwrap();
+        shop.sandbox.refund(&payment, None).unwrap();
+        shop.settled().await;
+        assert_eq!(shop.claims(&ada).await.updates_until, Some(before), "{settings:?}");
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_a_session_goes_to_no_customer_who_can_have_its_stripe_customer() {
+    let shop = Shop::selling().await;
+    let (ada, _) = owner(&shop).await;
+    let session = shop.bought_at("price_studio_once", &WITH_CUSTOMER, "eve@example.com").await;
+    let theirs = shop.stripe_customer_of(&session);
+    // Neither a new account nor one without a Stripe customer.
+    let bob = shop.buyer("bob@example.com").await;
+    let refused = claim(&shop, &session, customer(&bob)).await.unwrap_err();
+    let way_out = format!("run `licentia stripe claim {theirs} --to {}`", bob.customer_id);
+    assert!(refused.contains(&way_out), "{refused}");
+    let refused = claim(&shop, &session, ClaimTarget::NewAccount).await.unwrap_err();
+    assert!(refused.contains(&format!("run `licentia stripe claim {theirs} --create`")));
+    assert_eq!(claim(&shop, &theirs, ClaimTarget::NewAccount).await, Ok("created"));
+    // What a linked Stripe customer bought stays there.
+    let refused = claim(&shop, &session, customer(&ada)).await.unwrap_err();
+    assert!(refused.contains(&format!("a purchase of {theirs}, which is linked to")), "{refused}");
+    assert_eq!(shop.plans_held("eve@example.com").await, ["studio"]);
+}
+
+#[tokio::test]
+async fn stripe_16_a_deleted_stripe_customer_takes_its_own_sessions_and_leaves_the_claimed_ones() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer(ADA).await;
+    shop.purchase(&ada, json!({ "plan": "starter" })).await;
+    let query = "SELECT stripe_customer_id FROM customers WHERE stripe_customer_id IS NOT NULL";
+    let linked = texts(&shop.app.app.store, query).await.remove(0);
+    // Both without an invoice, so that only the sessions show them.
+    let own = shop.session_at_stripe(&linked, "price_pdf_once").await;
+    shop.sandbox.pay(&own, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    let other = shop.bought_at("price_studio_once", &WITH_CUSTOMER[..1], ADA).await;
+    assert_eq!(claim(&shop, &other, customer(&ada)).await, Ok("claimed"));
+    let claims = shop.claims(&ada).await;
+    assert_eq!((claims.plan.as_str(), claims.limits.get("pages")), ("studio", Some(&500)));
+    shop.delete_at_stripe(&format!("customers/{linked}")).await;
+    shop.settled().await;
+    let claims = shop.claims(&ada).await;
+    assert_eq!((claims.plan.as_str(), claims.limits.get("pages")), ("studio", None));
+}
