@@ -133,7 +133,7 @@ impl Truth {
             .collect();
         let (mut lines, mut owes) = (Vec::<&Line>::new(), false);
         for invoice in own().filter(|invoice| invoice.is_good()) {
-            let mut missing = 0;
+            let (mut missing, mut backed) = (0, 0);
             let mut left: Vec<i64> = owed.iter().map(|(_, amount)| *amount).collect();
             // A change of a change within one bill costs nothing by itself.
             let is_of_earlier = |line: &&Line| line.is_credit() && line.credited != invoice.id;
@@ -141,6 +141,7 @@ impl Truth {
                 let same = lines.iter().filter(|line| about(line) == about(credit));
                 let paid: i64 = same.map(|line| line.amount).sum();
                 let mut credit_left = (-credit.amount - paid).max(0);
+                backed += -credit.amount - credit_left;
                 for ((bought, _), left) in owed.iter().zip(&mut left) {
                     if bought.contains(&about(credit)) {
                         let part = credit_left.min(*left);
@@ -149,6 +150,10 @@ impl Truth {
                     }
                 }
             }
+            // What a paid credit covers needs no other one, which then goes to the balance.
+            let charged = invoice.lines.iter().filter(|line| !is_of_earlier(line));
+            let charged: i64 = charged.map(|line| line.amount).sum();
+            missing = missing.min((charged - backed).max(0));
             if missing > invoice.amount {
                 owed.push((bought(invoice), missing));
                 owes = true;
@@ -240,14 +245,22 @@ impl Truth {
 
     /// The periods that were paid after the subscription had ended: dunning cancels, and the
     /// invoice stays payable. What the vendor forgives then is no payment. Whether an invoice of
-    /// the same second was there before the end cannot be told: `certainly` leaves it out.
+    /// the same second was there before the end cannot be told: `certainly` leaves it out. What a
+    /// credit for such an invoice paid is paid with it, which is possible and not certain.
     pub fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
         let id = id_of(subscription);
         let ended = subscription["ended_at"].as_i64();
         let ended = ended.filter(|_| subscription["status"] == "canceled").unwrap_or(i64::MAX);
         let own = self.invoices.iter().filter(move |invoice| invoice.subscription == id);
         let own = own.filter(move |invoice| invoice.created < ended || !certainly);
-        let late = own.filter(move |i| i.is_good() && i.paid_at.is_some_and(|paid| paid > ended));
+        let is_late = move |i: &Invoice| i.is_good() && i.paid_at.is_some_and(|paid| paid > ended);
+        let is_by_credit = move |invoice: &Invoice| {
+            invoice.is_good()
+                && self.invoices.iter().any(|late| {
+                    is_late(late) && invoice.lines.iter().any(|line| line.credited == late.id)
+                })
+        };
+        let late = own.filter(move |i| is_late(i) || !certainly && is_by_credit(i));
         late.flat_map(|invoice| &invoice.lines).filter(|line| line.amount >= 0)
     }
 

@@ -85,14 +85,15 @@ pub struct UpcomingLine {
 }
 
 impl UpcomingInvoice {
-    /// Returns whether it bills a time that has begun. If a change bills nothing, Stripe previews
-    /// the next renewal instead. What else the subscription bills says nothing about the change.
+    /// Returns whether it bills a time before the end of the current period. If a change bills
+    /// nothing, Stripe previews the next renewal instead. What else the subscription bills says
+    /// nothing about the change.
     #[must_use]
-    pub fn bills_from(&self, time: Timestamp, catalog: &Catalog) -> bool {
+    pub fn bills_before(&self, period_end: Timestamp, catalog: &Catalog) -> bool {
         let mut sold = self.lines.iter().filter(|line| {
             line.price.as_deref().is_some_and(|price| catalog.sold(price).is_some())
         });
-        sold.any(|line| line.period_start.is_none_or(|start| start <= time))
+        sold.any(|line| line.period_start.is_none_or(|start| start < period_end))
     }
 
     /// Returns the customer's balance after it.
@@ -293,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_next_renewal_is_not_billed_by_a_change() {
-        let (catalog, now) = (selling(), at(NOW));
+        let (catalog, end) = (selling(), at(NOW + 1));
         let bills = |price: &str, start: i64| {
             let line = UpcomingLine {
                 price: Some(price.to_owned()),
@@ -301,7 +302,7 @@ mod tests {
                 ..UpcomingLine::default()
             };
             let upcoming = UpcomingInvoice { lines: vec![line], ..UpcomingInvoice::default() };
-            upcoming.bills_from(now, &catalog)
+            upcoming.bills_before(end, &catalog)
         };
         assert!(bills("price_team_month", NOW));
         assert!(!bills("price_team_month", NOW + 1), "the next period");

@@ -1,7 +1,9 @@
 //! Everything that Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
-use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, OrderStatus, Payment};
+use crate::domain::sale::invoice::{
+    BillingReason, Invoice, InvoiceStatus, Line, OrderStatus, Payment,
+};
 use crate::domain::sale::plan::Currency;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::selection::CustomerCurrency;
@@ -65,11 +67,18 @@ impl StripeState {
     pub fn end_trial_lines(&mut self) {
         let ends = self.subscriptions.iter().filter_map(|one| Some((&one.id, one.trial_end?)));
         for (id, end) in ends {
-            let own = self.invoices.iter_mut().filter(|invoice| invoice.is_of(id));
-            // A trial's lines have no amount. A discount would not change the amount of a line.
-            let free = own.flat_map(|invoice| &mut invoice.lines).filter(|line| line.amount == 0);
-            for line in free.filter(|line| line.period_start <= Some(end)) {
-                line.period_end = line.period_end.map(|former| former.min(end));
+            for invoice in self.invoices.iter_mut().filter(|invoice| invoice.is_of(id)) {
+                // What starts with the end follows the trial. A trial that was ended in its first
+                // second is the exception: its own lines are on the first invoice.
+                let is_first = invoice.reason == BillingReason::Other;
+                let is_of_trial = |line: &&mut Line| {
+                    let is_within =
+                        line.period_start < Some(end) || is_first && line.period_start == Some(end);
+                    line.amount == 0 && is_within
+                };
+                for line in invoice.lines.iter_mut().filter(is_of_trial) {
+                    line.period_end = line.period_end.map(|former| former.min(end));
+                }
             }
         }
     }
@@ -230,5 +239,23 @@ mod tests {
         state.end_trial_lines();
         let assessment = assess(&state, None, &catalog, at(NOW + DAY));
         assert_eq!(assessment.entitlement.map(|granted| granted.quantity), Some(8));
+    }
+
+    #[test]
+    fn what_is_free_from_the_end_of_the_trial_on_counts() {
+        let mut team = subscription("sub_1", "active", &["price_team_month"]);
+        (team.created, team.trial_end) = (at(NOW), Some(at(NOW)));
+        let mut trial = invoice("in_1", &team, InvoiceStatus::Paid, NOW + 14 * DAY);
+        let mut change = invoice("in_2", &team, InvoiceStatus::Paid, NOW + MONTH);
+        (trial.reason, change.reason) = (BillingReason::Other, BillingReason::Change);
+        for invoice in [&mut trial, &mut change] {
+            (invoice.lines[0].amount, invoice.lines[0].period_start) = (0, Some(at(NOW)));
+        }
+        let invoices = vec![trial, change];
+        let mut state =
+            StripeState { subscriptions: vec![team], invoices, ..StripeState::default() };
+        state.end_trial_lines();
+        let ends = state.invoices.iter().map(|invoice| invoice.lines[0].period_end);
+        assert_eq!(ends.collect::<Vec<_>>(), [Some(at(NOW)), Some(at(NOW + MONTH))]);
     }
 }

@@ -120,8 +120,8 @@ pub(super) async fn promotion_code(
     promotion::usable(app, id, code, &code_use).await.map(Some)
 }
 
-/// Returns the invoice that a change creates at once, if it is billed from this time; `None` if it
-/// creates none.
+/// Returns the invoice that a change creates at once, which bills the rest of the period from this
+/// time; `None` if it creates none.
 pub(super) async fn invoice_of_change(
     app: &App,
     change: &SubscriptionChange<'_>,
@@ -133,7 +133,8 @@ pub(super) async fn invoice_of_change(
     let invoice =
         app.stripe()?.preview_change(change, PreviewOf::Change(at), &Discounts::OfChange).await;
     let invoice = invoice.map_err(promotion::refused)?;
-    Ok(Some(invoice).filter(|invoice| invoice.bills_from(at, &app.plans)))
+    let period_end = change.subscription.period_end(&app.plans).unwrap_or(Timestamp::MAX);
+    Ok(Some(invoice).filter(|invoice| invoice.bills_before(period_end, &app.plans)))
 }
 
 /// Returns the next invoice after a change that creates the invoice `now` at once. After such a
