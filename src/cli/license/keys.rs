@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::root::{BundleCommand, RootCommand};
-use crate::app::identity::CommandDatabase;
+use crate::app::command::CommandDatabase;
 use crate::app::keys::{KeyStore, StoredKeys, root_key};
 use crate::cli::{print, wait, warn, with_app};
 use crate::clock::{Clock, SystemClock};
