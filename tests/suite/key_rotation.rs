@@ -306,5 +306,5 @@ async fn the_list_of_keys_says_of_each_what_it_waits_for_and_when_it_ends() {
     mark_revoked(&app.key_store(), &first, app.now()).await.unwrap();
     assert!(line(&first).contains("  revoked at "), "{}", line(&first));
     assert!(line(&second).starts_with("signing"), "{}", line(&second));
-    assert!(line(&second).contains("although the key bundle lacks it"), "{}", line(&second));
+    assert!(line(&second).contains("not in the key bundle: sign a new bundle"), "{}", line(&second));
 }

@@ -392,7 +392,7 @@ impl Listed {
                 "not published yet: signs a day after a server has found it".to_owned()
             }
             (KeyState::Signing, None) => {
-                "although the key bundle lacks it: sign a new bundle".to_owned()
+                "not in the key bundle: sign a new bundle".to_owned()
             }
             (_, None) => "a day after the signed key bundle has it".to_owned(),
         }

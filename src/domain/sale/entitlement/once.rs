@@ -380,7 +380,7 @@ fn buy<'a>(
 /// If the updates of a lower plan last longer, the higher one takes them over, as they hide behind
 /// it from now on: for as many of its units as the lower plan has, and for at most the months that
 /// the purchase itself includes. Without this limit, years of the cheaper updates could be
-/// collected before the upgrade. With it, that saves less than the lower plan costs.
+/// collected before the upgrade.
 fn taken_over(
     owned: &Owned<'_>,
     (rank, plan): (usize, &Plan),
