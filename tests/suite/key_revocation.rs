@@ -182,7 +182,7 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
         if !has_root {
             let unsigned = command(&["bundle", "show", "--unsigned"], "");
             fs::write(place.directory.path().join("unsigned.json"), &unsigned.out).unwrap();
-            let sign = ["bundle", "sign", "--root", "root.key", "--in", "unsigned.json"];
+            let sign = ["bundle", "sign", "--root-key", "root.key", "--in", "unsigned.json"];
             let signed = command(&[&sign[..], &["--out", "keys.jwt"]].concat(), "");
             assert_eq!(signed.code, 0, "{name}: {}", signed.err);
             let imported = command(&["bundle", "import", "keys.jwt"], "");

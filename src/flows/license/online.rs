@@ -72,7 +72,7 @@ pub async fn explain(app: &App, license: &IssuedLicense) -> Result<Explanation> 
         Err(rejection) => stored_revocation(app, &license.token, rejection).await?,
     };
     let checked = match revocation {
-        Some(rejection) => checked.but_rejected(rejection),
+        Some(rejection) => checked.with_rejection(rejection),
         None => checked,
     };
     let product = app.plans.product.as_str();
