@@ -1,13 +1,14 @@
 //! The app: everything that a flow needs, and how it starts. It decides nothing about customers.
 
-pub mod identity;
+pub mod command;
+mod identity;
 pub mod keys;
 
 use std::sync::Arc;
 
 use tokio::sync::{Notify, OnceCell};
 
-use crate::app::identity::CommandDatabase;
+use crate::app::command::CommandDatabase;
 use crate::clock::Clock;
 use crate::config::{Config, Origin, ReturnOrigin};
 use crate::domain::account::signup::Verification;
@@ -156,8 +157,8 @@ impl App {
         Files::read(config)?.start(config, clock, random).await
     }
 
-    /// Opens the app for an operator's command. It creates nothing. Returns also what the operator
-    /// should know, in sentences.
+    /// Opens the app for an operator's command. It creates nothing. Also returns the warnings for
+    /// the operator.
     ///
     /// # Errors
     /// [`Error::Setup`] when the database, its newest schema, or a key is missing, or the plans
@@ -198,7 +199,7 @@ impl App {
     ) -> Result<Self> {
         let issuer = ServerIdentity::of(config, &plans).issuer;
         let keys = Keys::new(config, keys, plans.product.as_str())?;
-        let own = [config.public_url.clone().into()];
+        let own_origin = [config.public_url.clone().into()];
         Ok(Self(Arc::new(Parts {
             store: around.store,
             keys,
@@ -213,7 +214,7 @@ impl App {
             outgoing: around.outgoing,
             deliveries_due: Notify::new(),
             stripe: around.stripe,
-            return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
+            return_origins: own_origin.into_iter().chain(config.return_origins.clone()).collect(),
             intake: Intake::default(),
             sync_limit: SyncLimit::default(),
             status_lists: StatusLists::default(),

@@ -233,7 +233,7 @@ text_enum! {
         /// A test mail, at the SMTP server.
         TestMailSent = "test_mail.sent",
 
-        /// What licenses say about the server.
+        /// The server's identity in licenses.
         IdentityRecorded = "server.identity_recorded",
         /// The records of signing keys.
         KeysRecorded = "keys.recorded",

@@ -214,7 +214,7 @@ func newVerdict(c *claims, state State, reason code) Verdict {
 	return verdict
 }
 
-// validFrom returns the time from which a license is accepted, with the leeway for slow clocks.
+// validFrom returns the time from which a license is accepted, with the leeway for clocks that are behind.
 func (c *claims) validFrom() int64 {
 	return later(c.notBefore, c.issuedAt) - clockLeewaySeconds
 }

@@ -1,6 +1,6 @@
 //! Guests: they pay once by a payment link, and Stripe makes no customer for them. The service
-//! gives each purchase to the account with the guest's address. What becomes of the money later is
-//! decided here, too.
+//! gives each purchase to the account with the guest's address. Later refunds and disputes
+//! are decided here, too.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::perpetual::STUDIO;
 /// How far back a reconciliation finds the payment of a guest of whom no event arrived.
 const FOUND_FOR: i64 = 30 * 86_400;
 
-/// What became of the payment of a session without an invoice.
+/// The state of the payment of a session without an invoice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It counts.

@@ -14,7 +14,7 @@ const SOLO_UPDATES: &str = "price_solo_updates";
 /// The months of updates that the purchase of the lower plan includes.
 const SOLO_MONTHS: i64 = 24;
 
-/// What single payments bought.
+/// The perpetual plans that single payments bought.
 #[derive(Default)]
 pub struct Owned {
     /// The end of the updates of the lower plan.
@@ -23,7 +23,7 @@ pub struct Owned {
     pub studio: Option<(i64, i64)>,
 }
 
-/// Returns what these payments bought, in the order of their charges.
+/// Returns the plans that these payments bought, in the order of their charges.
 pub fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Owned {
     let mut owned = Owned::default();
     let mut bills: Vec<&Bill> = bills.collect();
@@ -39,7 +39,7 @@ pub fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Owned {
                 (_, solo) => solo,
             };
             owned.studio = match (line.price.as_str(), owned.studio) {
-                // One unit inherits the updates of the lower plan, a year of them at most. All
+                // One unit takes over the updates of the lower plan, a year of them at most. All
                 // units share that.
                 (STUDIO, None) => {
                     let own = a_year_later(bill.at);

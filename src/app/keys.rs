@@ -125,18 +125,18 @@ impl KeyStore<'_> {
         tx.commit(self.fail_points.at(Place::KeysRecorded)).await
     }
 
-    /// Corrects the times of keys that a clock which is behind has recorded since the server's last
-    /// look, when it had the records `before`.
+    /// Corrects the times of keys that a clock which is behind has recorded since the server last
+    /// read the records, which were `before`.
     async fn correct_publication(
         &self,
-        last_look: Timestamp,
+        last_read: Timestamp,
         before: &[KeyRecord],
         now: Timestamp,
     ) -> Result<()> {
         let corrected = |records: &[KeyRecord]| -> Vec<KeyRecord> {
             let before = |kid: &str| before.iter().find(|record| record.kid == kid);
             let correct =
-                |record: &KeyRecord| record.published_since(last_look, before(&record.kid), now);
+                |record: &KeyRecord| record.corrected(last_read, before(&record.kid), now);
             records.iter().filter_map(correct).collect()
         };
         if corrected(&self.store.read().await?.key_records().await?).is_empty() {
@@ -327,8 +327,8 @@ impl App {
     /// [`Error::Setup`] for the files, or a failure of the database. The news of the database are
     /// published even then.
     pub async fn reload_keys(&self) -> Result<()> {
-        // Read in this order: an earlier look than that of the records corrects less.
-        let last_look = self.keys.last_look();
+        // Read in this order: a time before that of the records corrects less.
+        let last_read = self.keys.last_read();
         let (now, before) = (self.now(), self.keys.current());
         let config = &self.keys.config;
         let fingerprint = KeyRing::fingerprint(config);
@@ -346,8 +346,8 @@ impl App {
         };
         let own = self.key_store();
         own.register(&ring, None, now).await?;
-        if let Some(last_look) = last_look {
-            own.correct_publication(last_look, &before.records, now).await?;
+        if let Some(last_read) = last_read {
+            own.correct_publication(last_read, &before.records, now).await?;
         }
         let stored = StoredKeys::read(&mut self.store.read().await?).await?;
         let root = if is_unchanged && stored.next_content().is_none() {
@@ -400,7 +400,7 @@ impl App {
             self.keys.replace(ring.clone(), stored.records, stored.bundle)
         };
         let mut current = read().await?;
-        self.keys.looked(now);
+        self.keys.records_read(now);
         if own.correct_beginning(current.signing_record(now), now).await? {
             publish().await?;
             current = read().await?;

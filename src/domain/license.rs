@@ -364,7 +364,7 @@ impl IssuedLicense {
     }
 
     /// Returns whether a refresh replaces the license because it says something else about the
-    /// server: another issuer, or a status list at another address or none.
+    /// server: another issuer (`iss`), or a status list at another address or none.
     #[must_use]
     pub fn is_of_former_server(&self, issuer: &str, origin: &str, now: Timestamp) -> bool {
         let names_it = |claims: Claims| {

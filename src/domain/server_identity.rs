@@ -1,10 +1,10 @@
-//! What licenses say about the server. The servers record it in the database, and commands use what
-//! is recorded: their own settings may be others.
+//! The server's identity in licenses. Servers record it in the database. Commands use the record in
+//! place of their own settings, which may differ.
 
 use crate::domain::column::row;
 
 row! {
-    /// What licenses say about the server.
+    /// The settings of the server that every license contains.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ServerIdentity {
         /// The origin of its status lists, and of links: the setting `public_url`.

@@ -318,9 +318,9 @@ async fn fresh(app: &App, current: IssuedLicense, receiver: For) -> Result<Issue
 
 /// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
 /// has passed and a fresh token would last longer, an app refreshes a license of a former key, the
-/// license names a former address of the server or no status list, the plans file has changed what
-/// the plan grants, or a clock that was ahead issued the license. A license whose plan was removed
-/// from the plans file keeps its end.
+/// license has another issuer, a former address of the server or no status list, the plans file has
+/// changed what the plan grants, or a clock that was ahead issued the license. A license whose plan
+/// was removed from the plans file keeps its end.
 fn refresh_entitlement<'a>(
     app: &'a App,
     current: &IssuedLicense,

@@ -25,7 +25,7 @@ pub struct Keys {
     /// The fingerprint of the directory when all files were read.
     read: Mutex<Option<String>>,
     /// When the records were last read from the database.
-    looked_at: Mutex<Option<Timestamp>>,
+    read_at: Mutex<Option<Timestamp>>,
 }
 
 /// The keys at one moment.
@@ -143,8 +143,8 @@ impl Keys {
         let snapshot = Snapshot::new(ring, Vec::new(), None, audience, algorithm)?;
         let (config, audience) = (config.clone(), audience.to_owned());
         let current = RwLock::new(Arc::new(snapshot));
-        let (read, looked_at) = (Mutex::default(), Mutex::default());
-        Ok(Self { config, audience, current, read, looked_at })
+        let (read, read_at) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, audience, current, read, read_at })
     }
 
     /// Returns whether the files were read when they had this fingerprint.
@@ -160,13 +160,13 @@ impl Keys {
 
     /// Returns when the records were last read; `None` before the first time.
     #[must_use]
-    pub fn last_look(&self) -> Option<Timestamp> {
-        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn last_read(&self) -> Option<Timestamp> {
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers that the records were read, not before `now`.
-    pub fn looked(&self, now: Timestamp) {
-        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    pub fn records_read(&self, now: Timestamp) {
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Returns the keys at this moment.

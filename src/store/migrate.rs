@@ -57,7 +57,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         33 "0033_signing_keys",
         34 "0034_key_bundles",
         35 "0035_status_lists",
-        37 "0037_server_identity",
+        36 "0036_server_identity",
     }
 });
 

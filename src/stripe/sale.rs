@@ -53,18 +53,18 @@ pub struct SessionParameters {
     pub stripe_customer_id: String,
     /// The plan's id, for the metadata.
     pub plan: String,
-    /// The price of the plan.
+    /// The price of the first line: the plan's, or the first add-on's if no plan is sold.
     pub price: String,
-    /// The units of the plan.
+    /// The units of the first line.
     #[serde(default = "one")]
     pub quantity: u32,
-    /// The prices of the add-ons.
+    /// The prices of the other lines, which are add-ons.
     #[serde(default)]
     pub addons: Vec<String>,
     /// Whether it sells a subscription or a single payment.
     #[serde(default)]
     pub mode: SessionMode,
-    /// The currency, if the price has several.
+    /// The currency, if one of the prices has several.
     #[serde(default)]
     pub currency: Option<String>,
     /// The fewest and the most units that the buyer can choose on the page.

@@ -151,7 +151,7 @@ async fn issue_grants_a_customer_a_license() {
         (&"professional".into(), &false.into(), &2.into())
     );
     let lasts = claims["license_expires"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
-    // `iat` lies before the time of signing, for devices with slow clocks.
+    // `iat` lies before the time of signing, for devices whose clock is behind.
     assert_eq!(lasts, 365 * 86_400 + BACKDATED.num_seconds());
 
     let forever = licensed.license(&[&email[..], &["--forever", "--json"]].concat());

@@ -62,7 +62,7 @@ async fn the_current_license_is_reissued_if_a_fast_clock_issued_it() {
         let customer = signed_up.text("/customer/customer_id");
         let first = app.grant(customer, "professional").await;
         app.clock.advance_seconds(seconds);
-        // Each grant is issued at once, at the time of the fast clock.
+        // Each grant is issued at once, at the time of the clock that is ahead.
         let early = app.grant(customer, "professional").await;
         app.clock.advance_seconds(-seconds);
         assert_eq!(offline(&app, early.token.expose()), Err("not_yet_valid"));

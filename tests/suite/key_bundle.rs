@@ -22,13 +22,13 @@ use crate::keys::{Installation, issue_a_license};
 
 #[tokio::test]
 async fn a_restored_database_gets_a_newer_bundle_than_apps_have_seen() {
-    let place = Installation::new(&[]).await;
+    let installation = Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
-    let app = place.start_at(clock.clone()).await.unwrap();
+    let app = installation.start_at(clock.clone()).await.unwrap();
     let backup = claims_of(&app);
     clock.advance(7 * DAY);
     let random = Random::from_system().unwrap();
-    KeyRing::add(&place.config, clock.now(), false, &random).unwrap();
+    KeyRing::add(&installation.config, clock.now(), false, &random).unwrap();
     follow_keys(&app).await.unwrap();
     let seen = claims_of(&app);
     assert!(seen.seq > backup.seq);
@@ -41,41 +41,41 @@ async fn a_restored_database_gets_a_newer_bundle_than_apps_have_seen() {
     .await
     .unwrap();
     clock.advance(HOUR);
-    let restored = place.start_at(clock.clone()).await.unwrap();
+    let restored = installation.start_at(clock.clone()).await.unwrap();
     assert!(claims_of(&restored).seq > seen.seq);
     assert_eq!(claims_of(&restored).content, seen.content);
 }
 
 #[tokio::test]
 async fn a_lost_or_damaged_root_key_is_never_replaced_security_7() {
-    let place = Installation::new(&[]).await;
-    let app = place.start().await.unwrap();
-    let (root, file) = (root_of(&app).await, place.keys().join(ROOT_FILE));
+    let installation = Installation::new(&[]).await;
+    let app = installation.start().await.unwrap();
+    let (root, file) = (root_of(&app).await, installation.keys().join(ROOT_FILE));
     let whole = fs::read(&file).unwrap();
 
     fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let refused = place.start().await.err().unwrap().to_string();
+    let refused = installation.start().await.err().unwrap().to_string();
     assert!(refused.contains("root.key is damaged") && refused.contains("backup"), "{refused}");
     // A running server continues.
     assert!(follow_keys(&app).await.is_err());
     assert!(app.keys.bundle().is_some());
 
     fs::remove_file(&file).unwrap();
-    let app = place.start().await.unwrap();
+    let app = installation.start().await.unwrap();
     assert!(!file.exists(), "a root key was made silently");
     assert_eq!(root_of(&app).await, root);
     assert!(app.keys.bundle().is_some(), "the stored bundle is published");
 
     let random = Random::from_system().unwrap();
-    RootKey::create(&place.config, None, &random).unwrap();
-    let refused = place.start().await.err().unwrap().to_string();
+    RootKey::create(&installation.config, None, &random).unwrap();
+    let refused = installation.start().await.err().unwrap().to_string();
     assert!(refused.contains("is not the root key") && refused.contains("backup"), "{refused}");
 }
 
-/// Runs `licentia keys …` on the database of a place.
-pub fn keys(place: &Installation, arguments: &[&str]) -> Done {
-    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
-    run(licentia(place.directory.path())
+/// Runs `licentia keys …` on the database of a installation.
+pub fn keys(installation: &Installation, arguments: &[&str]) -> Done {
+    let url = secrecy::ExposeSecret::expose_secret(&installation.config.database_url).to_owned();
+    run(licentia(installation.directory.path())
         .arg("keys")
         .args(arguments)
         .env("LICENTIA_DATABASE_URL", url))
@@ -88,56 +88,56 @@ pub fn json(done: &Done) -> Value {
 
 #[tokio::test]
 async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
-    let place = Installation::new(&[]).await;
+    let installation = Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
-    let app = place.start_at(clock.clone()).await.unwrap();
+    let app = installation.start_at(clock.clone()).await.unwrap();
     issue_a_license(&app).await;
     let first = app.keys.signing(app.now()).unwrap().kid.clone();
     let safe = tempfile::tempdir().unwrap();
-    let (root, server) = (safe.path().join("root.key"), place.directory.path());
-    fs::rename(place.keys().join(ROOT_FILE), &root).unwrap();
+    let (root, server) = (safe.path().join("root.key"), installation.directory.path());
+    fs::rename(installation.keys().join(ROOT_FILE), &root).unwrap();
 
-    let made = keys(&place, &["generate"]);
+    let made = keys(&installation, &["generate"]);
     assert_eq!(made.code, 0, "{}", made.err);
     assert!(made.out.contains("sign the new key bundle"), "{}", made.out);
     follow_keys(&app).await.unwrap();
     assert_eq!(claims_of(&app).content.keys.len(), 1);
     clock.advance(3 * DAY);
     assert_eq!(app.keys.signing(app.now()).unwrap().kid, first, "the bundle lacks the new key");
-    let shown = keys(&place, &["root", "show"]);
+    let shown = keys(&installation, &["root", "show"]);
     assert!(shown.out.contains("Its private part is not on this server."), "{}", shown.out);
 
-    let unsigned = json(&keys(&place, &["bundle", "show", "--unsigned"]));
+    let unsigned = json(&keys(&installation, &["bundle", "show", "--unsigned"]));
     fs::write(safe.path().join("unsigned.json"), unsigned.to_string()).unwrap();
     let sign = |unsigned: &str, root: &str| {
-        let arguments = ["keys", "bundle", "sign", "--root", root, "--in", unsigned];
+        let arguments = ["keys", "bundle", "sign", "--root-key", root, "--in", unsigned];
         run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]))
     };
     let signed = sign("unsigned.json", "root.key");
     assert_eq!(signed.code, 0, "{}", signed.err);
     fs::copy(safe.path().join("keys.jwt"), server.join("keys.jwt")).unwrap();
-    let imported = keys(&place, &["bundle", "import", "keys.jwt"]);
+    let imported = keys(&installation, &["bundle", "import", "keys.jwt"]);
     assert_eq!(imported.code, 0, "{}", imported.err);
-    let again = keys(&place, &["bundle", "import", "keys.jwt"]);
+    let again = keys(&installation, &["bundle", "import", "keys.jwt"]);
     assert!(again.code == 1 && again.err.contains("its seq is"), "{}", again.err);
 
     clock.advance(1);
     follow_keys(&app).await.unwrap();
     let later = Hands::now_at(SystemClock.now());
     later.advance(2 * DAY);
-    let app = place.start_at(later.clone()).await.unwrap();
+    let app = installation.start_at(later.clone()).await.unwrap();
     assert_ne!(app.keys.signing(app.now()).unwrap().kid, first);
     let license = issue(&app, &customer(&app).await).await;
     let apps = Apps::new(&app, later.now()).await;
     assert_eq!(apps.verdicts(license.token.expose(), later.now()), [None, None]);
-    refused_bundles(&place, safe.path(), &sign);
+    refused_bundles(&installation, safe.path(), &sign);
 }
 
 /// Bundles that would make apps refuse licenses, or that another root signed, are refused.
-fn refused_bundles(place: &Installation, safe: &Path, sign: &dyn Fn(&str, &str) -> Done) {
+fn refused_bundles(installation: &Installation, safe: &Path, sign: &dyn Fn(&str, &str) -> Done) {
     let thief = run(licentia(safe).args(["keys", "root", "init", "--out", "thief.key"]));
     assert_eq!(thief.code, 0, "{}", thief.err);
-    let published = json(&keys(place, &["bundle", "show"]));
+    let published = json(&keys(installation, &["bundle", "show"]));
     let next = published["seq"].as_i64().unwrap() + 1_000_000;
     let with = |change: &dyn Fn(&mut Value)| {
         let mut claims = published.clone();
@@ -178,15 +178,15 @@ fn refused_bundles(place: &Installation, safe: &Path, sign: &dyn Fn(&str, &str) 
         fs::write(safe.join("bad.json"), claims.to_string()).unwrap();
         let signed = sign("bad.json", root);
         assert_eq!(signed.code, 0, "{name}: {}", signed.err);
-        fs::copy(safe.join("keys.jwt"), place.directory.path().join("bad.jwt")).unwrap();
-        let refused = keys(place, &["bundle", "import", "bad.jwt"]);
+        fs::copy(safe.join("keys.jwt"), installation.directory.path().join("bad.jwt")).unwrap();
+        let refused = keys(installation, &["bundle", "import", "bad.jwt"]);
         assert_eq!(refused.code, 1, "{name}: {}", refused.out);
         assert!(refused.err.contains(reason), "{name}: {reason}\nis not in\n{}", refused.err);
     }
     fs::write(safe.join("bad.json"), "{}").unwrap();
     assert!(sign("bad.json", "root.key").err.contains("has no claims of a key bundle"));
-    fs::write(place.directory.path().join("bad.jwt"), "no bundle").unwrap();
-    let refused = keys(place, &["bundle", "import", "bad.jwt"]);
+    fs::write(installation.directory.path().join("bad.jwt"), "no bundle").unwrap();
+    let refused = keys(installation, &["bundle", "import", "bad.jwt"]);
     assert!(refused.err.contains("it is not a key bundle"), "{}", refused.err);
 }
 
@@ -195,29 +195,30 @@ async fn a_server_that_never_had_the_root_key_takes_in_a_first_bundle() {
     let other = Installation::new(&[]).await;
     other.start().await.unwrap();
     let pem = fs::read_to_string(other.key_file()).unwrap();
-    let place = Installation::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
-    let app = place.start().await.unwrap();
+    let installation = Installation::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
+    let app = installation.start().await.unwrap();
     let safe = tempfile::tempdir().unwrap();
     let at_home = |arguments: &[&str]| run(licentia(safe.path()).args(arguments));
     assert_eq!(at_home(&["keys", "root", "init", "--out", "root.key"]).code, 0);
     let root = at_home(&["keys", "root", "export", "--in", "root.key"]);
-    fs::write(place.directory.path().join("root.json"), &root.out).unwrap();
-    let unsigned = json(&keys(&place, &["bundle", "show", "--unsigned"]));
+    fs::write(installation.directory.path().join("root.json"), &root.out).unwrap();
+    let unsigned = json(&keys(&installation, &["bundle", "show", "--unsigned"]));
     fs::write(safe.path().join("unsigned.json"), unsigned.to_string()).unwrap();
-    let arguments = ["keys", "bundle", "sign", "--root", "root.key", "--in", "unsigned.json"];
+    let arguments = ["keys", "bundle", "sign", "--root-key", "root.key", "--in", "unsigned.json"];
     let signed = run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]));
     assert_eq!(signed.code, 0, "{}", signed.err);
-    fs::copy(safe.path().join("keys.jwt"), place.directory.path().join("keys.jwt")).unwrap();
-    let unknown = keys(&place, &["bundle", "import", "keys.jwt"]);
+    fs::copy(safe.path().join("keys.jwt"), installation.directory.path().join("keys.jwt")).unwrap();
+    let unknown = keys(&installation, &["bundle", "import", "keys.jwt"]);
     assert!(unknown.err.contains("no root key is known yet"), "{}", unknown.err);
-    let imported = keys(&place, &["bundle", "import", "keys.jwt", "--public-root", "root.json"]);
+    let imported =
+        keys(&installation, &["bundle", "import", "keys.jwt", "--public-root", "root.json"]);
     assert_eq!(imported.code, 0, "{}", imported.err);
     follow_keys(&app).await.unwrap();
     issue_a_license(&app).await;
     let license = issue(&app, &customer(&app).await).await;
     let apps = Apps::new(&app, app.now()).await;
     assert_eq!(apps.verdicts(license.token.expose(), app.now()), [None, None]);
-    assert!(!place.keys().exists(), "a folder was made");
+    assert!(!installation.keys().exists(), "a folder was made");
 }
 
 #[tokio::test]

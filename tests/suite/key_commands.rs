@@ -16,18 +16,18 @@ use crate::keys::Installation;
 
 #[tokio::test]
 async fn the_only_key_cannot_be_retired_and_the_list_says_what_signs_when() {
-    let place = Installation::new(&[]).await;
-    let app = place.start().await.unwrap();
+    let installation = Installation::new(&[]).await;
+    let app = installation.start().await.unwrap();
     let kid = app.keys.signing(app.now()).unwrap().kid.clone();
-    let refused = keys(&place, &["retire", &kid]);
+    let refused = keys(&installation, &["retire", &kid]);
     assert!(refused.code == 1 && refused.err.contains("no other key may sign yet"), "{refused:?}");
-    assert_eq!(keys(&place, &["generate"]).code, 0);
-    assert_eq!(keys(&place, &["retire", &kid]).code, 1, "the new key was not announced");
-    let now = keys(&place, &["generate", "--now"]);
+    assert_eq!(keys(&installation, &["generate"]).code, 0);
+    assert_eq!(keys(&installation, &["retire", &kid]).code, 1, "the new key was not announced");
+    let now = keys(&installation, &["generate", "--now"]);
     assert_eq!(now.code, 0, "{}", now.err);
-    let retired = keys(&place, &["retire", &kid]);
+    let retired = keys(&installation, &["retire", &kid]);
     assert_eq!(retired.code, 0, "{}", retired.err);
-    let list = json(&keys(&place, &["list", "--json"]));
+    let list = json(&keys(&installation, &["list", "--json"]));
     let states = |list: &Value| -> Vec<String> {
         let keys = list["keys"].as_array().unwrap().iter();
         keys.map(|key| key["state"].as_str().unwrap().to_owned()).collect()
@@ -35,9 +35,9 @@ async fn the_only_key_cannot_be_retired_and_the_list_says_what_signs_when() {
     assert_eq!(states(&list), ["retired", "next", "signing"]);
     assert!(list["keys"][0]["ends_at"].is_string());
     let third = list["keys"][2]["kid"].as_str().unwrap();
-    let revoked = keys(&place, &["revoke", third]);
+    let revoked = keys(&installation, &["revoke", third]);
     assert_eq!(revoked.code, 0, "{}", revoked.err);
-    let list = json(&keys(&place, &["list", "--json"]));
+    let list = json(&keys(&installation, &["list", "--json"]));
     // No key is made while there is one, although it was not announced for a day.
     assert_eq!(states(&list), ["retired", "signing", "revoked"]);
     // What the command line issues verifies on the running server at once it follows.

@@ -20,17 +20,18 @@ use crate::status_lists::{bits_of, place as status_place};
 #[tokio::test]
 async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_mailed() {
     for lost in [true, false] {
-        let place = Installation::new(&[]).await;
-        let app = place.start().await.unwrap();
+        let installation = Installation::new(&[]).await;
+        let app = installation.start().await.unwrap();
         issue_a_license(&app).await;
         let kid = app.keys.jwks().keys[0].kid.clone();
         app.store.close().await;
         if lost {
-            fs::remove_file(place.key_file()).unwrap();
+            fs::remove_file(installation.key_file()).unwrap();
         }
-        let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+        let url =
+            secrecy::ExposeSecret::expose_secret(&installation.config.database_url).to_owned();
         let revoke = || {
-            run(licentia(place.directory.path())
+            run(licentia(installation.directory.path())
                 .args(["keys", "revoke", &kid])
                 .env("LICENTIA_DATABASE_URL", &url))
         };
@@ -47,7 +48,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         assert!(again.out.contains(nothing), "{}", again.out);
 
         let known = app;
-        let app = place.start().await.unwrap();
+        let app = installation.start().await.unwrap();
         assert!(!app.keys.jwks().keys.iter().any(|key| key.kid == kid), "it is still published");
         let email = "ada@example.com".parse().unwrap();
         let mut tx = app.store.read().await.unwrap();
@@ -62,7 +63,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         for mail in mail::take_due(&app, 10).await.unwrap() {
             mail::send(&app, &mail).await.unwrap();
         }
-        let mails = fs::read_dir(place.directory.path().join("mail")).unwrap();
+        let mails = fs::read_dir(installation.directory.path().join("mail")).unwrap();
         let mails = mails.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
         let of_reissue = "Subject: A replacement for your license for acme-app";
         let mails: Vec<_> = mails.filter(|mail| mail.contains(of_reissue)).collect();
@@ -105,8 +106,8 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
 /// More licenses than are revoked in one transaction. The command dies after the first one.
 #[tokio::test]
 async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kill() {
-    let place = Installation::new(&[]).await;
-    let app = place.start().await.unwrap();
+    let installation = Installation::new(&[]).await;
+    let app = installation.start().await.unwrap();
     issue_a_license(&app).await;
     let email = "ada@example.com".parse().unwrap();
     let customer = app.store.read().await.unwrap().customer_by_email(&email).await.unwrap();
@@ -117,9 +118,9 @@ async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kil
         licenses::grant(&app, Actor::Operator, &customer_id, &grant).await.unwrap();
     }
     let kid = app.keys.jwks().keys[0].kid.clone();
-    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let url = secrecy::ExposeSecret::expose_secret(&installation.config.database_url).to_owned();
     let revoke = |fail_point: &str| {
-        run(licentia(place.directory.path())
+        run(licentia(installation.directory.path())
             .args(["keys", "revoke", &kid])
             .env("LICENTIA_DATABASE_URL", &url)
             .env("FAIL_POINT", fail_point))
@@ -152,20 +153,21 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
         if point == "keys.bundle_stored" && !has_root {
             continue;
         }
-        let place = Installation::new(&[]).await;
-        let app = place.start().await.unwrap();
+        let installation = Installation::new(&[]).await;
+        let app = installation.start().await.unwrap();
         issue_a_license(&app).await;
         let kid = app.keys.signing(app.now()).unwrap().kid;
         let root = root_of(&app).await;
         let former = issue(&app, &customer(&app).await).await;
         app.store.close().await;
-        let safe = place.directory.path().join("root.key");
+        let safe = installation.directory.path().join("root.key");
         if !has_root {
-            fs::rename(place.keys().join(ROOT_FILE), &safe).unwrap();
+            fs::rename(installation.keys().join(ROOT_FILE), &safe).unwrap();
         }
-        let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+        let url =
+            secrecy::ExposeSecret::expose_secret(&installation.config.database_url).to_owned();
         let command = |arguments: &[&str], fail_point: &str| {
-            run(licentia(place.directory.path())
+            run(licentia(installation.directory.path())
                 .arg("keys")
                 .args(arguments)
                 .env("LICENTIA_DATABASE_URL", &url)
@@ -181,14 +183,14 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
         }
         if !has_root {
             let unsigned = command(&["bundle", "show", "--unsigned"], "");
-            fs::write(place.directory.path().join("unsigned.json"), &unsigned.out).unwrap();
-            let sign = ["bundle", "sign", "--root", "root.key", "--in", "unsigned.json"];
+            fs::write(installation.directory.path().join("unsigned.json"), &unsigned.out).unwrap();
+            let sign = ["bundle", "sign", "--root-key", "root.key", "--in", "unsigned.json"];
             let signed = command(&[&sign[..], &["--out", "keys.jwt"]].concat(), "");
             assert_eq!(signed.code, 0, "{name}: {}", signed.err);
             let imported = command(&["bundle", "import", "keys.jwt"], "");
             assert_eq!(imported.code, 0, "{name}: {}", imported.err);
         }
-        let app = place.start().await.unwrap();
+        let app = installation.start().await.unwrap();
         let current = app.store.current_license(&customer(&app).await).await.unwrap().unwrap();
         assert!(current.key_id != kid && current.works(app.now()), "{name}: {current:?}");
         let keys = KeySet::from_root(&root, "acme-app").unwrap();
@@ -205,17 +207,17 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
 
 #[tokio::test]
 async fn a_misspelled_key_is_not_revoked_and_nothing_is_made() {
-    let place = Installation::new(&[]).await;
-    let app = place.start().await.unwrap();
+    let installation = Installation::new(&[]).await;
+    let app = installation.start().await.unwrap();
     app.store.close().await;
-    fs::remove_file(place.key_file()).unwrap();
-    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
-    let done = run(licentia(place.directory.path())
+    fs::remove_file(installation.key_file()).unwrap();
+    let url = secrecy::ExposeSecret::expose_secret(&installation.config.database_url).to_owned();
+    let done = run(licentia(installation.directory.path())
         .args(["keys", "revoke", "Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"])
         .env("LICENTIA_DATABASE_URL", &url));
     assert_eq!(done.code, 1);
     assert!(done.err.contains("there is no key \"Pkl-m-8B"), "{}", done.err);
-    let files = fs::read_dir(place.keys()).unwrap().map(|entry| entry.unwrap().file_name());
+    let files = fs::read_dir(installation.keys()).unwrap().map(|entry| entry.unwrap().file_name());
     let is_key = |file: &std::ffi::OsString| file.to_string_lossy().ends_with(".pem");
     assert_eq!(files.filter(is_key).count(), 0, "a key was made");
 }

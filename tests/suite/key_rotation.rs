@@ -8,7 +8,7 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::license::Extras;
 use licentia::domain::operator::audit::Actor;
-use licentia::flows::license::keys::{Marked, follow_keys, mark_revoked, retire};
+use licentia::flows::license::keys::{KeyRevocation, follow_keys, mark_revoked, retire};
 use licentia::flows::license::refresh;
 use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::{KeyRing, ROOT_FILE};
@@ -81,7 +81,7 @@ async fn a_key_that_was_retired_or_revoked_elsewhere_signs_nothing_more() {
         let own = pair.servers[0].key_store();
         if is_revoked {
             let marked = mark_revoked(&own, &second, pair.clock.now()).await.unwrap();
-            assert_eq!(marked, Marked::Now);
+            assert_eq!(marked, KeyRevocation::Now);
         } else {
             retire(&own, &second, pair.clock.now()).await.unwrap();
         }
@@ -255,7 +255,7 @@ async fn a_key_that_a_slow_server_recorded_signs_a_day_after_the_others_publishe
     let recorded = pair.servers[1].keys.current().records.clone();
     let recorded = recorded.iter().find(|record| record.kid == second).unwrap();
     assert!(recorded.signs_from < pair.clock.now(), "{recorded:?}");
-    // The first server knows that nobody had published the key when it last looked.
+    // The first server knows that nobody had published the key when it last read the keys.
     pair.live_on_the_first(20 * HOUR).await;
     assert_eq!(pair.signing()[0], first, "it was not announced for a day");
     pair.live_on_the_first(6 * HOUR).await;
@@ -306,5 +306,9 @@ async fn the_list_of_keys_says_of_each_what_it_waits_for_and_when_it_ends() {
     mark_revoked(&app.key_store(), &first, app.now()).await.unwrap();
     assert!(line(&first).contains("  revoked at "), "{}", line(&first));
     assert!(line(&second).starts_with("signing"), "{}", line(&second));
-    assert!(line(&second).contains("although the key bundle lacks it"), "{}", line(&second));
+    assert!(
+        line(&second).contains("not in the key bundle: sign a new bundle"),
+        "{}",
+        line(&second)
+    );
 }

@@ -1,5 +1,5 @@
-//! What licenses say about the server: a command without the server's settings, or with others,
-//! issues licenses that say the same as the server's.
+//! The server's identity in licenses: a command without the server's settings, or with others,
+//! issues licenses with the same identity as the server's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl Installation {
     }
 }
 
-/// Returns what a license says about the server.
+/// Returns the claims `iss` and `aud` of a license, the address of its list, and its algorithm.
 fn identity(token: &str) -> (String, String, String, Value) {
     let claims = claims(token);
     let uri = claims.status.unwrap().status_list.uri;
@@ -75,17 +75,17 @@ fn identity(token: &str) -> (String, String, String, Value) {
 #[tokio::test]
 async fn a_command_without_the_servers_settings_issues_what_the_server_would() {
     let settings = [("LICENTIA_PUBLIC_URL", ADDRESS), ("LICENTIA_LICENSE_ALGORITHM", "Ed25519")];
-    let place = Installation::start(&settings).await;
+    let installation = Installation::start(&settings).await;
     let request = json!({ "email": "ada@example.com", "password": "SecurePass123" });
-    let signed_up = place.server.client.post("/api/customers/signup", &request).await;
+    let signed_up = installation.server.client.post("/api/customers/signup", &request).await;
     let of_server = identity(signed_up.text("/license/token"));
     assert_eq!(of_server.0, ADDRESS);
     assert!(of_server.2.starts_with(ADDRESS), "{of_server:?}");
 
-    let (token, warnings) = place.issue(&[]);
+    let (token, warnings) = installation.issue(&[]);
     assert_eq!((identity(&token), warnings.as_str()), (of_server.clone(), ""));
     let verdict =
-        place.server.client.post("/api/licenses/verify", &json!({ "token": token })).await;
+        installation.server.client.post("/api/licenses/verify", &json!({ "token": token })).await;
     assert_eq!(verdict.body["valid"], true, "{verdict:?}");
 
     for (name, value) in [
@@ -93,58 +93,61 @@ async fn a_command_without_the_servers_settings_issues_what_the_server_would() {
         ("LICENTIA_LISTEN", "0.0.0.0:3200"),
         ("LICENTIA_LICENSE_ALGORITHM", "EdDSA"),
     ] {
-        let (token, warnings) = place.issue(&[(name, value)]);
+        let (token, warnings) = installation.issue(&[(name, value)]);
         assert_eq!(identity(&token), of_server, "{name}");
         let is_warned = warnings.contains("warning: `public_url` is https://other.example here");
         assert_eq!(is_warned, name == "LICENTIA_PUBLIC_URL", "{warnings}");
         assert_eq!(warnings.contains(ADDRESS), is_warned, "{warnings}");
     }
-    let unsigned = place.command(&["keys", "bundle", "show", "--unsigned"], &[]);
+    let unsigned = installation.command(&["keys", "bundle", "show", "--unsigned"], &[]);
     let unsigned: Value = serde_json::from_str(&unsigned.out).unwrap();
     assert_eq!(unsigned["iss"], ADDRESS);
-    let exported = place.command(&["status", "export", "--out", "usb", "--json"], &[]);
+    let exported = installation.command(&["status", "export", "--out", "usb", "--json"], &[]);
     let exported: Value = serde_json::from_str(&exported.out).unwrap();
     assert_eq!(exported["lists"].as_array().unwrap().len(), 1);
     assert_eq!(exported["lists"][0]["uri"], of_server.2.as_str());
 }
 
 #[tokio::test]
-async fn a_plans_file_with_another_issuer_is_named_and_one_of_another_product_is_refused() {
+async fn another_issuer_or_algorithm_causes_a_warning_and_another_product_is_refused() {
     const PLANS: &str = "product = \"acme-app\"\nissuer = \"https://issuer.example\"
         [trial]\nplan = \"professional\"\ndays = 14
         [[plan]]\nid = \"professional\"\nname = \"Professional\"\n";
-    let mut place = Installation::start(&[("LICENTIA_PUBLIC_URL", ADDRESS)]).await;
-    place.write("licenses.toml", PLANS);
-    place.write("other.toml", &PLANS.replace("acme-app", "other-app"));
+    let mut installation = Installation::start(&[("LICENTIA_PUBLIC_URL", ADDRESS)]).await;
+    installation.write("licenses.toml", PLANS);
+    installation.write("other.toml", &PLANS.replace("acme-app", "other-app"));
     let request = json!({ "email": "ada@example.com", "password": "SecurePass123" });
-    place.server.client.post("/api/customers/signup", &request).await;
-    let own = [("LICENTIA_PLANS_FILE", "licenses.toml")];
-    let (token, warnings) = place.issue(&own);
+    installation.server.client.post("/api/customers/signup", &request).await;
+    let plans = ("LICENTIA_PLANS_FILE", "licenses.toml");
+    let (token, warnings) = installation.issue(&[plans, ("LICENTIA_LICENSE_ALGORITHM", "Ed25519")]);
     assert_eq!(claims(&token).iss, ADDRESS);
+    assert_eq!(identity(&token).3, "EdDSA");
+    let warning = "warning: `license_algorithm` is Ed25519 here and does not count: the server has";
+    assert!(warnings.contains(warning), "{warnings}");
     let warning = "warning: `issuer` of the plans file is https://issuer.example here";
     assert!(warnings.contains(warning), "{warnings}");
-    let listed = place.command(&["keys", "bundle", "show", "--unsigned"], &own);
+    let listed = installation.command(&["keys", "bundle", "show", "--unsigned"], &[plans]);
     assert!(listed.err.contains(warning) && listed.out.contains(ADDRESS), "{listed:?}");
 
     let issue = ["license", "issue", "--email", "ada@example.com", "--plan", "professional"];
     let issue = [&issue[..], &["--forever"]].concat();
-    let refused = place.command(&issue, &[("LICENTIA_PLANS_FILE", "other.toml")]);
+    let refused = installation.command(&issue, &[("LICENTIA_PLANS_FILE", "other.toml")]);
     assert_eq!(refused.code, 1);
     for text in ["\"other-app\"", "\"acme-app\"", "LICENTIA_PLANS_FILE"] {
         assert!(refused.err.contains(text), "{}", refused.err);
     }
 
     // What the server has at its next start counts from then on, and is recorded once.
-    place.restart(&[("LICENTIA_PUBLIC_URL", ADDRESS), own[0]]);
-    let (token, warnings) = place.issue(&own);
+    installation.restart(&[("LICENTIA_PUBLIC_URL", ADDRESS), plans]);
+    let (token, warnings) = installation.issue(&[plans]);
     assert_eq!((claims(&token).iss.as_str(), warnings.as_str()), ("https://issuer.example", ""));
-    let store = place.database.open().await;
+    let store = installation.database.open().await;
     assert_eq!(number(&store, "SELECT COUNT(*) FROM server_identity").await, 1);
 }
 
-/// Starts another server on the database of a place, at another address.
-async fn start_at(place: &keys::Installation, public_url: &str, clock: &Hands) -> App {
-    let mut config = place.config.clone();
+/// Starts another server on the database of an installation, at another address.
+async fn start_at(installation: &keys::Installation, public_url: &str, clock: &Hands) -> App {
+    let mut config = installation.config.clone();
     config.public_url = public_url.parse().unwrap();
     let random = Random::from_system().unwrap();
     App::start(&config, Arc::new(clock.clone()), random).await.unwrap()
@@ -153,15 +156,15 @@ async fn start_at(place: &keys::Installation, public_url: &str, clock: &Hands) -
 #[tokio::test]
 async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
     const NEW: &str = "https://new.acme.example";
-    let place = keys::Installation::new(&[]).await;
+    let installation = keys::Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
-    let former = start_at(&place, ADDRESS, &clock).await;
+    let former = start_at(&installation, ADDRESS, &clock).await;
     keys::issue_a_license(&former).await;
     let customer_id = customer(&former).await;
     let first = issue(&former, &customer_id).await;
     assert_eq!(claims(first.token.expose()).iss, ADDRESS);
 
-    let server = start_at(&place, NEW, &clock).await;
+    let server = start_at(&installation, NEW, &clock).await;
     // Servers that disagree about the address replace a license once an hour.
     clock.advance(HOUR - 1);
     assert_eq!(refresh(&server, &first.token).await.unwrap().license_id, first.license_id);

@@ -87,13 +87,11 @@ impl Checked {
             .as_ref()
             .map_or_else(|_| self.rejected.as_deref(), |valid| Some(valid.claims()))
     }
-}
 
-impl Checked {
-    /// Returns the same result, but that the license is rejected for a reason that only the caller
-    /// knows, such as a server's records.
+    /// Returns the same result with another rejection of the license, for a reason that only the
+    /// caller knows, such as a server's records.
     #[must_use]
-    pub fn but_rejected(self, rejection: Rejection) -> Self {
+    pub fn with_rejection(self, rejection: Rejection) -> Self {
         let rejected = self.claims().cloned().map(Box::new);
         Self { license: Err(rejection), rejected, ..self }
     }
@@ -201,13 +199,13 @@ impl KeySet {
                 companions.bundle = companions.bundle.counts(newest.is_some());
                 newest
             }
-            Trust::Jwks(_) => None,
+            Trust::Keys(_) => None,
         };
         if let Some(bundle) = &bundle {
             memory.learn_bundle(bundle);
         }
         let keys = match &self.trust {
-            Trust::Jwks(keys) => keys,
+            Trust::Keys(keys) => keys,
             Trust::Root(_) => bundle.as_ref().map_or(&no_keys, |bundle| &bundle.keys),
         };
 

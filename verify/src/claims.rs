@@ -133,11 +133,11 @@ pub enum OnEnd {
 /// The claim `status` (draft-ietf-oauth-status-list-21).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusClaim {
-    /// The place of the license in a list.
+    /// The license's index in a status list.
     pub status_list: StatusReference,
 }
 
-/// The place of a license in a status list.
+/// The index of a license in a status list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReference {
     /// The index of the license's bit.

@@ -54,8 +54,8 @@ pub struct KeySet {
 /// The origin of the keys.
 #[derive(Clone, Debug)]
 pub(crate) enum Trust {
-    /// The keys are known.
-    Jwks(Keys),
+    /// The keys are known: from a JWKS, or from the content of a bundle.
+    Keys(Keys),
     /// The app has the root, and gets the keys in bundles.
     Root(Root),
 }
@@ -84,7 +84,7 @@ impl KeySet {
         if keys.by_kid.is_empty() {
             return Err(KeySetError("it has no usable Ed25519 key".into()));
         }
-        Self::new(Trust::Jwks(keys), audience)
+        Self::new(Trust::Keys(keys), audience)
     }
 
     /// Returns the key set of a root key (a JWK). The keys themselves come in bundles that the root
@@ -115,7 +115,7 @@ impl KeySet {
     pub fn from_bundle_content(content: &str, audience: &str) -> Result<Self, KeySetError> {
         let keys = timed_keys(&document(content)?, None);
         let keys = keys.map_err(|problem| KeySetError(problem.into()))?;
-        Self::new(Trust::Jwks(keys), audience)
+        Self::new(Trust::Keys(keys), audience)
     }
 
     fn new(trust: Trust, audience: &str) -> Result<Self, KeySetError> {

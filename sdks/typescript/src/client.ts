@@ -19,13 +19,13 @@ export interface ClientOptions {
 }
 
 /**
- * The result of a refresh:
+ * The outcome of a refresh:
  * - `renewed`: a fresh license is stored.
  * - `ended`: nothing is paid for any more. After a new purchase, the next refresh succeeds.
  * - `revoked`: this license, or its key, was revoked. The user logs in, or contacts the vendor.
  * - `unknown`: there is no license, or the server cannot refresh it. The user logs in to get one.
  * - `busy`: the server asks to try again after `retryAfter` seconds.
- * - `offline`: the server could not be reached.
+ * - `offline`: no response of the server: no connection, or a login page of the network.
  * - `failed`: the server refused the request, or its license does not verify: `code` says why.
  */
 export type Outcome =
@@ -41,7 +41,7 @@ export interface Refresh {
   retryAfter: number | null;
 }
 
-/** What the user pasted, opened or carried here: one of them at least. */
+/** The texts that the user pasted, opened or carried here: one of them at least. */
 export interface Installation {
   /** A license, or the text of a `license.json`. */
   license?: string;
@@ -168,9 +168,9 @@ export class Client {
       try {
         report(await this.verify());
         const { outcome, verdict, retryAfter } = await this.refresh();
-        const isToRetry = outcome === "busy" || outcome === "offline";
-        wait = isToRetry ? Math.max(backoff, retryAfter ?? 0) : every;
-        backoff = isToRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
+        const shouldRetry = outcome === "busy" || outcome === "offline";
+        wait = shouldRetry ? Math.max(backoff, retryAfter ?? 0) : every;
+        backoff = shouldRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
         // A little later, at random, because many apps start in the same minute.
         wait *= 1 + Math.random() / 10;
         if (verdict.changes_at !== null) wait = Math.min(wait, verdict.changes_at - this.#now());

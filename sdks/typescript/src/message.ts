@@ -1,4 +1,4 @@
-/** What an app shows for each verdict. */
+/** A sentence for the user about each verdict. */
 
 import type { Code } from "./jws.js";
 import type { Verdict } from "./verifier.js";

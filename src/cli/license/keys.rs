@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::root::{BundleCommand, RootCommand};
-use crate::app::identity::CommandDatabase;
+use crate::app::command::CommandDatabase;
 use crate::app::keys::{KeyStore, StoredKeys, root_key};
 use crate::cli::{print, wait, warn, with_app};
 use crate::clock::{Clock, SystemClock};
@@ -16,7 +16,7 @@ use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::license::keys::{Marked, mark_revoked, retire, revoke_key};
+use crate::flows::license::keys::{KeyRevocation, mark_revoked, retire, revoke_key};
 use crate::keys::KeyRing;
 use crate::plans;
 use crate::random::Random;
@@ -240,7 +240,7 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
             database.keys().register(ring, None, now).await?;
         }
         let marked = mark_revoked(&database.keys(), kid, now).await?;
-        if !had_file && marked == Marked::Unknown {
+        if !had_file && marked == KeyRevocation::Unknown {
             return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
         }
         let stored = database.stored().await?;
@@ -261,8 +261,8 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     })?;
     let (reissued, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
     let before = match marked {
-        Marked::Before => "The key was revoked before; the rest is done now. ",
-        Marked::Now | Marked::Unknown => "",
+        KeyRevocation::Before => "The key was revoked before; the rest is done now. ",
+        KeyRevocation::Now | KeyRevocation::Unknown => "",
     };
     print(format_args!(
         "{before}Revoked {revoked} licenses of the key {kid} and reissued {reissued}. Running \
@@ -391,9 +391,7 @@ impl Listed {
             (_, None) if record.is_none() => {
                 "not published yet: signs a day after a server has found it".to_owned()
             }
-            (KeyState::Signing, None) => {
-                "although the key bundle lacks it: sign a new bundle".to_owned()
-            }
+            (KeyState::Signing, None) => "not in the key bundle: sign a new bundle".to_owned(),
             (_, None) => "a day after the signed key bundle has it".to_owned(),
         }
     }

@@ -72,12 +72,14 @@ enum BundleAction {
         unsigned: bool,
     },
     /// Sign a key bundle, on any machine with the root key; no database is needed
-    #[command(after_help = "Example:\n  licentia keys bundle sign --root /media/safe/root.key \
-                            --in unsigned.json --out keys.jwt")]
+    #[command(
+        after_help = "Example:\n  licentia keys bundle sign --root-key /media/safe/root.key \
+                            --in unsigned.json --out keys.jwt"
+    )]
     Sign {
         /// The file of the root key itself, with its private part
         #[arg(long, value_name = "FILE")]
-        root: PathBuf,
+        root_key: PathBuf,
         /// The claims, from `licentia keys bundle show --unsigned`
         #[arg(long = "in", value_name = "FILE")]
         unsigned: PathBuf,
@@ -198,7 +200,9 @@ impl BundleCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         match self.action {
             BundleAction::Show { token, unsigned } => wait(show_bundle(config, token, unsigned)),
-            BundleAction::Sign { root, unsigned, out } => sign(config, &root, &unsigned, &out),
+            BundleAction::Sign { root_key, unsigned, out } => {
+                sign(config, &root_key, &unsigned, &out)
+            }
             BundleAction::Import { file, root } => import(config, &file, root.as_deref()),
         }
     }

@@ -132,21 +132,21 @@ impl KeyRecord {
         self.signs_from < self.published_at + PUBLISHED_BEFORE_SIGNING
     }
 
-    /// Returns the corrected record of a key that a server sees at `now` and did not see at its
-    /// last look, in `before`. `None` if its times may be right: it says that it was published, or
-    /// added to the bundle, after that look. Otherwise a clock that is behind has written them, and
-    /// the key would sign too early on servers whose clock is right.
+    /// Returns the corrected record of a key that a server sees at `now` and did not see when it
+    /// last read the records, in `before`. `None` if its times may be right: it says that it was
+    /// published, or added to the bundle, after that. Otherwise a clock that is behind has written
+    /// them, and the key would sign too early on servers whose clock is right.
     #[must_use]
-    pub fn published_since(
+    pub fn corrected(
         &self,
-        last_look: Timestamp,
+        last_read: Timestamp,
         before: Option<&Self>,
         now: Timestamp,
     ) -> Option<Self> {
         if self.signs_at_once() {
             return None;
         }
-        let is_early = |time: Timestamp| time + SKEW < last_look;
+        let is_early = |time: Timestamp| time + SKEW < last_read;
         let is_new = before.is_none() && is_early(self.published_at);
         let was_bundled = before.is_some_and(|before| before.bundled_at.is_some());
         let is_new_in_bundle = !was_bundled && self.bundled_at.is_some_and(is_early);
@@ -320,7 +320,7 @@ mod tests {
         let unbundled = KeyRecord { bundled_at: None, ..key(2, 0) };
         let late = KeyRecord { bundled_at: Some(at(5)), ..key(2, 0) };
         let urgent = KeyRecord { signs_from: at(0), bundled_at: Some(at(0)), ..key(2, 0) };
-        let fast = key(1, 365);
+        let ahead = key(1, 365);
         let both = &["k1", "k2"][..];
         for (name, records, held, has_bundle, day, expected) in [
             ("one key before its time", vec![key(1, 0)], both, true, 0, Some("k1")),
@@ -387,14 +387,14 @@ mod tests {
                 Some("k1"),
             ),
             (
-                "a first key of a fast clock",
-                vec![fast.clone(), key(2, 0)],
+                "a first key of a clock that was ahead",
+                vec![ahead.clone(), key(2, 0)],
                 both,
                 true,
                 0,
                 Some("k1"),
             ),
-            ("never again after the second", vec![fast, key(2, 0)], both, true, 900, Some("k2")),
+            ("never again after the second", vec![ahead, key(2, 0)], both, true, 900, Some("k2")),
             ("all are retired", vec![retired], both, true, 9, None),
             ("none is held", vec![key(1, -9)], &[], true, 9, None),
         ] {
@@ -403,25 +403,25 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_a_slow_clock_recorded_is_announced_for_a_day_from_when_it_was_seen() {
-        let (look, now) = (at(0), at(0) + TimeDelta::minutes(1));
+    fn a_key_that_a_clock_behind_recorded_is_announced_for_a_day_from_when_it_was_seen() {
+        let (last_read, now) = (at(0), at(0) + TimeDelta::minutes(1));
         let signs_from = |record: &KeyRecord, before| {
-            let corrected = record.published_since(look, before, now);
+            let corrected = record.corrected(last_read, before, now);
             corrected.map(|record| (record.ready_from(true).unwrap() - now).num_minutes())
         };
         const DAY: i64 = 24 * 60;
-        let slow = KeyRecord { bundled_at: Some(now), ..key(2, -3) };
-        let in_slow_bundle = KeyRecord { bundled_at: Some(at(-3)), ..slow.clone() };
-        let unbundled = KeyRecord { bundled_at: None, ..slow.clone() };
-        let urgent = KeyRecord { signs_from: slow.published_at, ..slow.clone() };
+        let behind = KeyRecord { bundled_at: Some(now), ..key(2, -3) };
+        let in_bundle_of_behind = KeyRecord { bundled_at: Some(at(-3)), ..behind.clone() };
+        let unbundled = KeyRecord { bundled_at: None, ..behind.clone() };
+        let urgent = KeyRecord { signs_from: behind.published_at, ..behind.clone() };
         for (name, record, before, expected) in [
-            ("of a slow clock", &slow, None, Some(DAY)),
-            ("in the bundle of a slow clock too", &in_slow_bundle, None, Some(DAY)),
-            ("known, and new in the bundle", &in_slow_bundle, Some(&unbundled), Some(DAY)),
-            ("known, and in the bundle now", &slow, Some(&unbundled), None),
-            ("known", &slow, Some(&slow), None),
-            ("published since the last look", &key(2, 0), None, None),
-            ("of a fast clock", &key(2, 9), None, None),
+            ("of a clock that is behind", &behind, None, Some(DAY)),
+            ("in the bundle too, by a clock that is behind", &in_bundle_of_behind, None, Some(DAY)),
+            ("known, and new in the bundle", &in_bundle_of_behind, Some(&unbundled), Some(DAY)),
+            ("known, and in the bundle now", &behind, Some(&unbundled), None),
+            ("known", &behind, Some(&behind), None),
+            ("published since the last read", &key(2, 0), None, None),
+            ("of a clock that is ahead", &key(2, 9), None, None),
             ("at once", &urgent, None, None),
         ] {
             assert_eq!(signs_from(record, before), expected, "{name}");

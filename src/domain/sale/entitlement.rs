@@ -23,7 +23,7 @@ use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
-use choice::{best, chosen};
+use choice::{best, license_entitlement};
 use subscription::{Standing, standing};
 
 pub use alert::{Alert, PaidFor, is_recent};
@@ -88,7 +88,7 @@ pub fn assess<'a>(
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }
     once::add(&mut entitlements, &once, catalog, &mut alerts);
-    let chosen = chosen(&entitlements, now);
+    let chosen = license_entitlement(&entitlements, now);
     let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
     alerts.extend(chosen.map(without_effect).unwrap_or_default());
     // A renewal that was paid late may grant more than the subscription that is charged.

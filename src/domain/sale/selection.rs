@@ -105,7 +105,8 @@ pub fn select<'c>(
 
 /// Returns what a customer buys who owns the plan of the request by single payments: its add-ons
 /// alone, once. They are sold in the currency of the request, or else in that of earlier purchases,
-/// or else in the first one of the first add-on in which all of them are sold.
+/// or else in the first one of the first add-on in which all of them are sold, or else in that of
+/// the plan's first price.
 ///
 /// # Errors
 /// [`NotSold::Plan`] and [`NotSold::Addon`].

@@ -55,9 +55,9 @@ pub async fn retire(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<Tim
     Ok(retired.ends_at.unwrap_or(now))
 }
 
-/// Whether a key was revoked.
+/// The result of the revocation of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marked {
+pub enum KeyRevocation {
     /// It is revoked now.
     Now,
     /// It was revoked before.
@@ -71,14 +71,14 @@ pub enum Marked {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<Marked> {
+pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Result<KeyRevocation> {
     let mut tx = own.store.write().await?;
     let records = tx.key_records().await?;
     let record = match records.iter().find(|record| record.kid == kid) {
-        Some(record) if record.revoked_at.is_some() => return Ok(Marked::Before),
+        Some(record) if record.revoked_at.is_some() => return Ok(KeyRevocation::Before),
         Some(record) => record.clone(),
         None => {
-            let Some(first) = tx.first_issue(kid).await? else { return Ok(Marked::Unknown) };
+            let Some(first) = tx.first_issue(kid).await? else { return Ok(KeyRevocation::Unknown) };
             KeyRecord {
                 kid: kid.to_owned(),
                 number: 0,
@@ -94,7 +94,7 @@ pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Resu
     };
     tx.put_key_record(&KeyRecord { revoked_at: Some(now), ..record }).await?;
     tx.commit(own.fail_points.at(Place::KeyEnded)).await?;
-    Ok(Marked::Now)
+    Ok(KeyRevocation::Now)
 }
 
 /// Revokes every license that a key signed, because the key is lost or was exposed, and reissues

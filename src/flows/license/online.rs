@@ -28,9 +28,10 @@ pub(super) async fn is_stored(app: &App, token: &LicenseToken) -> Result<bool> {
     Ok(issued(app, token).await?.is_some_and(|license| license.token == *token))
 }
 
-/// Returns how a rejected license was revoked, if verifiers report that instead of this rejection:
-/// a revoked license before what follows in the order of the rules, and a revoked key always. That
-/// is for keys that were revoked before the database recorded keys; others are in the bundle.
+/// Returns the revocation that verifiers report instead of this rejection, if there is one. A
+/// revoked license is reported if its rule comes before that of the rejection. A key that was
+/// revoked before the database recorded keys is unknown here; its revocation is reported too. Other
+/// revoked keys are in the bundle.
 pub(super) async fn stored_revocation(
     app: &App,
     token: &LicenseToken,
@@ -66,13 +67,13 @@ pub async fn explain(app: &App, license: &IssuedLicense) -> Result<Explanation> 
     let now = app.now().to_system_time();
     let request = Request { status, ..Request::new(license.token.expose(), now) };
     let checked = check(app, &request).await?;
-    // A license without a list is revoked too.
+    // No list shows that a license without one was revoked; the database does.
     let revocation = match &checked.license {
         Ok(_) => license.revocation(),
         Err(rejection) => stored_revocation(app, &license.token, rejection).await?,
     };
     let checked = match revocation {
-        Some(rejection) => checked.but_rejected(rejection),
+        Some(rejection) => checked.with_rejection(rejection),
         None => checked,
     };
     let product = app.plans.product.as_str();

@@ -298,11 +298,11 @@ pub async fn timeline(app: &App, id: &CustomerId, request: &PageRequest) -> Resu
 /// The events and audit entries that may explain the current license, the newest ones.
 const READ_FOR_REASONS: usize = 100;
 
-/// Why a customer has the current license.
+/// The reasons why a customer has the current license.
 pub struct Why {
     /// The customer with the license.
     pub record: Record,
-    /// What the license says, the verdict on it, and what changes next. `None` without a license.
+    /// The license in sentences, the verdict on it, and the next changes. `None` without a license.
     pub explanation: Option<Explanation>,
     /// The reasons, each with its time; the license first.
     pub reasons: Vec<Reason>,

@@ -166,7 +166,7 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
 
-/// What a request gets from a customer's state at Stripe.
+/// The selection and the promotion code of a request.
 struct Offer<'a> {
     selection: Selection<'a>,
     /// Stripe's id of the code that the request names.
@@ -279,12 +279,12 @@ fn refuse_owned(
         return Err(Error::OwnedAlready { owned: plan.id.to_string() });
     }
     let rank = app.plans.rank(plan.id.as_str());
-    // Of several perpetual licenses, the highest plan is valid. A subscription is, while it covers
-    // builds that they do not.
-    let hides = |paid: &&&PaidEntitlement<'_>| {
+    // The perpetual license for the highest plan is valid. A subscription for a lower plan is valid
+    // instead while it covers builds that the perpetual license does not.
+    let outranks = |paid: &&&PaidEntitlement<'_>| {
         paid.rank > rank && (!interval.is_recurring() || paid.covers_new_builds(app.now()))
     };
-    if let Some(higher) = owned.iter().filter(hides).max_by_key(|paid| paid.rank) {
+    if let Some(higher) = owned.iter().filter(outranks).max_by_key(|paid| paid.rank) {
         let (owned, now) = (higher.plan.id.to_string(), app.now());
         let updates = higher.updates_until.map_or("never end".into(), |end| {
             let verb = if end > now { "end" } else { "ended" };

@@ -92,7 +92,7 @@ pub(super) async fn claim(
                 to => recognize(app, &mut tx, guest, to).await?,
             };
             if let (Some(stripe_id), Ok(owner)) = (&guest.stripe_customer_id, &owner) {
-                refuse_its_own(&mut tx, guest, stripe_id, owner).await?;
+                refuse_if_linkable(&mut tx, guest, stripe_id, owner).await?;
             }
             drop(tx);
             match owner {
@@ -119,7 +119,7 @@ pub(super) async fn claim(
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`], with the way out.
-async fn refuse_its_own(
+async fn refuse_if_linkable(
     tx: &mut Tx,
     guest: &GuestSession,
     stripe_id: &StripeCustomerId,

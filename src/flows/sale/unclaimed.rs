@@ -1,7 +1,7 @@
 //! The purchases of a Stripe customer who is not linked, without those that a customer here has.
-//! Stripe creates a new Stripe customer for each purchase by a payment link, and a customer here is
-//! linked to one. So a single payment of another one is claimed by its Checkout session, like that
-//! of a guest (`guests.rs`).
+//! A payment link can create a new Stripe customer for each purchase (customer_creation=always, an
+//! invoice, a subscription), and a customer here is linked to one. So a single payment of another
+//! one is claimed by its Checkout session, like that of a guest (`guests.rs`).
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;

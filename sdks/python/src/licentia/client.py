@@ -142,7 +142,7 @@ class Client:
         key bundle, a status list. Returns the verdict about it.
 
         A license that does not work never replaces one that does. If no given or stored bundle has
-        the key of the license, it is fetched. Raises `OSError` if the folder cannot be written.
+        the key of the license, the bundle is fetched. Raises `OSError` if the folder cannot be written.
         """
         verdict = self._install(license, keys, status)
         if license is None or verdict.code != "unknown_key":

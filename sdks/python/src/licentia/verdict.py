@@ -161,7 +161,7 @@ def verdict_of(
 
 
 def valid_from(claims: Claims) -> int:
-    """Returns the time from which a license is accepted, with the leeway for slow clocks."""
+    """Returns the time from which a license is accepted, with leeway for a clock behind."""
     return max(claims.not_before, claims.issued_at) - CLOCK_LEEWAY_SECONDS
 
 

@@ -103,7 +103,7 @@ fn subscribed<'a>(plan: &'a Plan, units: u32, addons: Vec<&'a Addon>) -> Entitle
 }
 
 /// Returns the entitlement that becomes the license. `None` if there is none.
-pub(super) fn chosen<'g, 'a>(
+pub(super) fn license_entitlement<'g, 'a>(
     all: &'g [PaidEntitlement<'a>],
     now: Timestamp,
 ) -> Option<&'g PaidEntitlement<'a>> {

@@ -377,10 +377,10 @@ fn buy<'a>(
 /// Returns the end of the updates of a plan that the customer did not own, and the alert about
 /// those of a lower plan that last too long for it.
 ///
-/// If the updates of a lower plan last longer, the higher one takes them over, as they hide behind
-/// it from now on: for as many of its units as the lower plan has, and for at most the months that
-/// the purchase itself includes. Without this limit, years of the cheaper updates could be
-/// collected before the upgrade. With it, that saves less than the lower plan costs.
+/// The lower plan has no effect from now on. If its updates last longer, the higher plan takes them
+/// over: for as many of its units as the lower plan has, and for at most the months that the
+/// purchase itself includes. Without this limit, years of the cheaper updates could be
+/// collected before the upgrade.
 fn taken_over(
     owned: &Owned<'_>,
     (rank, plan): (usize, &Plan),

@@ -32,7 +32,7 @@ pub(super) fn parameters(
     let mut lines = selection.lines();
     let (price, quantity) =
         lines.next().map_or((String::new(), 0), |(price, units)| (price.id.clone(), units));
-    let has_several = selection.lines().any(|(price, _)| !price.others.is_empty());
+    let has_several_currencies = selection.lines().any(|(price, _)| !price.others.is_empty());
     SessionParameters {
         customer_id: lease.customer_id.to_string(),
         stripe_customer_id: stripe_id.to_string(),
@@ -45,7 +45,7 @@ pub(super) fn parameters(
         } else {
             SessionMode::Payment
         },
-        currency: has_several.then(|| currency.to_string()),
+        currency: has_several_currencies.then(|| currency.to_string()),
         adjustable: is_chosen_on_page.then_some((plan.quantity.min, plan.quantity.max)),
         options: options.of_page(),
         promotion_code: None,

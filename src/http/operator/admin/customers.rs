@@ -374,7 +374,7 @@ struct WhyView {
     /// The current license.
     #[oai(nullable)]
     license: Option<LicenseRecord>,
-    /// What the license says, the verdict on it, and what changes next. `null` without a license.
+    /// The license in sentences, the verdict on it, and the next changes. `null` without a license.
     #[oai(nullable)]
     explanation: Option<ExplanationView>,
     /// The reasons, the license first.
@@ -385,11 +385,11 @@ struct WhyView {
 #[derive(Object)]
 #[oai(rename = "LicenseExplanation", example)]
 struct ExplanationView {
-    /// What the license says.
+    /// The content of the license.
     license: Vec<String>,
     /// The verdict of an app that has the newest keys and status list, and the reason.
     verdict: Vec<String>,
-    /// What changes next, and when, if the app fetches nothing.
+    /// The next changes, and when, if the app fetches nothing.
     next: Vec<String>,
 }
 

@@ -171,7 +171,7 @@ public final class Client {
 
         private Duration waitAfter(Refresh result) {
             Duration wait = DAY;
-            if (result.isToRetry()) {
+            if (result.shouldRetry()) {
                 wait = max(backoff, result.retryAfter() == null ? backoff : result.retryAfter());
                 backoff = min(backoff.multipliedBy(2), MAX_BACKOFF);
             } else {

@@ -3,7 +3,7 @@ package dev.licentia;
 import java.time.Instant;
 import java.time.ZoneOffset;
 
-/** What an app shows for each verdict, in English. Translate it by state and code. */
+/** A sentence for the user about each verdict, in English. Translate it by state and code. */
 public final class Message {
     private static final String CONNECT =
             "Please connect to the internet once, so that your license can be refreshed.";

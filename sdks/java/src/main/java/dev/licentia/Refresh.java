@@ -12,7 +12,7 @@ import java.time.Duration;
  */
 public record Refresh(Outcome outcome, Verdict verdict, String code, Duration retryAfter) {
     /** Returns whether the refresh is tried again soon. */
-    boolean isToRetry() {
+    boolean shouldRetry() {
         return outcome == Outcome.BUSY || outcome == Outcome.OFFLINE;
     }
 }

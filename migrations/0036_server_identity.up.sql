@@ -1,5 +1,5 @@
--- What licenses say about the server: the settings of the server that started last. Commands sign
--- with these, so that their licenses say the same.
+-- The settings that every license contains, of the server that started last. Commands sign with
+-- these, so that their licenses contain the same.
 CREATE TABLE server_identity (
     id          BIGINT NOT NULL PRIMARY KEY,
     public_url  TEXT   NOT NULL,
