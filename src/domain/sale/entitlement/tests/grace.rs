@@ -35,6 +35,12 @@ fn after_a_trial_at_stripe_the_grace_period_is_a_day() {
     state.subscriptions[0].trial_end = Some(at(PERIOD_START));
     let expected = professional(PERIOD_START, Some(PERIOD_START + DAY));
     assert_eq!(entitlement(&state, PERIOD_START + 1), expected);
+    // A credit alone is no payment, although Stripe reports its invoice as paid.
+    let subscription = state.subscriptions[0].clone();
+    let mut credit = invoice("in_3", &subscription, InvoiceStatus::Paid, PERIOD_END);
+    (credit.reason, credit.amount, credit.lines[0].amount) = (BillingReason::Change, 0, -300);
+    state.invoices.insert(0, credit);
+    assert_eq!(entitlement(&state, PERIOD_START + 1), expected);
 }
 
 #[test]
