@@ -206,3 +206,21 @@ async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
     let third = refresh(&server, &old).await.unwrap();
     assert_eq!(code(&third, 2).await, None, "it has an index in the list");
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_start_changes_nothing_for_the_commands() {
+    let place = keys::Installation::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let server = start_at(&place, ADDRESS, &clock).await;
+    let recorded = async || server.store.read().await.unwrap().server_identity().await.unwrap();
+    let root = place.keys().join(licentia::keys::ROOT_FILE);
+    std::fs::remove_file(&root).unwrap();
+    let random = Random::from_system().unwrap();
+    licentia::keys::RootKey::create(&place.config, None, &random).unwrap();
+    let mut config = place.config.clone();
+    config.public_url = "https://new.acme.example".parse().unwrap();
+    let refused = App::start(&config, Arc::new(clock.clone()), random).await;
+    let error = refused.err().expect("it started with another root key").to_string();
+    assert!(error.contains("is not the root key"), "{error}");
+    assert_eq!(recorded().await.unwrap().public_url, ADDRESS);
+}
