@@ -90,7 +90,8 @@ fn origin(code: Code, check: &Check<'_>) -> Vec<String> {
     let texts = match code {
         Code::KeyRevoked => [
             format!("{signed}, which the vendor revoked."),
-            "The customer needs a license that another key signed: refresh it or send it again."
+            "The customer needs a license that another key signed, and this one cannot be \
+             refreshed: log in, or have the new license mailed."
                 .to_owned(),
         ],
         Code::UnknownKey if !check.has_root => [
