@@ -37,7 +37,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         let done = revoke();
         assert_eq!(done.code, 0, "{}", done.err);
         assert!(
-            done.out.contains("Revoked 1 licenses") && done.out.contains("reissued 1"),
+            done.out.contains("Revoked 1 license of") && done.out.contains("reissued 1"),
             "{}",
             done.out
         );
