@@ -15,11 +15,12 @@ use crate::cli::{print, wait, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::count::counted;
+use crate::domain::ids::CustomerId;
 use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::license::keys::{Marked, mark_revoked, retire, revoke_key};
+use crate::flows::license::keys::{Marked, Replaced, mark_revoked, retire, revoke_key};
 use crate::keys::KeyRing;
 use crate::plans;
 use crate::random::Random;
@@ -269,7 +270,7 @@ async fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     let (app, _) = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
     let done = revoke_key(&app, kid).await;
     app.store.close().await;
-    let (reissued, revoked) = done?;
+    let Replaced { reissued, revoked, without } = done?;
     let before = match marked {
         Marked::Before => "The key was revoked before; the rest is done now. ",
         Marked::Now | Marked::Unknown => "",
@@ -279,7 +280,16 @@ async fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         "{before}Revoked {revoked} of the key {kid} and reissued {reissued}. Running servers \
          notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
          that are offline.\n"
-    ))
+    ))?;
+    if without.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ids: Vec<_> = without.iter().map(CustomerId::as_str).collect();
+    Err(Error::setup(format!(
+        "these customers have no license now, because its plan is not in the plans file and its \
+         text is damaged: {}. Put the plan back, and run the command again",
+        ids.join(", ")
+    )))
 }
 
 /// Puts the file of a key away, records that it is revoked, and sees to it that another one signs.
