@@ -364,8 +364,9 @@ async fn the_carried_key_bundle_makes_a_list_count_that_a_new_key_signed_license
 
     let with = |what: &str, keys: &str| {
         let status = "usb/license-status-1.jwt";
-        let given = ["--root", "root.json", "--keys", keys, "--status", status, "license.jwt"];
-        command(&[&["license", what][..], &given].concat())
+        let given = ["--root", "root.json", "--keys", keys, "--status", status];
+        let app = ["--audience", "acme-app", "license.jwt"];
+        command(&[&["license", what][..], &given, &app].concat())
     };
     let old = with("verify", "former.jwt");
     assert!(old.code == 0 && old.err.contains("signed with a key that is not in"), "{old:?}");
