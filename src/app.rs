@@ -299,8 +299,9 @@ impl Files {
         let around = Surroundings::real(config, store, clock, random)?;
         let identity = ServerIdentity::of(config, &self.plans);
         let app = App::new(config, self.plans, keys, self.templates, around)?;
-        app.record_identity(&identity).await?;
         app.begin_with_keys().await?;
+        // Last: a server that does not start changes nothing for the commands.
+        app.record_identity(&identity).await?;
         Ok(app)
     }
 }

@@ -28,7 +28,7 @@ use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 pub use content::Content;
 pub use coverage::{Coverage, Shortfall, covers_new_builds};
-pub use entitlement::{Entitlement, Holder, claims, token_expires};
+pub use entitlement::{Entitlement, Holder, claims, granted_again, token_expires};
 pub use extras::Extras;
 pub use file::{LICENSE_FILE, LicenseFile};
 use parts::license_parts;
@@ -243,6 +243,21 @@ impl IssuedLicense {
                 .collect(),
             updates_until: self.updates_until,
             extras: self.extras.clone(),
+        })
+    }
+
+    /// Returns the details of an audit entry about its issue, as
+    /// [`Entitlement::audit_detail`] does.
+    #[must_use]
+    pub fn audit_detail(&self) -> serde_json::Value {
+        serde_json::json!({
+            "license_id": self.license_id.as_str(),
+            "plan": self.plan,
+            "source": self.source.as_str(),
+            "basis": self.bought_by().map(Basis::as_str),
+            "quantity": self.quantity,
+            "addons": self.addons.texts(),
+            "updates_until": self.updates_until.map(|until| until.to_string()),
         })
     }
 

@@ -18,6 +18,7 @@ use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::status_list::draws;
 use crate::domain::license::{
     Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, RevocationReason, claims,
+    granted_again, token_expires,
 };
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
@@ -28,6 +29,7 @@ use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::sync;
 use crate::flows::{audit, mail};
+use crate::keys::Key;
 use crate::store::Tx;
 
 use online::stored_revocation;
@@ -70,12 +72,7 @@ pub(super) async fn issue_as(
     let holder =
         Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs(), status: &status };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
-    let key = app.keys.signing(now)?;
-    if tx.must_not_sign(&key.kid).await? {
-        // This server has not noticed yet.
-        app.keys_due.notify_one();
-        return Err(Error::Busy);
-    }
+    let key = signing_key(app, tx, now).await?;
     let license = IssuedLicense {
         token: key.sign(&claims)?,
         license_id,
@@ -99,6 +96,58 @@ pub(super) async fn issue_as(
     };
     tx.insert_license(&license, &index).await?;
     Ok(license)
+}
+
+/// Issues a license that grants what the customer's current one says, whose plan is no longer in
+/// the plans file. Returns `None` if the current one is damaged.
+async fn issue_again(
+    app: &App,
+    tx: &mut Tx,
+    current: &IssuedLicense,
+    now: Timestamp,
+) -> Result<Option<IssuedLicense>> {
+    let Some(granted) = current.claims() else { return Ok(None) };
+    let license_id = LicenseId::from_random(app.random.bits());
+    let seq = tx.next_license_seq(&current.customer_id).await?;
+    let origin = app.public_url.to_string();
+    let index = tx.take_status_index(&origin, &draws(&app.random.bytes()), now).await?;
+    let claims = granted_again(
+        granted,
+        &Holder {
+            customer_id: &current.customer_id,
+            license_id: &license_id,
+            seq: seq.unsigned_abs(),
+            status: &index.reference(&origin),
+        },
+        token_expires(current.term(), None, &app.plans, now),
+        &app.issuer,
+        now,
+    );
+    let key = signing_key(app, tx, now).await?;
+    let license = IssuedLicense {
+        token: key.sign(&claims)?,
+        license_id,
+        seq,
+        key_id: key.kid.clone(),
+        issued_at: now,
+        token_expires_at: Timestamp::saturating(claims.exp),
+        revoked_at: None,
+        revocation_reason: None,
+        ..current.clone()
+    };
+    tx.insert_license(&license, &index).await?;
+    Ok(Some(license))
+}
+
+/// Returns the key that signs a license at `now`.
+async fn signing_key(app: &App, tx: &mut Tx, now: Timestamp) -> Result<Key> {
+    let key = app.keys.signing(now)?;
+    if tx.must_not_sign(&key.kid).await? {
+        // This server has not noticed yet.
+        app.keys_due.notify_one();
+        return Err(Error::Busy);
+    }
+    Ok(key)
 }
 
 /// Returns the audit entry of an action by an operator.

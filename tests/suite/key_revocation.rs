@@ -11,7 +11,7 @@ use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::ROOT_FILE;
 use licentia_verify::{KeySet, Rejection};
 
-use crate::harness::database::number;
+use crate::harness::database::{execute, number};
 use crate::harness::process::{licentia, run};
 use crate::harness::rotation::{customer, issue, root_of, verdict};
 use crate::keys::{Installation, issue_a_license};
@@ -38,7 +38,7 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         let done = revoke();
         assert_eq!(done.code, 0, "{}", done.err);
         assert!(
-            done.out.contains("Revoked 1 licenses") && done.out.contains("reissued 1"),
+            done.out.contains("Revoked 1 license of") && done.out.contains("reissued 1"),
             "{}",
             done.out
         );
@@ -220,4 +220,50 @@ async fn a_misspelled_key_is_not_revoked_and_nothing_is_made() {
     let files = fs::read_dir(installation.keys()).unwrap().map(|entry| entry.unwrap().file_name());
     let is_key = |file: &std::ffi::OsString| file.to_string_lossy().ends_with(".pem");
     assert_eq!(files.filter(is_key).count(), 0, "a key was made");
+}
+
+#[tokio::test]
+async fn a_license_whose_plan_is_gone_is_reissued_with_what_it_grants_or_its_customer_is_named() {
+    const OTHER: &str = "product = \"acme-app\"
+        [trial]\nplan = \"other\"\ndays = 14
+        [[plan]]\nid = \"other\"\nname = \"Other\"\n";
+    for is_damaged in [false, true] {
+        let place = Installation::new(&[]).await;
+        let app = place.start().await.unwrap();
+        issue_a_license(&app).await;
+        let customer_id = customer(&app).await;
+        let former = issue(&app, &customer_id).await;
+        let kid = former.key_id.clone();
+        if is_damaged {
+            let sql = "UPDATE licenses SET token = 'x' WHERE superseded_at IS NULL";
+            execute(&app.store, sql).await.unwrap();
+        }
+        fs::write(place.directory.path().join("other.toml"), OTHER).unwrap();
+        let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+        let revoke = |settings: &[(&str, &str)]| {
+            run(licentia(place.directory.path())
+                .args(["keys", "revoke", &kid])
+                .env("LICENTIA_DATABASE_URL", &url)
+                .envs(settings.iter().copied()))
+        };
+        let current = async || app.store.current_license(&customer_id).await.unwrap().unwrap();
+        let done = revoke(&[("LICENTIA_PLANS_FILE", "other.toml")]);
+        if is_damaged {
+            assert!(done.code == 1 && done.err.contains(customer_id.as_str()), "{done:?}");
+            assert!(current().await.revoked_at.is_some());
+            let again = revoke(&[]);
+            assert!(again.code == 0 && again.out.contains("reissued 1"), "{again:?}");
+        } else {
+            assert!(done.code == 0 && done.out.contains("reissued 1"), "{done:?}");
+            let (old, new) = (former.claims().unwrap(), current().await.claims().unwrap());
+            assert_eq!((&new.features, &new.limits), (&old.features, &old.limits));
+            assert_eq!((new.on_end, new.warn_days), (old.on_end, old.warn_days));
+            assert!(new.jti != old.jti && new.seq > old.seq && new.status != old.status);
+        }
+        let license = current().await;
+        assert_ne!(license.key_id, kid);
+        assert_eq!((license.plan.as_str(), license.revoked_at), ("professional", None));
+        let last = revoke(&[]);
+        assert!(last.out.contains("reissued 0"), "{last:?}");
+    }
 }

@@ -209,3 +209,68 @@ async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
     let third = refresh(&server, &old).await.unwrap();
     assert_eq!(code(&third, 2).await, None, "it has an index in the list");
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_start_changes_nothing_for_the_commands() {
+    let place = keys::Installation::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let server = start_at(&place, ADDRESS, &clock).await;
+    let recorded = async || server.store.read().await.unwrap().server_identity().await.unwrap();
+    let root = place.keys().join(licentia::keys::ROOT_FILE);
+    std::fs::remove_file(&root).unwrap();
+    let random = Random::from_system().unwrap();
+    licentia::keys::RootKey::create(&place.config, None, &random).unwrap();
+    let mut config = place.config.clone();
+    config.public_url = "https://new.acme.example".parse().unwrap();
+    let refused = App::start(&config, Arc::new(clock.clone()), random).await;
+    let error = refused.err().expect("it started with another root key").to_string();
+    assert!(error.contains("is not the root key"), "{error}");
+    assert_eq!(recorded().await.unwrap().public_url, ADDRESS);
+}
+
+#[tokio::test]
+async fn a_command_about_keys_with_another_products_plans_changes_nothing() {
+    let place = keys::Installation::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let server = start_at(&place, ADDRESS, &clock).await;
+    keys::issue_a_license(&server).await;
+    let kid = server.keys.signing(server.now()).unwrap().kid;
+    let plans = "product = \"other-app\"\n[trial]\nplan = \"pro\"\ndays = 14
+        [[plan]]\nid = \"pro\"\nname = \"Pro\"\n";
+    std::fs::write(place.directory.path().join("other.toml"), plans).unwrap();
+    std::fs::write(place.directory.path().join("root.json"), root_of(&server).await).unwrap();
+    std::fs::write(place.directory.path().join("keys.jwt"), server.keys.bundle().unwrap()).unwrap();
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let keys = |arguments: &[&str], settings: &[(&str, &str)]| {
+        run(licentia(place.directory.path())
+            .arg("keys")
+            .args(arguments)
+            .env("LICENTIA_DATABASE_URL", &url)
+            .envs(settings.iter().copied()))
+    };
+    let state = async || {
+        let files = std::fs::read_dir(place.keys()).unwrap().map(|file| file.unwrap().file_name());
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        let records = server.store.read().await.unwrap().key_records().await.unwrap();
+        (files, records)
+    };
+    let before = state().await;
+    for arguments in [
+        &["revoke", &kid][..],
+        &["retire", &kid],
+        &["generate"],
+        &["reload"],
+        &["root", "init"],
+        &["bundle", "show", "--unsigned"],
+        &["bundle", "import", "keys.jwt"],
+    ] {
+        let refused = keys(arguments, &[("LICENTIA_PLANS_FILE", "other.toml")]);
+        assert_eq!(refused.code, 1, "{arguments:?}: {refused:?}");
+        assert!(refused.err.contains("\"other-app\""), "{arguments:?}: {}", refused.err);
+        assert_eq!(state().await, before, "{arguments:?}");
+    }
+    let warned = keys(&["revoke", &kid], &[("LICENTIA_PUBLIC_URL", "https://other.example")]);
+    assert_eq!(warned.code, 0, "{warned:?}");
+    assert_eq!(warned.err.matches("warning: `public_url`").count(), 1, "{}", warned.err);
+}

@@ -332,6 +332,50 @@ async fn a_license_on_a_machine_without_a_network_is_revoked_by_a_carried_list_l
     assert!(refused.code == 1 && refused.err.contains("was not written"), "{refused:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_carried_key_bundle_makes_a_list_count_that_a_new_key_signed_license_3() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let command = |arguments: &[&str]| {
+        let mut command = licentia(directory.path());
+        command.args(arguments).env("LICENTIA_DATABASE_URL", &database.url);
+        let done = run(&mut command);
+        let is_verdict = ["verify", "explain"].contains(&arguments[1]);
+        assert!(done.code == 0 || is_verdict, "{done:?}");
+        done
+    };
+    let write = |name: &str, text: &str| {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    };
+    let server = Server::start(directory.path(), &database, &[]);
+    let account = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let signed_up = server.client.post("/api/customers/signup", &account).await;
+    write("license.jwt", signed_up.text("/license/token"));
+    write("former.jwt", &server.client.get("/.well-known/license-keys").await.text);
+    write("root.json", &command(&["keys", "root", "export"]).out);
+    command(&["keys", "generate", "--now"]);
+    command(&["license", "revoke", signed_up.text("/license/license_id")]);
+    let exported = command(&["status", "export", "--out", "usb", "--json"]);
+    let exported: Value = serde_json::from_str(&exported.out).unwrap();
+    assert_eq!(exported["keys"], "usb/license-keys.jwt");
+    let said = command(&["status", "export", "--out", "usb"]);
+    assert!(said.out.ends_with("usb/license-keys.jwt  the key bundle\n"), "{said:?}");
+    assert_eq!(said.err, "");
+
+    let with = |what: &str, keys: &str| {
+        let status = "usb/license-status-1.jwt";
+        let given = ["--root", "root.json", "--keys", keys, "--status", status];
+        let app = ["--audience", "acme-app", "license.jwt"];
+        command(&[&["license", what][..], &given, &app].concat())
+    };
+    let old = with("verify", "former.jwt");
+    assert!(old.code == 0 && old.err.contains("signed with a key that is not in"), "{old:?}");
+    let old = with("explain", "former.jwt");
+    assert!(old.out.contains("signed with a key that is not in the key bundle"), "{old:?}");
+    let new = with("verify", "usb/license-keys.jwt");
+    assert!(new.code == 1 && new.out.contains("\"revoked\"") && new.err.is_empty(), "{new:?}");
+}
+
 /// Returns the offline verdict like [`offline`], by the system's clock.
 pub async fn offline_now(client: &Client, token: &str) -> Option<Code> {
     let now = SystemClock.now().epoch_seconds().unsigned_abs();

@@ -109,6 +109,9 @@ pub enum Companion {
     NotRead,
     /// It does not count.
     DoesNotCount,
+    /// It does not count, because it is signed with a key that is not known. A newer key bundle or
+    /// key set may have it. Only a list.
+    UnknownKey,
     /// It counts.
     Counts,
 }
@@ -268,6 +271,12 @@ fn standing(
     });
     if reference.is_some() {
         *given_list = given_list.counts(list.is_some());
+        let has_unknown_key = |text| StatusList::has_unknown_key(text, facts.keys);
+        if *given_list == Companion::DoesNotCount
+            && facts.lists.iter().any(|text| has_unknown_key(text.as_ref()))
+        {
+            *given_list = Companion::UnknownKey;
+        }
     }
 
     let valid_from = claims.nbf.max(claims.iat) - CLOCK_LEEWAY_SECONDS;

@@ -145,7 +145,8 @@ impl fmt::Display for Rejection {
             }
             Self::KeyRevoked { kid } => write!(
                 formatter,
-                "the license is signed with the key {kid:?}, which was revoked; refresh the license"
+                "the license is signed with the key {kid:?}, which was revoked; log in, or have \
+                 the new license mailed"
             ),
             Self::UnknownKey { kid } => write!(
                 formatter,

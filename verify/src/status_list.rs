@@ -13,7 +13,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use crate::json::{Json, Members, Problem};
 use crate::jws::{self, Kind};
 use crate::keys::Keys;
-use crate::{MAX_LIST_BYTES, StatusReference};
+use crate::{MAX_LIST_BYTES, Rejection, StatusReference};
 
 /// The `typ` of a status list.
 pub const STATUS_LIST_TYPE: &str = "statuslist+jwt";
@@ -48,6 +48,12 @@ impl StatusList {
     pub(crate) fn is_revoked(&self, idx: u64) -> Option<bool> {
         let byte = usize::try_from(idx / 8).ok().and_then(|place| self.bits.get(place))?;
         Some(byte >> (idx % 8) & 1 == 1)
+    }
+
+    /// Returns whether a text is a list whose key is not among these.
+    pub(crate) fn has_unknown_key(text: &str, keys: &Keys) -> bool {
+        let opened = jws::open(text, &STATUS_LIST, |kid| keys.find(kid));
+        matches!(opened, Err(Rejection::UnknownKey { .. }))
     }
 
     fn open(text: &str, keys: &Keys, reference: &StatusReference) -> Option<Self> {

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use clap::Args;
-use licentia_verify::{Checked, Claims, KeySet, Request, Verdict};
+use licentia_verify::{Checked, Claims, Companion, KeySet, Request, Verdict};
 use serde::Serialize;
 
 use super::texts::{self, Problem};
-use crate::cli::{NO, WRONG_CALL, complain, print, print_json};
+use crate::cli::{NO, WRONG_CALL, complain, print, print_json, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::license::explanation::{
-    Explanation, Facts, claims_in, explain, explain_checked,
+    Explanation, Facts, LIST_OF_UNKNOWN_KEY, claims_in, explain, explain_checked,
 };
 use crate::domain::private::Private;
 use crate::domain::time::Timestamp;
@@ -121,6 +121,9 @@ impl Given {
             Err(problem) => return Ok(wrong_call(problem)),
         };
         let verdict = Verdict::from(&checked);
+        if checked.list == Companion::UnknownKey {
+            warn(&[LIST_OF_UNKNOWN_KEY.to_owned()]);
+        }
         print_json(&printed(&verdict, &checked, None))?;
         Ok(exit_code(&verdict))
     }

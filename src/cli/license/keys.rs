@@ -2,21 +2,25 @@
 //! bundle are in [`super::root`]. The files are in [`crate::keys`].
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::root::{BundleCommand, RootCommand};
+use crate::app::App;
 use crate::app::command::CommandDatabase;
 use crate::app::keys::{KeyStore, StoredKeys, root_key};
-use crate::cli::{print, wait, warn, with_app};
+use crate::cli::{print, wait, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::domain::count::counted;
+use crate::domain::ids::CustomerId;
 use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::license::keys::{KeyRevocation, mark_revoked, retire, revoke_key};
+use crate::flows::license::keys::{KeyRevocation, Replaced, mark_revoked, retire, revoke_key};
 use crate::keys::KeyRing;
 use crate::plans;
 use crate::random::Random;
@@ -105,9 +109,9 @@ enum Action {
 impl Keys {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         match self.action {
-            Action::Generate { now } => generate(config, now),
+            Action::Generate { now } => wait(generate(config, now)),
             Action::Retire { kid } => wait(async {
-                let database = KeyDatabase::open(config).await?;
+                let database = KeyDatabase::open_to_change(config).await?;
                 let end = retire(&database.keys(), &kid, SystemClock.now()).await?;
                 let bundle = database.publish(config).await?;
                 database.store.close().await;
@@ -116,11 +120,11 @@ impl Keys {
                      once they have the new key bundle. {bundle}\n"
                 ))
             }),
-            Action::Revoke { kid } => revoke(config, &kid),
+            Action::Revoke { kid } => wait(revoke(config, &kid)),
             Action::List { json } => list(config, json),
             Action::Reload => wait(async {
                 let ring = KeyRing::load(config)?;
-                let database = KeyDatabase::open(config).await?;
+                let database = KeyDatabase::open_to_change(config).await?;
                 if let Some(ring) = &ring {
                     database.keys().register(ring, None, SystemClock.now()).await?;
                 }
@@ -142,17 +146,44 @@ pub(super) struct KeyDatabase {
 }
 
 impl KeyDatabase {
-    /// Opens it.
+    /// Opens it for a command that only reads.
     ///
     /// # Errors
     /// [`Error::Setup`] when there is no database, or its schema is older.
     pub async fn open(config: &Config) -> Result<Self> {
+        Ok(Self::open_and_compare(config).await?.0)
+    }
+
+    /// Opens it for a command that changes something. To be called before any change.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the plans file is for another product than the server's.
+    pub async fn open_to_change(config: &Config) -> Result<Self> {
+        let (own, fits) = Self::open_and_compare(config).await?;
+        fits.map(|()| own)
+    }
+
+    /// Opens it as [`Self::open_to_change`] does; `None` if it cannot be opened yet.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the plans file is for another product than the server's.
+    pub async fn open_to_change_if_there(config: &Config) -> Result<Option<Self>> {
+        match Self::open_and_compare(config).await {
+            Ok((own, fits)) => fits.map(|()| Some(own)),
+            Err(Error::Setup(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens it. Returns also whether the plans file is for the server's product.
+    async fn open_and_compare(config: &Config) -> Result<(Self, Result<()>)> {
         let plans = plans::load(config.plans_file.as_deref())?;
         let mut database = CommandDatabase::open(config).await?;
         let issuer = database.issuer(&plans);
         warn(&database.warnings);
+        let fits = database.must_be_of_product(&plans);
         let fail_points = FailPoints::from_environment();
-        Ok(Self { store: database.store, issuer, fail_points })
+        Ok((Self { store: database.store, issuer, fail_points }, fits))
     }
 
     pub fn keys(&self) -> KeyStore<'_> {
@@ -185,7 +216,8 @@ impl KeyDatabase {
     }
 }
 
-fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
+async fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
+    let database = KeyDatabase::open_to_change_if_there(config).await?;
     let is_first = KeyRing::load(config)?.is_none();
     let random = Random::from_system()?;
     let now = SystemClock.now();
@@ -196,17 +228,20 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
     let (Some(ring), Some(kid)) = (ring, new) else {
         return Err(Error::Internal("the generated key is missing".into()));
     };
-    let recorded = wait(async {
-        let database = KeyDatabase::open(config).await?;
+    let record = async |database: KeyDatabase| {
         database.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
         let bundle = database.publish(config).await?;
         let stored = database.stored().await?;
         database.store.close().await;
         Ok((stored, bundle))
-    });
+    };
+    let recorded = match database {
+        Some(database) => record(database).await.map(Some),
+        None => Ok(None),
+    };
     let backup = if is_first { " Keep a backup of it." } else { "" };
     match recorded {
-        Ok((stored, bundle)) => {
+        Ok(Some((stored, bundle))) => {
             let record = stored.record(&kid);
             let from = record.and_then(|record| record.ready_from(stored.bundle.is_some()));
             let from = match from {
@@ -219,7 +254,7 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
             ))
         }
         // The servers record the key when they see it.
-        Err(Error::Setup(_)) => print(format_args!(
+        Ok(None) | Err(Error::Setup(_)) => print(format_args!(
             "Generated {shown}; it signs from {from}.{backup} Servers on this directory publish it \
              within a minute.\n"
         )),
@@ -227,48 +262,69 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
     }
 }
 
-fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
-    let had_file = match KeyRing::load(config)? {
-        Some(ring) => ring.put_away(kid)?,
-        None => false,
-    };
-    let (marked, bundle) = wait(async {
-        let now = SystemClock.now();
-        let database = KeyDatabase::open(config).await?;
-        let ring = KeyRing::load(config)?;
-        if let Some(ring) = &ring {
-            database.keys().register(ring, None, now).await?;
-        }
-        let marked = mark_revoked(&database.keys(), kid, now).await?;
-        if !had_file && marked == KeyRevocation::Unknown {
-            return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
-        }
-        let stored = database.stored().await?;
-        if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
-            // A key that is there need not have been announced: no other one signs.
-            let ring = match ring.filter(|ring| newest_usable(ring, &stored).is_some()) {
-                Some(ring) => ring,
-                None => {
-                    KeyRing::add(config, now, true, &Random::from_system()?)?;
-                    KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
-                }
-            };
-            database.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
-        }
-        let bundle = database.publish(config).await?;
-        database.store.close().await;
-        Ok((marked, bundle))
-    })?;
-    let (reissued, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
+async fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
+    let database = KeyDatabase::open_to_change(config).await?;
+    let (marked, bundle) = replace_revoked(config, &database, kid).await?;
+    database.store.close().await;
+    // Its warnings were printed when the database was opened.
+    let (app, _) = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+    let done = revoke_key(&app, kid).await;
+    app.store.close().await;
+    let Replaced { reissued, revoked, without } = done?;
     let before = match marked {
         KeyRevocation::Before => "The key was revoked before; the rest is done now. ",
         KeyRevocation::Now | KeyRevocation::Unknown => "",
     };
+    let revoked = counted(revoked, "license");
     print(format_args!(
-        "{before}Revoked {revoked} licenses of the key {kid} and reissued {reissued}. Running \
-         servers notice within a minute, and mail the new licenses. {bundle} Ship the new keys to \
-         apps that are offline.\n"
-    ))
+        "{before}Revoked {revoked} of the key {kid} and reissued {reissued}. Running servers \
+         notice within a minute, and mail the new licenses. {bundle} Ship the new keys to apps \
+         that are offline.\n"
+    ))?;
+    if without.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ids: Vec<_> = without.iter().map(CustomerId::as_str).collect();
+    Err(Error::setup(format!(
+        "these customers have no license now, because its plan is not in the plans file and its \
+         text is damaged: {}. Put the plan back, and run the command again",
+        ids.join(", ")
+    )))
+}
+
+/// Puts the file of a key away, records that it is revoked, and sees to it that another one signs.
+/// Returns whether it was revoked before, and what the operator has to do about the bundle.
+async fn replace_revoked(
+    config: &Config,
+    database: &KeyDatabase,
+    kid: &str,
+) -> Result<(KeyRevocation, String)> {
+    let now = SystemClock.now();
+    let had_file = match KeyRing::load(config)? {
+        Some(ring) => ring.put_away(kid)?,
+        None => false,
+    };
+    let ring = KeyRing::load(config)?;
+    if let Some(ring) = &ring {
+        database.keys().register(ring, None, now).await?;
+    }
+    let marked = mark_revoked(&database.keys(), kid, now).await?;
+    if !had_file && marked == KeyRevocation::Unknown {
+        return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
+    }
+    let stored = database.stored().await?;
+    if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
+        // A key that is there need not have been announced: no other one signs.
+        let ring = match ring.filter(|ring| newest_usable(ring, &stored).is_some()) {
+            Some(ring) => ring,
+            None => {
+                KeyRing::add(config, now, true, &Random::from_system()?)?;
+                KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
+            }
+        };
+        database.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
+    }
+    Ok((marked, database.publish(config).await?))
 }
 
 /// Returns the newest key of a ring that was neither retired nor revoked.

@@ -11,6 +11,7 @@ use super::keys::KeyDatabase;
 use crate::cli::{print, print_json, wait};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::domain::count::counted;
 use crate::domain::license::key_bundle::{BundleClaims, BundleContent, RootRecord};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -107,7 +108,7 @@ impl RootCommand {
                 let root = RootKey::create(config, Some(&out), &Random::from_system()?)?;
                 created(&root)
             }
-            RootAction::Init { out: None } => init(config),
+            RootAction::Init { out: None } => wait(init(config)),
             RootAction::Show => wait(show(config)),
             RootAction::Export { file: Some(file) } => {
                 print_json(&RootKey::read(&file, config)?.public.jwk())
@@ -150,8 +151,17 @@ fn known_root(config: &Config) -> Result<Option<RootRecord>> {
     Ok(RootKey::load(config)?.map(|root| root.public))
 }
 
-fn init(config: &Config) -> Result<ExitCode> {
-    if let Some(root) = known_root(config)? {
+async fn init(config: &Config) -> Result<ExitCode> {
+    let database = KeyDatabase::open_to_change_if_there(config).await?;
+    let stored = match &database {
+        Some(database) => database.stored().await?.root,
+        None => None,
+    };
+    let known = match stored {
+        Some(root) => Some(root),
+        None => RootKey::load(config)?.map(|root| root.public),
+    };
+    if let Some(root) = known {
         return Err(Error::setup(format!(
             "there is a root key already: {}. Apps that pin it accept no other one; restore its \
              file from a backup if it is lost",
@@ -159,17 +169,17 @@ fn init(config: &Config) -> Result<ExitCode> {
         )));
     }
     let root = RootKey::create(config, None, &Random::from_system()?)?;
-    let published = wait(async {
-        let database = KeyDatabase::open(config).await?;
+    // The server publishes the bundle when it has a database.
+    let Some(database) = database else { return created(&root) };
+    let publish = async || {
         if let Some(ring) = KeyRing::load(config)? {
             database.keys().register(&ring, None, SystemClock.now()).await?;
         }
         database.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
         database.store.close().await;
         Ok(())
-    });
-    match published {
-        // The server publishes the bundle when it has a database.
+    };
+    match publish().await {
         Ok(()) | Err(Error::Setup(_)) => created(&root),
         Err(error) => Err(error),
     }
@@ -209,7 +219,11 @@ impl BundleCommand {
 }
 
 async fn show_bundle(config: &Config, as_token: bool, unsigned: bool) -> Result<ExitCode> {
-    let database = KeyDatabase::open(config).await?;
+    let database = if unsigned {
+        KeyDatabase::open_to_change(config).await?
+    } else {
+        KeyDatabase::open(config).await?
+    };
     if let Some(ring) = KeyRing::load(config)?.filter(|_| unsigned) {
         database.keys().register(&ring, None, SystemClock.now()).await?;
     }
@@ -250,19 +264,15 @@ fn sign(config: &Config, root: &Path, unsigned: &Path, out: &Path) -> Result<Exi
     bundle::open(&token, &root.public, SystemClock.now()).map_err(|problem| wrong(&problem))?;
     std::fs::write(out, format!("{token}\n"))
         .map_err(|error| Error::setup(format!("{} cannot be written: {error}", out.display())))?;
-    let (seq, keys, revoked) =
-        (claims.seq, claims.content.keys.len(), claims.content.revoked.len());
-    print(format_args!(
-        "Signed the key bundle {seq} with {keys} keys and {revoked} revoked ones: {}\n",
-        out.display()
-    ))
+    let (seq, keys) = (claims.seq, keys_in(&claims));
+    print(format_args!("Signed the key bundle {seq} with {keys}: {}\n", out.display()))
 }
 
 fn import(config: &Config, file: &Path, root: Option<&Path>) -> Result<ExitCode> {
     let token = text_of(file)?;
     let root = root.map(public_root).transpose()?;
     wait(async {
-        let database = KeyDatabase::open(config).await?;
+        let database = KeyDatabase::open_to_change(config).await?;
         if let Some(ring) = KeyRing::load(config)? {
             database.keys().register(&ring, None, SystemClock.now()).await?;
         }
@@ -271,13 +281,17 @@ fn import(config: &Config, file: &Path, root: Option<&Path>) -> Result<ExitCode>
         database.store.close().await;
         let claims = imported?;
         print(format_args!(
-            "Published the key bundle {} with {} keys and {} revoked ones. Running servers follow \
-             within a minute.\n",
+            "Published the key bundle {} with {}. Running servers follow within a minute.\n",
             claims.seq,
-            claims.content.keys.len(),
-            claims.content.revoked.len()
+            keys_in(&claims)
         ))
     })
+}
+
+/// Returns how many keys a bundle has and revokes.
+fn keys_in(claims: &BundleClaims) -> String {
+    let (keys, revoked) = (claims.content.keys.len() as u64, claims.content.revoked.len() as u64);
+    format!("{} and {}", counted(keys, "key"), counted(revoked, "revoked one"))
 }
 
 /// Returns the root key whose public part is in a file.

@@ -201,6 +201,30 @@ pub fn claims(
     }
 }
 
+/// Returns the claims of a license that is issued at `now` and grants what these claims do. Its
+/// token lasts until `expires`, and not longer than the former one lasted.
+#[must_use]
+pub fn granted_again(
+    granted: Claims,
+    holder: &Holder<'_>,
+    expires: Timestamp,
+    issuer: &str,
+    now: Timestamp,
+) -> Claims {
+    let lasted = now + TimeDelta::seconds(granted.exp.saturating_sub(granted.iat));
+    let signed_at = (now - BACKDATED).epoch_seconds();
+    Claims {
+        iss: issuer.to_owned(),
+        iat: signed_at,
+        nbf: signed_at,
+        exp: expires.min(lasted).epoch_seconds(),
+        jti: holder.license_id.to_string(),
+        status: Some(StatusClaim { status_list: holder.status.clone() }),
+        seq: holder.seq,
+        ..granted
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ use crate::domain::count::counted;
 use crate::domain::time::Timestamp;
 
 mod reason;
+pub use reason::LIST_OF_UNKNOWN_KEY;
 #[cfg(test)]
 mod tests;
 

@@ -20,7 +20,7 @@ use crate::fail_point::Place;
 use crate::flows::{audit, mail};
 use crate::keys::bundle;
 
-use super::{by_operator, issue};
+use super::{by_operator, issue, issue_again};
 
 /// The number of customers of a revoked key that are read in one transaction.
 const READ_AT_ONCE: i64 = 500;
@@ -97,16 +97,39 @@ pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Resu
     Ok(KeyRevocation::Now)
 }
 
+/// What became of the licenses of a revoked key.
+#[derive(Debug, Default)]
+pub struct Replaced {
+    /// How many were reissued.
+    pub reissued: u64,
+    /// How many were revoked.
+    pub revoked: u64,
+    /// The customers who are left without a license, because it cannot be reissued.
+    pub without: Vec<CustomerId>,
+}
+
+/// What became of a customer's current license.
+enum Reissue {
+    Done,
+    /// Another key signed it, or it was revoked for another reason.
+    NotDue,
+    /// Its plan is gone, and its text is damaged.
+    Impossible,
+}
+
 /// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
 /// the current ones with the key that signs now. Each is in the audit log. The new ones are mailed,
 /// because a license of a revoked key is no credential: the app cannot fetch the new one with it
-/// (security_39). Returns how many were reissued and how many were revoked. If it is interrupted,
-/// another call continues.
+/// (security_39). If it is interrupted, another call continues. It also reissues what an earlier
+/// call could only revoke.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
-    let (mut reissued, mut revoked) = (0, 0);
+pub async fn revoke_key(app: &App, kid: &str) -> Result<Replaced> {
+    let mut replaced = Replaced::default();
+    let records = app.store.read().await?.key_records().await?;
+    let key = records.iter().find(|record| record.kid == kid);
+    let key_revoked_at = key.and_then(|record| record.revoked_at);
     let mut last = None;
     loop {
         let mut tx = app.store.read().await?;
@@ -115,7 +138,11 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
         let Some(newest) = customers.last() else { break };
         last = Some(newest.clone());
         for customer_id in &customers {
-            reissued += u64::from(reissue(app, customer_id, kid).await?);
+            match reissue(app, customer_id, kid, key_revoked_at).await? {
+                Reissue::Done => replaced.reissued += 1,
+                Reissue::NotDue => {}
+                Reissue::Impossible => replaced.without.push(customer_id.clone()),
+            }
         }
     }
     let mut last = None;
@@ -123,9 +150,9 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
         let mut tx = app.store.read().await?;
         let batch = tx.licenses_of_key(kid, last.as_ref(), REVOKED_AT_ONCE).await?;
         drop(tx);
-        let Some(newest) = batch.last() else { return Ok((reissued, revoked)) };
+        let Some(newest) = batch.last() else { return Ok(replaced) };
         last = Some((newest.customer_id.clone(), newest.seq));
-        revoked += revoke_batch(app, &batch, kid).await?;
+        replaced.revoked += revoke_batch(app, &batch, kid).await?;
     }
 }
 
@@ -170,21 +197,39 @@ async fn revoke_batch(app: &App, licenses: &[IssuedLicense], kid: &str) -> Resul
     Ok(revoked)
 }
 
-/// Reissues a customer's current license if this key signed it. Returns whether it did.
-async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
+/// Reissues a customer's current license if this key signed it. One that was revoked with the key,
+/// at `key_revoked_at` or later, is due as well: it could not be reissued then.
+async fn reissue(
+    app: &App,
+    customer_id: &CustomerId,
+    kid: &str,
+    key_revoked_at: Option<Timestamp>,
+) -> Result<Reissue> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     tx.lock_customer(customer_id).await?;
     let current = tx.current_license(customer_id).await?;
-    let current = current.filter(|held| held.key_id == kid && held.revoked_at.is_none());
-    let Some(current) = current else { return Ok(false) };
-    let Some(entitlement) = current.entitlement(&app.plans) else {
-        let plan = current.plan;
-        tracing::warn!(%customer_id, plan, "license not reissued: its plan is gone");
-        return Ok(false);
+    // What was revoked before, because it was not paid, has the reason `key` too by now.
+    let fell_with_the_key = |held: &IssuedLicense| {
+        held.revocation_reason == Some(RevocationReason::Key)
+            && key_revoked_at.is_some_and(|key| held.revoked_at >= Some(key))
     };
-    let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    let mut detail = entitlement.audit_detail(&license.license_id);
+    let is_due = |held: &IssuedLicense| {
+        held.key_id == kid && (held.revoked_at.is_none() || fell_with_the_key(held))
+    };
+    let Some(current) = current.filter(is_due) else { return Ok(Reissue::NotDue) };
+    let license = match current.entitlement(&app.plans) {
+        Some(entitlement) => issue(app, &mut tx, customer_id, &entitlement, now).await?,
+        None => match issue_again(app, &mut tx, &current, now).await? {
+            Some(license) => license,
+            None => {
+                let plan = current.plan;
+                tracing::warn!(%customer_id, plan, "not reissued: plan gone, license damaged");
+                return Ok(Reissue::Impossible);
+            }
+        },
+    };
+    let mut detail = license.audit_detail();
     detail["instead_of_key"] = kid.into();
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
         .await?;
@@ -192,7 +237,7 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     mail::enqueue(app, &mut tx, Kind::Reissue, to, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
     app.mail_due.notify_one();
-    Ok(true)
+    Ok(Reissue::Done)
 }
 
 /// Takes in a key bundle that was signed on another machine. `root` is the root key, if the

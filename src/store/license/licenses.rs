@@ -205,7 +205,8 @@ impl Tx {
             self,
             fetch_all: (CustomerId,),
             "SELECT customer_id FROM licenses
-             WHERE key_id = $1 AND superseded_at IS NULL AND revoked_at IS NULL
+             WHERE key_id = $1 AND superseded_at IS NULL
+               AND (revoked_at IS NULL OR revocation_reason = 'key')
                AND (expires_at IS NULL OR expires_at > $2 OR grace_until > $2)
                AND customer_id > $3
              ORDER BY customer_id LIMIT $4",

@@ -5,6 +5,11 @@ use licentia_verify::{Claims, Code, Companion, MAX_TOKEN_BYTES, Rejection};
 use super::{Check, at, quoted};
 use crate::domain::time::Timestamp;
 
+/// The reason why a status list of an unknown key is not used.
+pub const LIST_OF_UNKNOWN_KEY: &str = "The status list does not count: it is signed with a key \
+                                       that is not in the key bundle or key set. Get the newest \
+                                       one, and give it with the list.";
+
 /// Returns the reason for a code, with what to do about it.
 pub(super) fn of(code: Code, check: &Check<'_>, claims: Option<&Claims>) -> Vec<String> {
     let reason = match code {
@@ -90,7 +95,8 @@ fn origin(code: Code, check: &Check<'_>) -> Vec<String> {
     let texts = match code {
         Code::KeyRevoked => [
             format!("{signed}, which the vendor revoked."),
-            "The customer needs a license that another key signed: refresh it or send it again."
+            "The customer needs a license that another key signed, and this one cannot be \
+             refreshed: log in, or have the new license mailed."
                 .to_owned(),
         ],
         Code::UnknownKey if !check.has_root => [
@@ -263,7 +269,7 @@ pub(super) fn not_used(check: &Check<'_>, claims: Option<&Claims>) -> Vec<String
         Companion::NotRead => {
             Some("The key bundle was not needed: only an app with a root key uses it.")
         }
-        Companion::NotGiven | Companion::Counts => None,
+        Companion::UnknownKey | Companion::NotGiven | Companion::Counts => None,
     };
     let names_none = claims.is_some_and(|claims| claims.status.is_none());
     let list = match check.list {
@@ -272,6 +278,7 @@ pub(super) fn not_used(check: &Check<'_>, claims: Option<&Claims>) -> Vec<String
              the vendor signed it, it is older than one that the device remembers, or it is \
              damaged.",
         ),
+        Companion::UnknownKey => Some(LIST_OF_UNKNOWN_KEY),
         Companion::NotRead if names_none => {
             Some("The status list was not needed: the license names none.")
         }
