@@ -252,10 +252,10 @@ errors! {
         /// When its updates end: `never end`, or `end at` or `ended at` a time.
         updates: String,
     } => LowerThanOwned,
-    /// The license would shrink to what the subscription is for.
+    /// The license would shrink to what the purchase is for.
     #[error(
-        "the customer owns `{owned}`{}, and a license is for one purchase: with a subscription to \
-         `{plan}` for {}, the license would shrink; choose at least {}{}",
+        "the customer owns `{owned}`{}, and a license is for one purchase: with `{plan}` for {}, \
+         the license would shrink; choose at least {}{}",
         parts_text(Some(*units), addons, None),
         counted(*wanted, "unit"),
         counted(*units, "unit"),
@@ -268,7 +268,7 @@ errors! {
         units: u32,
         /// The ids of its add-ons.
         addons: Vec<String>,
-        /// The plan of the subscription.
+        /// The plan of the purchase.
         plan: String,
         /// Its units.
         wanted: u32,

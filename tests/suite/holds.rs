@@ -104,7 +104,7 @@ async fn a_subscription_for_fewer_units_than_are_owned_is_refused() {
             let detail = refused.text("/detail");
             assert!(detail.contains("owns `cad` with 10 units"), "{detail}");
             let units = if quantity == 1 { "1 unit" } else { "9 units" };
-            assert!(detail.contains(&format!("to `cad` for {units}, the license")), "{detail}");
+            assert!(detail.contains(&format!("with `cad` for {units}, the license")), "{detail}");
             assert!(detail.ends_with("choose at least 10 units"), "{detail}");
         }
     }
@@ -112,6 +112,25 @@ async fn a_subscription_for_fewer_units_than_are_owned_is_refused() {
     let claims = shop.claims(&ada).await;
     assert_eq!((claims.limits["seats"], claims.updates_until), (10, None));
     assert_eq!(shop.sync_all().await.need_action(), 0);
+}
+
+#[tokio::test]
+async fn a_higher_perpetual_plan_for_fewer_units_than_are_owned_is_refused() {
+    let pro = CAD.replace("\"cad\"", "\"pro\"").replace("price_cad", "price_pro");
+    let shop = Shop::selling_plans(Options::default(), &format!("{PLANS}\n{CAD}\n{pro}")).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let once = |plan: &str, quantity: u32| json!({ "plan": plan, "interval": "once", "quantity": quantity });
+    shop.purchase(&ada, once("cad", 10)).await;
+    let refused = shop.order(&ada, once("pro", 1)).await;
+    assert_eq!(refused.problem(), (409, "lower_than_owned"));
+    let detail = refused.text("/detail");
+    assert!(detail.contains("with `pro` for 1 unit, the license"), "{detail}");
+    shop.purchase(&ada, once("cad", 1)).await;
+    assert_eq!(shop.claims(&ada).await.limits["seats"], 11, "units of the same plan are added");
+    shop.purchase(&ada, once("pro", 11)).await;
+    shop.purchase(&ada, once("pro", 1)).await;
+    let claims = shop.claims(&ada).await;
+    assert_eq!((claims.plan.as_str(), claims.limits["seats"]), ("pro", 12));
 }
 
 /// Returns the differences that a change of the plans file makes to each license of a shop.

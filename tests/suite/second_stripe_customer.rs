@@ -7,7 +7,7 @@ use licentia::flows::sale::claim::ClaimTarget;
 use licentia_sandbox::Card;
 use serde_json::json;
 
-use crate::harness::database::texts;
+use crate::harness::database::{execute, texts};
 use crate::harness::shop::{Buyer, Shop};
 use crate::payment_links::WITH_CUSTOMER;
 
@@ -111,4 +111,30 @@ async fn stripe_16_a_deleted_stripe_customer_takes_its_own_sessions_and_leaves_t
     shop.settled().await;
     let claims = shop.claims(&ada).await;
     assert_eq!((claims.plan.as_str(), claims.limits.get("pages")), ("studio", None));
+}
+
+#[tokio::test]
+async fn stripe_30_a_payment_that_was_claimed_by_its_session_grants_no_second_customer() {
+    let shop = Shop::selling().await;
+    let (ada, _) = owner(&shop).await;
+    let session = shop.bought_at("price_studio_once", &WITH_CUSTOMER, "eve@example.com").await;
+    let theirs = shop.stripe_customer_of(&session);
+    assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("claimed"));
+    let bob = shop.buyer("bob@example.com").await;
+    for to in [customer(&bob), ClaimTarget::NewAccount] {
+        let refused = claim(&shop, &theirs, to).await.unwrap_err();
+        assert!(!refused.is_empty());
+    }
+    let refused = claim(&shop, &theirs, customer(&bob)).await.unwrap_err();
+    let owner = format!("{session}, which belongs to {}", ada.customer_id);
+    assert!(refused.contains(&owner), "{refused}");
+    // A link that was written all the same grants nothing.
+    let link = format!(
+        "UPDATE customers SET stripe_customer_id = '{theirs}', stripe_sync_status = 'synced',
+             stripe_synced_at = 1 WHERE customer_id = '{}'",
+        bob.customer_id
+    );
+    execute(&shop.app.app.store, &link).await.unwrap();
+    shop.sync_all().await;
+    assert!(shop.plans_held("bob@example.com").await.is_empty());
 }

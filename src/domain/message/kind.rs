@@ -114,7 +114,7 @@ kinds! {
     /// A customer signed up: the trial license.
     Trial = "trial": Attached, [Verify], [Unverified, Usual, Offline];
     /// A grant, or a first license, which replaces none: the customer bought before having an
-    /// account here.
+    /// account here. Also the earlier perpetual license after a grant or a trial.
     Granted = "granted": Attached, [Portal], [Usual, Unverified, Forever, Offline, Paid];
     /// The first purchase of an account without a password, which a payment link created: the
     /// license, and the link that sets a password.

@@ -27,6 +27,7 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::reconcile::AT_ONCE;
 use crate::flows::sale::sync;
+use crate::flows::sale::unclaimed;
 
 /// The number of customers that are read in one transaction.
 const PAGE: i64 = 500;
@@ -289,6 +290,9 @@ pub(in crate::flows) async fn take(
     step: &Step,
     by: Actor<'static>,
 ) -> Result<(CustomerId, SyncReport)> {
+    if !matches!(step, Step::Finish(_)) {
+        unclaimed::refuse_of_another(app, &theirs.id, step.customer_id()).await?;
+    }
     let customer_id = match step {
         Step::Finish(id) | Step::Link(id, _) => id.clone(),
         Step::Create(email) => create(app, theirs, email, by).await?,

@@ -264,7 +264,14 @@ async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink> {
     if let Some(link) = known(&mut app.store.read().await?, buyer).await? {
         return Ok(link);
     }
-    if let Err(doubt) = claimed? {
+    let claimed = match claimed {
+        Err(Error::StripeLinkRefused(problem)) => {
+            tracing::warn!(%buyer, problem, "an unknown buyer got no account");
+            return Ok(BuyerLink::Unlinked);
+        }
+        claimed => claimed?,
+    };
+    if let Err(doubt) = claimed {
         tracing::warn!(%buyer, reason = doubt.as_str(), "an unknown buyer got no account");
         if let Ambiguity::Unverified(id) = doubt {
             let_wait(app, buyer, email.as_ref(), id).await?;

@@ -233,6 +233,12 @@ async fn select<'a>(
     if selection.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
         refuse_shrinking(app, &owned, &selection)?;
+    } else if selection.interval == Interval::Once && selection.price.is_some() {
+        // More units of the plan that holds are added to it; another plan replaces it.
+        let highest = owned.iter().max_by_key(|paid| paid.rank).copied();
+        let replaced: Vec<_> =
+            highest.into_iter().filter(|paid| paid.plan.id != selection.plan.id).collect();
+        refuse_shrinking(app, &replaced, &selection)?;
     }
     Ok(selection)
 }
@@ -304,7 +310,7 @@ fn refuse_owned(
     Ok(())
 }
 
-/// Refuses a subscription whose license would have less than a perpetual license of the customer.
+/// Refuses a purchase whose license would have less than a perpetual license of the customer.
 fn refuse_shrinking(
     app: &App,
     owned: &[&PaidEntitlement<'_>],

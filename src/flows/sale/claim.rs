@@ -135,6 +135,7 @@ pub(super) async fn link_to(
             "{stripe_id} is linked to {other}, and is not moved to another customer"
         )));
     }
+    unclaimed::refuse_of_another(app, &theirs.id, Some(id)).await?;
     let lease = Lease::take(app, id).await.map_err(|error| match error {
         Error::NotFound(_) if by == Actor::Operator => {
             Error::setup(format!("there is no customer {id}"))
@@ -226,7 +227,8 @@ async fn release(
     let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
     // The invoices show what remains of ended subscriptions.
     let needs = Needs { sells_once: app.plans.sells_once(), ..Needs::default() };
-    let bought = stripe.purchases(before, &needs).await?;
+    let mut bought = stripe.purchases(before, &needs).await?;
+    unclaimed::leave_out_claimed(app, &mut bought, Some(id)).await?;
     if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"

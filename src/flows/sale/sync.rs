@@ -29,6 +29,7 @@ use crate::flows::sale::settle;
 use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::trial;
+use crate::flows::sale::unclaimed;
 use crate::stripe::{Needs, Stripe, StripeCustomer, StripeFailure};
 
 /// How long a license request waits for a sync.
@@ -259,6 +260,7 @@ async fn fetch(
     };
     let ids = (&customer.customer_id, stripe_id);
     let (mut state, first_trials) = trial::purchases(app, ids, &needs, mode).await?;
+    unclaimed::leave_out_claimed(app, &mut state, Some(ids.0)).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
     let is_listed =

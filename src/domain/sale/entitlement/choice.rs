@@ -119,7 +119,9 @@ fn is_outranked(one: &PaidEntitlement<'_>, all: &[PaidEntitlement<'_>]) -> bool 
     let end = |of: &PaidEntitlement<'_>| Timestamp::or_never(of.updates_until);
     match one.basis {
         Basis::Once => bought.any(|other| other.rank > one.rank),
-        Basis::Fallback => bought.any(|other| end(other) > end(one)),
+        Basis::Fallback => {
+            bought.max_by_key(|other| other.rank).is_some_and(|holds| end(holds) > end(one))
+        }
         Basis::Subscription => false,
     }
 }

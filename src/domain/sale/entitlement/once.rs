@@ -217,6 +217,19 @@ fn average_end(at: Timestamp, ends: [(Timestamp, u32); 2]) -> Timestamp {
     at + TimeDelta::seconds(i64::try_from(sum / units.max(1)).unwrap_or(0))
 }
 
+/// Returns what the lines of one payment bought, with the units: the plans, the lowest first, then
+/// updates, then add-ons. So the order of the lines does not matter.
+fn by_rank<'c>(lines: &[Line], catalog: &'c Catalog) -> Vec<(u32, BoughtOnce<'c>)> {
+    let bought = lines.iter().filter_map(|line| Some((line.units(), bought_once(line, catalog)?)));
+    let mut all: Vec<_> = bought.filter(|(units, _)| *units > 0).collect();
+    all.sort_by_key(|(_, bought)| match bought {
+        BoughtOnce::Plan { rank, .. } => (0, *rank),
+        BoughtOnce::Updates { rank, .. } => (1, *rank),
+        BoughtOnce::Addon(_) => (2, 0),
+    });
+    all
+}
+
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
 /// belongs to every plan that it is sold with.
 ///
@@ -232,21 +245,20 @@ pub(super) fn add<'a>(
     let mut owned = Owned::new();
     let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for payment in payments {
-        for line in payment.lines {
-            let units = line.units();
-            match bought_once(line, catalog).filter(|_| units > 0) {
-                Some(BoughtOnce::Plan { rank, plan, months }) => {
+        for (units, bought) in by_rank(payment.lines, catalog) {
+            match bought {
+                BoughtOnce::Plan { rank, plan, months } => {
                     alerts.extend(Alert::unsold(&plan.id, units, plan.quantity, Some(payment.at)));
                     if has_all(&owned, (rank, plan), units, (payment.at, months)) {
                         alerts.push(Alert::owned_before(&plan.id, payment.at));
                     }
                     alerts.extend(buy(&mut owned, (rank, plan), units, (payment.at, months)));
                 }
-                Some(BoughtOnce::Updates { rank, plan, months }) => {
+                BoughtOnce::Updates { rank, plan, months } => {
                     let units = plan.counted(units);
                     alerts.extend(update(&mut owned, (rank, plan), units, (payment.at, months)));
                 }
-                Some(BoughtOnce::Addon(addon)) => {
+                BoughtOnce::Addon(addon) => {
                     let at = Some(payment.at);
                     alerts.extend(Alert::unsold(&addon.id, units, Quantity::ONE, at));
                     if addons.iter().any(|(bought, _)| bought.id == addon.id) {
@@ -254,7 +266,6 @@ pub(super) fn add<'a>(
                     }
                     addons.push((addon, payment.at));
                 }
-                None => {}
             }
         }
     }

@@ -121,7 +121,13 @@ fn kind_of_issued(
     match issued.basis {
         Basis::Fallback => return Kind::Fallback,
         Basis::Once if current.basis == Basis::Subscription && was_bought_before(record) => {
-            return Kind::PerpetualAgain;
+            if current.source == Source::Paid {
+                return Kind::PerpetualAgain;
+            }
+            // A grant or a trial ended, and no subscription.
+            if !current.works(now) {
+                return Kind::Granted;
+            }
         }
         Basis::Once if is_same_plan && extends_updates(current, issued) => {
             return Kind::UpdatesExtended;

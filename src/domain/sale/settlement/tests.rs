@@ -441,3 +441,35 @@ fn days_after_a_paid_term_end_with_the_payment_until_the_term_has_ended() {
         .any(|change| matches!(change, Change::Mail { kind: Kind::Cancellation, .. }));
     assert!(mail, "the customer is told");
 }
+
+#[test]
+fn a_perpetual_license_after_a_grant_or_a_trial_is_not_mailed_as_after_a_subscription() {
+    let payment = invoice_of_once();
+    let state = StripeState { invoices: vec![payment], ..StripeState::default() };
+    for (source, expected) in [
+        (Source::Operator, Kind::Granted),
+        (Source::Trial, Kind::Granted),
+        (Source::Paid, Kind::PerpetualAgain),
+    ] {
+        let settled = settle_by(selling(), &record(), &state, NOW);
+        let bought = apply(record(), &settled, at(NOW));
+        let ended = with_license(bought, source, "site", Some(NOW - DAY));
+        let settled = settle_by(selling(), &ended, &state, NOW);
+        let kind = settled.changes.iter().find_map(|change| match change {
+            Change::Mail { kind, .. } => Some(*kind),
+            _ => None,
+        });
+        assert_eq!(kind, Some(expected), "{source:?}");
+    }
+}
+
+/// Returns the paid invoice of a single payment for a plan.
+fn invoice_of_once() -> Invoice {
+    let of = subscription("sub_x", "active", &[]);
+    let once = line("price_studio_once", PERIOD_END, 30_000);
+    Invoice {
+        subscription: None,
+        lines: vec![Line { period_start: None, period_end: None, ..once }],
+        ..invoice("in_once", &of, InvoiceStatus::Paid, PERIOD_START)
+    }
+}

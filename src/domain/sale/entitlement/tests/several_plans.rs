@@ -2,6 +2,7 @@
 
 use super::once::{BOUGHT, YEAR, bills, paid_once, payment, time};
 use super::*;
+use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Interval, Price};
 
 /// Returns the catalog of the tests, in which `team` and `site` are also sold once with updates for
@@ -180,4 +181,35 @@ fn what_a_subscription_leaves_does_not_replace_newer_builds_that_were_bought() {
     let starter = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "starter").unwrap();
     *starter.prices.last_mut().unwrap() = endless;
     assert_eq!(plan(&both, &catalog, PERIOD_END + DAY), "starter", "with all builds");
+}
+
+#[test]
+fn the_order_of_the_lines_of_one_payment_does_not_matter() {
+    let lines = [bills("price_studio_once", 1), bills("price_team_endless", 1)];
+    let state = |lines: &[Line]| paid_once(vec![payment("in_1", MARCH, lines)]);
+    let [first, second] = lines.clone();
+    let one = license(&state(&lines), MARCH);
+    assert_eq!(one, license(&state(&[second, first]), MARCH));
+    assert_eq!(one, studio("2028-03-01T00:00:00Z"));
+}
+
+#[test]
+fn a_bought_license_that_is_outranked_does_not_replace_what_a_subscription_left() {
+    let catalog = catalog();
+    let paid = |name: &str, basis, until: i64| PaidEntitlement {
+        plan: catalog.plan(name).unwrap(),
+        rank: catalog.rank(name),
+        term: Term::default(),
+        quantity: 1,
+        addons: Vec::new(),
+        updates_until: Some(at(until)),
+        basis,
+        of: None,
+    };
+    let left = paid("site", Basis::Fallback, NOW - 10 * DAY);
+    let lower = paid("team", Basis::Once, NOW - 5 * DAY);
+    let holds = paid("studio", Basis::Once, NOW - 20 * DAY);
+    let plan = |all: &[PaidEntitlement<'_>]| chosen(all, at(NOW)).unwrap().plan.id.to_string();
+    assert_eq!(plan(&[left.clone(), lower.clone()]), "team");
+    assert_eq!(plan(&[left, lower, holds]), "site");
 }
