@@ -209,7 +209,9 @@ fn a_bought_license_that_is_outranked_does_not_replace_what_a_subscription_left(
     let left = paid("site", Basis::Fallback, NOW - 10 * DAY);
     let lower = paid("team", Basis::Once, NOW - 5 * DAY);
     let holds = paid("studio", Basis::Once, NOW - 20 * DAY);
-    let plan = |all: &[PaidEntitlement<'_>]| chosen(all, at(NOW)).unwrap().plan.id.to_string();
+    let plan = |all: &[PaidEntitlement<'_>]| {
+        license_entitlement(all, at(NOW)).unwrap().plan.id.to_string()
+    };
     assert_eq!(plan(&[left.clone(), lower.clone()]), "team");
     assert_eq!(plan(&[left, lower, holds]), "site");
 }
