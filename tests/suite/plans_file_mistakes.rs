@@ -62,7 +62,7 @@ prices = [
 id = "guild"
 former_ids = ["team"] #> `plan[3].former_ids`: "team" is a former id of "trial" already
 name = "Guild"
-trial_days = 14 #> `plan[3].trial_days`: a trial at Stripe begins a subscription, but this plan has no price
+trial_days = 14 #> `plan[3].trial_days`: a trial at Stripe begins a subscription
 fallback_months = 0 #> `plan[3].fallback_months`: 0 is not valid; use a whole number from 1 to 600
 [[plan]]
 id = "guild" #> `plan[4].id`: two plans or add-ons have the id "guild"
