@@ -31,7 +31,7 @@ pub use coverage::{Coverage, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, granted_again, token_expires};
 pub use extras::Extras;
 pub use file::{LICENSE_FILE, LicenseFile};
-use parts::license_parts;
+use parts::{issue_detail, license_parts};
 pub use token::LicenseToken;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
@@ -246,19 +246,11 @@ impl IssuedLicense {
         })
     }
 
-    /// Returns the details of an audit entry about its issue, as
-    /// [`Entitlement::audit_detail`] does.
+    /// Returns the details of an audit entry about its issue.
     #[must_use]
     pub fn audit_detail(&self) -> serde_json::Value {
-        serde_json::json!({
-            "license_id": self.license_id.as_str(),
-            "plan": self.plan,
-            "source": self.source.as_str(),
-            "basis": self.bought_by().map(Basis::as_str),
-            "quantity": self.quantity,
-            "addons": self.addons.texts(),
-            "updates_until": self.updates_until.map(|until| until.to_string()),
-        })
+        let bought = (&*self.plan, self.source, self.bought_by());
+        issue_detail(&self.license_id, bought, (self.quantity, &self.addons, self.updates_until))
     }
 
     /// Returns its units, add-ons and end of updates as text that follows the name of the plan.

@@ -8,14 +8,14 @@ mod online;
 pub mod status_list;
 
 use chrono::TimeDelta;
-use licentia_verify::{Rejection, Request};
+use licentia_verify::{Claims, Rejection, Request};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::status_list::draws;
+use crate::domain::license::status_list::{StatusIndex, draws};
 use crate::domain::license::{
     Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, RevocationReason, claims,
     granted_again, token_expires,
@@ -65,24 +65,18 @@ pub(super) async fn issue_as(
     entitlement: &Entitlement<'_>,
     now: Timestamp,
 ) -> Result<IssuedLicense> {
-    let seq = tx.next_license_seq(customer_id).await?;
-    let origin = app.public_url.to_string();
-    let index = tx.take_status_index(&origin, &draws(&app.random.bytes()), now).await?;
-    let status = index.reference(&origin);
-    let holder =
-        Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs(), status: &status };
-    let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
-    let key = signing_key(app, tx, now).await?;
+    let claims = |holder: &Holder<'_>| claims(entitlement, holder, &app.plans, &app.issuer, now);
+    let signed = sign_next(app, tx, (&license_id, customer_id), claims, now).await?;
     let license = IssuedLicense {
-        token: key.sign(&claims)?,
+        token: signed.token,
         license_id,
         customer_id: customer_id.clone(),
-        seq,
+        seq: signed.seq,
         source: entitlement.source,
-        plan: claims.plan,
-        key_id: key.kid.clone(),
+        plan: signed.claims.plan,
+        key_id: signed.key_id,
         issued_at: now,
-        token_expires_at: Timestamp::saturating(claims.exp),
+        token_expires_at: Timestamp::saturating(signed.claims.exp),
         expires_at: entitlement.term.expires,
         grace_until: entitlement.term.grace_until,
         basis: entitlement.basis,
@@ -94,7 +88,7 @@ pub(super) async fn issue_as(
         revoked_at: None,
         revocation_reason: None,
     };
-    tx.insert_license(&license, &index).await?;
+    tx.insert_license(&license, &signed.index).await?;
     Ok(license)
 }
 
@@ -108,35 +102,49 @@ async fn issue_again(
 ) -> Result<Option<IssuedLicense>> {
     let Some(granted) = current.claims() else { return Ok(None) };
     let license_id = LicenseId::from_random(app.random.bits());
-    let seq = tx.next_license_seq(&current.customer_id).await?;
-    let origin = app.public_url.to_string();
-    let index = tx.take_status_index(&origin, &draws(&app.random.bytes()), now).await?;
-    let claims = granted_again(
-        granted,
-        &Holder {
-            customer_id: &current.customer_id,
-            license_id: &license_id,
-            seq: seq.unsigned_abs(),
-            status: &index.reference(&origin),
-        },
-        token_expires(current.term(), None, &app.plans, now),
-        &app.issuer,
-        now,
-    );
-    let key = signing_key(app, tx, now).await?;
+    let expires = token_expires(current.term(), None, &app.plans, now);
+    let claims = |holder: &Holder<'_>| granted_again(granted, holder, expires, &app.issuer, now);
+    let signed = sign_next(app, tx, (&license_id, &current.customer_id), claims, now).await?;
     let license = IssuedLicense {
-        token: key.sign(&claims)?,
+        token: signed.token,
         license_id,
-        seq,
-        key_id: key.kid.clone(),
+        seq: signed.seq,
+        key_id: signed.key_id,
         issued_at: now,
-        token_expires_at: Timestamp::saturating(claims.exp),
+        token_expires_at: Timestamp::saturating(signed.claims.exp),
         revoked_at: None,
         revocation_reason: None,
         ..current.clone()
     };
-    tx.insert_license(&license, &index).await?;
+    tx.insert_license(&license, &signed.index).await?;
     Ok(Some(license))
+}
+
+/// A signed license that is not stored yet.
+struct Signed {
+    claims: Claims,
+    token: LicenseToken,
+    key_id: String,
+    seq: i64,
+    index: StatusIndex,
+}
+
+/// Signs the next license of a customer, with these claims and an index in a status list.
+async fn sign_next(
+    app: &App,
+    tx: &mut Tx,
+    (license_id, customer_id): (&LicenseId, &CustomerId),
+    claims: impl FnOnce(&Holder<'_>) -> Claims,
+    now: Timestamp,
+) -> Result<Signed> {
+    let seq = tx.next_license_seq(customer_id).await?;
+    let origin = app.public_url.to_string();
+    let index = tx.take_status_index(&origin, &draws(&app.random.bytes()), now).await?;
+    let status = index.reference(&origin);
+    let seq_claim = seq.unsigned_abs();
+    let claims = claims(&Holder { customer_id, license_id, seq: seq_claim, status: &status });
+    let key = signing_key(app, tx, now).await?;
+    Ok(Signed { token: key.sign(&claims)?, claims, key_id: key.kid.clone(), seq, index })
 }
 
 /// Returns the key that signs a license at `now`.
@@ -187,7 +195,7 @@ pub(super) async fn replace_all(
                 continue;
             };
             let new = issue(app, tx, id, &entitlement, now).await?;
-            let mut detail = entitlement.audit_detail(&new.license_id);
+            let mut detail = new.audit_detail();
             detail["instead_of"] = license.license_id.as_str().into();
             let (by, action) = (Actor::System, AuditAction::LicenseReissued);
             audit(app, tx, AuditEntry::new(by, action, Some(id), detail), now).await?;

@@ -61,7 +61,7 @@ struct Written {
     issued_at: String,
 }
 
-/// What was written.
+/// The result of an export.
 struct Exported {
     lists: Vec<Written>,
     /// The key bundle. `None` if there is none, or no list.

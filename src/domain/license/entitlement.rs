@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use licentia_verify::{CLAIMS_VERSION, Claims, OnEnd, StatusClaim, StatusReference};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::grant::MAX_LIMIT;
-use super::parts::license_parts;
+use super::parts::{issue_detail, license_parts};
 use super::{BACKDATED, Basis, Extras, Source, Term};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::sale::addon_ids::AddonIds;
@@ -57,19 +57,11 @@ impl<'a> Entitlement<'a> {
         (self.source == Source::Paid).then_some(self.basis)
     }
 
-    /// Returns the details of an audit entry about the issue of a license for it. Outgoing webhooks
-    /// publish most of them.
+    /// Returns the details of an audit entry about a license for it that is about to be issued.
     #[must_use]
     pub fn audit_detail(&self, license_id: &LicenseId) -> Value {
-        json!({
-            "license_id": license_id.as_str(),
-            "plan": self.plan.id.as_str(),
-            "source": self.source.as_str(),
-            "basis": self.bought_by().map(Basis::as_str),
-            "quantity": self.quantity,
-            "addons": self.addon_ids().texts(),
-            "updates_until": self.updates_until.map(|until| until.to_string()),
-        })
+        let bought = (self.plan.id.as_str(), self.source, self.bought_by());
+        issue_detail(license_id, bought, (self.quantity, &self.addon_ids(), self.updates_until))
     }
 
     /// Returns its units, add-ons and end of updates as text that follows the name of the plan.

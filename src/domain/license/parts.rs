@@ -1,7 +1,11 @@
 //! The parts of a license or a purchase besides its plan, as text. Reports, messages and the
-//! timeline say them in the same way.
+//! timeline say them in the same way, and so do audit entries.
 
+use serde_json::{Value, json};
+
+use super::{Basis, Source};
 use crate::domain::count::counted;
+use crate::domain::ids::LicenseId;
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::time::Timestamp;
 
@@ -14,6 +18,24 @@ pub(super) fn license_parts(
 ) -> String {
     let until = updates_until.map(|until| until.to_string());
     parts_text((quantity > 1).then_some(quantity), &addons.texts(), until.as_deref())
+}
+
+/// Returns the details of an audit entry about the issue of a license. Outgoing webhooks publish
+/// most of them.
+pub(super) fn issue_detail(
+    license_id: &LicenseId,
+    (plan, source, bought_by): (&str, Source, Option<Basis>),
+    (quantity, addons, updates_until): (u32, &AddonIds, Option<Timestamp>),
+) -> Value {
+    json!({
+        "license_id": license_id.as_str(),
+        "plan": plan,
+        "source": source.as_str(),
+        "basis": bought_by.map(Basis::as_str),
+        "quantity": quantity,
+        "addons": addons.texts(),
+        "updates_until": updates_until.map(|until| until.to_string()),
+    })
 }
 
 /// Returns the units, the add-ons and the end of the updates as text that follows the name of a

@@ -136,7 +136,7 @@ pub(super) async fn create(
     let entry = customer::by_customer(id, AuditAction::CustomerSignedUp, detail);
     audit(app, tx, entry, now).await?;
     if let Ok(license) = &license {
-        let detail = Entitlement::trial(&app.plans, now).audit_detail(&license.license_id);
+        let detail = license.audit_detail();
         let entry = customer::by_customer(id, AuditAction::LicenseIssued, detail);
         audit(app, tx, entry, now).await?;
     }

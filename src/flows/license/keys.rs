@@ -209,7 +209,7 @@ async fn reissue(
     let mut tx = app.store.write().await?;
     tx.lock_customer(customer_id).await?;
     let current = tx.current_license(customer_id).await?;
-    // What was revoked before, because it was not paid, has the reason `key` too by now.
+    // A license that was revoked before, because it was not paid, has the reason `key` too by now.
     let fell_with_the_key = |held: &IssuedLicense| {
         held.revocation_reason == Some(RevocationReason::Key)
             && key_revoked_at.is_some_and(|key| held.revoked_at >= Some(key))

@@ -225,7 +225,7 @@ async fn issue(
         )));
     }
     idempotency::record_created(tx, license.license_id.as_str()).await?;
-    let detail = entitlement.audit_detail(&license.license_id);
+    let detail = license.audit_detail();
     let note = |extras: Option<&Extras>| {
         let note = extras.and_then(|extras| extras.note.as_ref());
         json!({ "note": note.map(Private::as_str) })

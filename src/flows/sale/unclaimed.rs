@@ -33,6 +33,9 @@ pub(super) async fn leave_out_claimed(
     id: Option<&CustomerId>,
 ) -> Result<Option<(CheckoutSessionId, CustomerId)>> {
     let mut first = None;
+    if bought.checkout_sessions.is_empty() {
+        return Ok(first);
+    }
     let mut tx = app.store.read().await?;
     for session in std::mem::take(&mut bought.checkout_sessions) {
         let claimed = tx.guest_purchase(&session.id).await?;
