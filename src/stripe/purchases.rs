@@ -12,7 +12,7 @@ use super::{Answer, Form, Stripe, StripeFailure, field};
 use crate::domain::sale::settlement::KeptId;
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
-use crate::domain::sale::subscription::Subscription;
+use crate::domain::sale::subscription::{Status, Subscription};
 
 /// The maximum number of payments that are fetched one by one after a page of the list. For more,
 /// the next page is fetched.
@@ -47,9 +47,11 @@ impl Stripe {
     /// the rest of its page. The subscriptions are fetched first, then the invoices, then the
     /// payments, so that the invoices are at least as new as the subscriptions.
     pub async fn purchases(&self, id: &StripeCustomerId, needs: &Needs<'_>) -> Answer<StripeState> {
-        let mut state =
-            StripeState { subscriptions: self.paid_by(id, needs).await?, ..StripeState::default() };
-        let mut invoices = self.invoices(id, &state, needs).await?;
+        let (mut state, mut invoices) = self.subscriptions_and_invoices(id, needs).await?;
+        if invoices.iter().any(|invoice| began_meanwhile(invoice, &state.subscriptions)) {
+            // Both are read again, once: the customer is not told of a payment without a license.
+            (state, invoices) = self.subscriptions_and_invoices(id, needs).await?;
+        }
         for invoice in &mut invoices {
             self.complete(invoice).await?;
         }
@@ -78,6 +80,18 @@ impl Stripe {
         let paid = by_session.into_iter().filter_map(|session| session.into_paid(&payments));
         state.paid_sessions = paid.collect();
         Ok(state)
+    }
+
+    /// Returns the subscriptions as a state without anything else, and then the invoices.
+    async fn subscriptions_and_invoices(
+        &self,
+        id: &StripeCustomerId,
+        needs: &Needs<'_>,
+    ) -> Answer<(StripeState, Vec<WireInvoice>)> {
+        let subscriptions = self.paid_by(id, needs).await?;
+        let state = StripeState { subscriptions, ..StripeState::default() };
+        let invoices = self.invoices(id, &state, needs).await?;
+        Ok((state, invoices))
     }
 
     /// Returns what a Stripe customer bought who may not be linked: all subscriptions, and if
@@ -339,4 +353,11 @@ impl Stripe {
         }
         Ok(payments)
     }
+}
+
+/// Returns whether the subscription of a paid invoice began after the subscriptions were listed.
+fn began_meanwhile(invoice: &WireInvoice, listed: &[Subscription]) -> bool {
+    let Some(id) = invoice.subscription().filter(|_| invoice.is_paid()) else { return false };
+    let subscription = listed.iter().find(|one| one.id.as_str() == id);
+    subscription.is_none_or(|one| one.status == Status::Incomplete)
 }

@@ -29,6 +29,11 @@ const LICENSES: &str = "SELECT customer_id || ' ' || seq || ' ' || source || ' '
          || ' issued ' || issued_at || ' until ' || token_expires_at
      FROM licenses ORDER BY 1";
 
+/// Each mail, with what tells why it was sent.
+const MAILS: &str = "SELECT kind || ' ' || created_at || ' sent ' || COALESCE(sent_at, 0)
+         || ' attempts ' || attempts
+     FROM outbox ORDER BY 1";
+
 impl Shop {
     /// Asserts that a sale took effect once: one Stripe customer, license and order, and one mail,
     /// whose repeats have its Message-ID.
@@ -39,7 +44,8 @@ impl Shop {
         let licenses = texts(&self.app.app.store, LICENSES).await;
         assert_eq!(licenses.len(), 2, "{what}: more than the trial and the paid one: {licenses:?}");
         assert_eq!(self.app.count("orders").await, 1, "{what}");
-        assert_eq!(self.app.count("outbox").await, 2, "{what}: with the trial's");
+        let mails = texts(&self.app.app.store, MAILS).await;
+        assert_eq!(mails.len(), 2, "{what}: more than the trial's and the upgrade's: {mails:?}");
         let mails = self.mails_about_sales(&ada.email);
         let mut ids: Vec<_> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
         ids.dedup();

@@ -285,6 +285,11 @@ impl WireInvoice {
         }
     }
 
+    /// Returns whether it is paid.
+    pub fn is_paid(&self) -> bool {
+        self.status.as_deref() == Some("paid")
+    }
+
     /// Returns whether it is decided if it is paid: it is neither a draft nor open.
     pub fn is_settled(&self) -> bool {
         !matches!(self.status.as_deref(), None | Some("draft" | "open"))
