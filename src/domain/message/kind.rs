@@ -83,8 +83,12 @@ macro_rules! kinds {
         /// Returns the built-in templates of a language: names and texts.
         pub(super) fn built_in(language: Language) -> &'static [(&'static str, &'static str)] {
             match language {
-                Language::English => built_in!("en": $($name)+ "license" "payment" "footer"),
-                Language::German => built_in!("de": $($name)+ "license" "payment" "footer"),
+                Language::English => {
+                    built_in!("en": $($name)+ "license" "payment" "portal" "footer")
+                }
+                Language::German => {
+                    built_in!("de": $($name)+ "license" "payment" "portal" "footer")
+                }
             }
         }
     };
