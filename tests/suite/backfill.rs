@@ -266,9 +266,9 @@ async fn a_dry_run_changes_nothing_and_reports_the_same() {
     shop.old_buyer("eve@example.com", &[]).await;
     shop.settled().await;
     let before = everything(&shop).await;
-    let looked = backfill(&shop, Mode::DryRun, Newcomers::Create).await;
+    let dry_run = backfill(&shop, Mode::DryRun, Newcomers::Create).await;
     let would = vec!["created", "linked_by_email", "linked_by_metadata"];
-    assert_eq!(summary(&looked), (would.clone(), vec![]));
+    assert_eq!(summary(&dry_run), (would.clone(), vec![]));
     assert_eq!(everything(&shop).await, before);
     let done = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&done), (would, vec![]));

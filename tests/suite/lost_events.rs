@@ -42,8 +42,8 @@ async fn with_every_webhook_lost_reconciling_repairs_everything_stripe_17() {
     let compare = async |intent| reconcile(app, intent, AT_ONCE, |_| {}).await.unwrap();
 
     // A dry run changes nothing.
-    let looked = compare(Mode::DryRun).await;
-    assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
+    let dry_run = compare(Mode::DryRun).await;
+    assert_eq!((dry_run.checked, dry_run.drifted.len(), dry_run.failed.len()), (2, 2, 0));
     assert_eq!(compare(Mode::DryRun).await.drifted.len(), 2);
     assert_eq!(shop.app.count("inbox").await, 0);
     assert_eq!(shop.app.count("subscriptions").await, 0);

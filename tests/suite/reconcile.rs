@@ -48,9 +48,9 @@ async fn reconcile_reports_differences_repairs_them_and_then_finds_none() {
         // In a thread of its own, because the double responds in this one.
         tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
     };
-    let looked = reconcile(&["--dry-run", "--json"]).await;
-    assert_eq!(looked.code, 1, "{looked:?}");
-    let report: Value = serde_json::from_str(&looked.out).unwrap();
+    let dry_run = reconcile(&["--dry-run", "--json"]).await;
+    assert_eq!(dry_run.code, 1, "{dry_run:?}");
+    let report: Value = serde_json::from_str(&dry_run.out).unwrap();
     let changes = report["drifted"][0]["changes"].to_string();
     assert_eq!(report["drifted"][0]["customer_id"], answer.text("/customer/customer_id"));
     assert!(changes.contains("subscription: none -> active (professional)"), "{changes}");
@@ -144,10 +144,10 @@ async fn missed_events_and_a_failed_list_of_events_are_reported() {
     faults.delivery(DeliveryFault::Drop, Times::Always);
     vendor.at_stripe(&format!("customers/{ada}"), &[("metadata[a]", "b")]).await;
     vendor.sandbox.settled().await;
-    let looked = vendor.reconcile(&["--dry-run"]).await;
-    assert_eq!(looked.code, 1, "{looked:?}");
-    assert!(looked.out.contains(" 0 would be repaired, 0 failed"), "{looked:?}");
-    assert!(looked.out.contains("; 1 events were missed"), "{looked:?}");
+    let dry_run = vendor.reconcile(&["--dry-run"]).await;
+    assert_eq!(dry_run.code, 1, "{dry_run:?}");
+    assert!(dry_run.out.contains(" 0 would be repaired, 0 failed"), "{dry_run:?}");
+    assert!(dry_run.out.contains("; 1 events were missed"), "{dry_run:?}");
     assert_eq!(vendor.reconcile(&[]).await.code, 0);
     assert_eq!(vendor.reconcile(&["--dry-run"]).await.code, 0);
 }

@@ -12,16 +12,16 @@ use crate::harness::vendor::Vendor;
 async fn the_command_reports_its_changes_and_the_customers_left() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
-    let looked = vendor.backfill(&["--dry-run"]).await;
-    assert_eq!(looked.code, 1, "{looked:?}");
+    let dry_run = vendor.backfill(&["--dry-run"]).await;
+    assert_eq!(dry_run.code, 1, "{dry_run:?}");
     let line = format!("not linked: {ada} (ada@example.com), pays for professional: no account");
-    assert!(looked.out.contains(&line), "{looked:?}");
-    assert!(looked.out.contains("`licentia stripe backfill --create` "), "{looked:?}");
-    assert!(looked.out.contains("1 Stripe customers: 0 already linked, 0 would be processed"));
+    assert!(dry_run.out.contains(&line), "{dry_run:?}");
+    assert!(dry_run.out.contains("`licentia stripe backfill --create` "), "{dry_run:?}");
+    assert!(dry_run.out.contains("1 Stripe customers: 0 already linked, 0 would be processed"));
 
-    let looked = vendor.backfill(&["--create", "--dry-run", "--json"]).await;
-    assert_eq!(looked.code, 1, "{looked:?}");
-    let told: Value = serde_json::from_str(&looked.out).unwrap();
+    let dry_run = vendor.backfill(&["--create", "--dry-run", "--json"]).await;
+    assert_eq!(dry_run.code, 1, "{dry_run:?}");
+    let told: Value = serde_json::from_str(&dry_run.out).unwrap();
     assert_eq!(told["done"][0]["action"], "created");
     assert_eq!(told["done"][0]["customer_id"], Value::Null);
 
