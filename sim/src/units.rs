@@ -333,8 +333,9 @@ impl Paid {
     }
 }
 
-/// The most units of these bills at any moment between two times. Each subscription for which none
-/// is paid then counts with its last period: it may be in its grace period while another one runs.
+/// The most units of these bills at any moment between two times. Each subscription for which
+/// perhaps none is paid then counts with its last period: it may be in its grace period while
+/// another one runs.
 fn most_of(bills: &[&Bill], is_final: fn(&Bill) -> bool, name: &str, between: (i64, i64)) -> i64 {
     let mut own: BTreeMap<&str, Vec<&Bill>> = BTreeMap::new();
     for bill in bills {
@@ -350,17 +351,17 @@ fn most_of_one(
     (from, to): (i64, i64),
 ) -> i64 {
     let most_at = |time: i64| units_of(bills.iter().copied(), is_final, name, time);
+    let least_at = |time: i64| units_of(bills.iter().copied(), |_| true, name, time);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
-    let within = moments.filter(|time| from <= *time && *time <= to);
-    match within.map(most_at).max().filter(|units| *units > 0) {
-        Some(units) => units,
-        None => lines()
-            .map(|line| line.end)
-            .filter(|end| *end <= to)
-            .max()
-            .map_or(0, |end| most_at(end - 1)),
-    }
+    let within: Vec<i64> = moments.filter(|time| from <= *time && *time <= to).collect();
+    let of_last_period = |time: i64| {
+        let last = lines().map(|line| line.end).filter(|end| *end <= time).max();
+        last.map_or(0, |end| most_at(end - 1))
+    };
+    let ended =
+        within.iter().filter(|time| least_at(**time) <= 0).map(|time| of_last_period(*time));
+    within.iter().map(|time| most_at(*time)).chain(ended).max().unwrap_or(0)
 }
 
 /// Returns the units that these bills sold for a time, less those that they credited, bill by bill
