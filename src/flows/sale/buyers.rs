@@ -21,6 +21,7 @@ use crate::domain::sale::buyer::{
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::backfill::{self, Done, Undecided};
@@ -120,8 +121,9 @@ pub async fn claim(
 async fn forget_if_claimed(app: &App, guest: &GuestSession) -> Result<()> {
     let Some(stripe_id) = &guest.stripe_customer_id else { return Ok(()) };
     let buyer = BuyerId::from(stripe_id.clone());
+    let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
     if purchase_of(app, &buyer).await?.is_none() {
-        record(app, &buyer, None).await?;
+        record(app, &buyer, None, seen_at).await?;
     }
     Ok(())
 }
@@ -162,11 +164,14 @@ pub(in crate::flows) async fn check_buyer(
     stripe_id: &StripeCustomerId,
 ) -> Result<BuyerLink> {
     let buyer = BuyerId::from(stripe_id.clone());
-    if let Some(link) = known(&mut app.store.read().await?, &buyer).await? {
+    let mut tx = app.store.read().await?;
+    if let Some(link) = known(&mut tx, &buyer).await? {
         return Ok(link);
     }
+    let seen_at = tx.unknown_buyer_seen_at(&buyer).await?;
+    drop(tx);
     let purchase = purchase_of(app, &buyer).await?;
-    record(app, &buyer, purchase).await
+    record(app, &buyer, purchase, seen_at).await
 }
 
 /// Does the same for the payment of a guest, if it has a Checkout session.
@@ -179,7 +184,14 @@ pub(in crate::flows) async fn check_guest(
 ) -> Result<BuyerLink> {
     let guest = app.stripe()?.guest_session_of(payment).await?;
     let Some(guest) = guest else { return Ok(BuyerLink::Unlinked) };
-    record(app, &BuyerId::Guest(guest.id.clone()), guest.purchase(&app.plans)).await
+    let buyer = BuyerId::Guest(guest.id.clone());
+    if let Some(purchase) = guest.purchase(&app.plans) {
+        return record(app, &buyer, Some(purchase), None).await;
+    }
+    // The buyer is known only now, so Stripe is asked again before a record is removed.
+    let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
+    let purchase = purchase_of(app, &buyer).await?;
+    record(app, &buyer, purchase, seen_at).await
 }
 
 /// Returns the best thing that a buyer pays for.
@@ -209,8 +221,14 @@ async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
 }
 
 /// Records an unknown buyer who pays for a plan, or removes one who pays for none, and links the
-/// buyer if that is allowed.
-async fn record(app: &App, buyer: &BuyerId, purchase: Option<Purchase<'_>>) -> Result<BuyerLink> {
+/// buyer if that is allowed. `seen_at` is when the buyer had last been recorded before Stripe was
+/// asked: another check, whose answer is newer, may have recorded the buyer since.
+async fn record(
+    app: &App,
+    buyer: &BuyerId,
+    purchase: Option<Purchase<'_>>,
+    seen_at: Option<Timestamp>,
+) -> Result<BuyerLink> {
     let mut tx = app.store.write().await?;
     if let Some(link) = known(&mut tx, buyer).await? {
         // It was linked while Stripe responded.
@@ -227,7 +245,11 @@ async fn record(app: &App, buyer: &BuyerId, purchase: Option<Purchase<'_>>) -> R
                 );
             }
         }
-        None => tx.forget_unknown_buyer(buyer).await?,
+        None => {
+            if let Some(seen_at) = seen_at {
+                tx.forget_unknown_buyer_seen_at(buyer, seen_at).await?;
+            }
+        }
     }
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
     if purchase.is_some() && app.plans.checkout.allow_unknown_buyers {

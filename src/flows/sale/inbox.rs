@@ -130,10 +130,11 @@ async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<S
             Ok(Some(Subject::Payer(payment.clone())))
         }
         (None, Some(stripe_id), _) if app.stripe.is_some() => {
-            let may_concern_us = tx.is_unknown_buyer(&stripe_id.clone().into()).await? || {
-                let body = tx.event_body(&event.event_id).await?;
-                body.is_some_and(|body| buyers::may_be_a_purchase(app, &event.kind, &body))
-            };
+            let may_concern_us =
+                tx.unknown_buyer_seen_at(&stripe_id.clone().into()).await?.is_some() || {
+                    let body = tx.event_body(&event.event_id).await?;
+                    body.is_some_and(|body| buyers::may_be_a_purchase(app, &event.kind, &body))
+                };
             Ok(may_concern_us.then(|| Subject::Unlinked(stripe_id.clone())))
         }
         _ => Ok(None),

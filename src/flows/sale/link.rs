@@ -155,7 +155,7 @@ async fn needs_sync(
         LinkReason::Created { may_be_older: true, .. } => Ok(true),
         // It may have bought something between its creation and this transaction.
         LinkReason::Created { may_be_older: false, .. } => {
-            tx.is_unknown_buyer(&stripe_id.clone().into()).await
+            Ok(tx.unknown_buyer_seen_at(&stripe_id.clone().into()).await?.is_some())
         }
         LinkReason::Matched { .. } | LinkReason::Claimed { .. } => Ok(by == Actor::System),
     }

@@ -115,7 +115,24 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes an unknown buyer that was linked or no longer pays.
+    /// Deletes an unknown buyer that no longer pays, unless the buyer was recorded again after
+    /// `seen_at`.
+    pub async fn forget_unknown_buyer_seen_at(
+        &mut self,
+        id: &BuyerId,
+        seen_at: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM unknown_buyers WHERE buyer_id = $1 AND last_seen_at = $2",
+            id,
+            seen_at,
+        )?;
+        Ok(())
+    }
+
+    /// Deletes an unknown buyer that was linked.
     pub async fn forget_unknown_buyer(&mut self, id: &BuyerId) -> Result<()> {
         sql!(self, execute, "DELETE FROM unknown_buyers WHERE buyer_id = $1", id)?;
         Ok(())
@@ -135,15 +152,15 @@ impl Tx {
         Ok(())
     }
 
-    /// Returns whether a buyer is recorded as unknown.
-    pub async fn is_unknown_buyer(&mut self, id: &BuyerId) -> Result<bool> {
-        let buyer = sql!(
+    /// Returns when a buyer was last recorded as unknown; `None` if the buyer is not.
+    pub async fn unknown_buyer_seen_at(&mut self, id: &BuyerId) -> Result<Option<Timestamp>> {
+        let seen = sql!(
             self,
-            fetch_optional: UnknownBuyer,
-            "SELECT {columns} FROM unknown_buyers WHERE buyer_id = $1",
+            fetch_optional: (Timestamp,),
+            "SELECT last_seen_at FROM unknown_buyers WHERE buyer_id = $1",
             id,
         )?;
-        Ok(buyer.is_some())
+        Ok(seen.map(|(at,)| at))
     }
 
     /// Returns the unknown buyers, oldest first, at most `most`.
