@@ -231,7 +231,7 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
 }
 
 /// Writes what the service knows of a customer into the trace.
-async fn show_record(history: &mut History, id: &CustomerId) -> Result<()> {
+pub async fn show_record(history: &mut History, id: &CustomerId) -> Result<()> {
     let app = history.servers[0].app.clone();
     let reasons = customers::why(&app, id).await?.reasons;
     let newest = PageRequest { after: None, limit: SHOWN };
