@@ -95,22 +95,16 @@ func (c *Client) Verify() Verdict {
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
 // Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
-// not work never replaces one that does. If no given or stored bundle has the key of the license,
-// the bundle is fetched. The error is that of the folder.
+// not work never replaces one that does. With a license, the status list is fetched, and the bundle
+// if the key of the license is unknown. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
-	verdict, err := c.installOffline(input)
-	if err != nil || input.License == "" || verdict.Code != "unknown_key" {
-		return verdict, err
-	}
-	keys := c.request(context.Background(), "GET", c.server+keysPath, "")
-	if keys.status != 200 {
-		return verdict, nil
-	}
-	input.Keys = string(keys.body)
-	return c.installOffline(input)
+	return c.install(context.Background(), input)
 }
 
-func (c *Client) installOffline(input Input) (Verdict, error) {
+func (c *Client) install(ctx context.Context, input Input) (Verdict, error) {
+	if input.License != "" {
+		input = c.complete(ctx, input)
+	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	stored := c.stored()
@@ -118,14 +112,7 @@ func (c *Client) installOffline(input Input) (Verdict, error) {
 	if input.License == "" {
 		return current.verdict, c.store(current)
 	}
-	// The stored bundle and list may be newer than those that come with the license.
-	if current.bundle != nil {
-		input.Keys = current.bundle.text
-	}
-	if input.Status == "" && current.list != nil {
-		input.Status = current.list.text
-	}
-	offered := c.examine(input)
+	offered := c.examineBeside(current, input)
 	isOurs := offered.claims != nil
 	switch {
 	case offered.verdict.Valid, isOurs && !current.verdict.Valid:
@@ -135,6 +122,41 @@ func (c *Client) installOffline(input Input) (Verdict, error) {
 	default:
 		return offered.verdict, nil
 	}
+}
+
+// complete adds the newest status list of the server, and its bundle if the key of the license is
+// unknown. What was given is then in the license file.
+func (c *Client) complete(ctx context.Context, input Input) Input {
+	offered := c.examineOffered(input)
+	if offered.verdict.Code == "unknown_key" {
+		if keys := c.fetch(ctx, c.server+keysPath); keys != "" {
+			input.License, input.Keys = string(offered.licenseFile()), keys
+			offered = c.examineOffered(input)
+		}
+	}
+	if list := c.fetchList(ctx, offered); list != "" {
+		input.License, input.Status = string(offered.licenseFile()), list
+	}
+	return input
+}
+
+// examineOffered examines a license that is not stored, beside what is stored.
+func (c *Client) examineOffered(input Input) examination {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	stored := Input{License: c.stored(), Keys: input.Keys, Status: input.Status}
+	return c.examineBeside(c.examine(stored), input)
+}
+
+func (c *Client) examineBeside(current examination, input Input) examination {
+	// The stored bundle and list may be newer than those that come with the license.
+	if current.bundle != nil {
+		input.Keys = current.bundle.text
+	}
+	if input.Status == "" && current.list != nil {
+		input.Status = current.list.text
+	}
+	return c.examine(input)
 }
 
 const keysPath = "/.well-known/license-keys"
@@ -224,39 +246,46 @@ func (c *Client) renewed(ctx context.Context, response response) (Refresh, error
 	if token == "" { // somebody else answered, such as the login page of a network
 		return Refresh{Outcome: Offline, Verdict: c.Verify()}, nil
 	}
-	verdict, err := c.Install(Input{License: token, Keys: response.text("keys")})
+	verdict, err := c.install(ctx, Input{License: token, Keys: response.text("keys")})
 	if err != nil || !verdict.Valid {
 		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
 	}
-	err = c.fetchStatus(ctx)
-	return Refresh{Outcome: Renewed, Verdict: c.Verify()}, err
+	return Refresh{Outcome: Renewed, Verdict: verdict}, nil
 }
 
 // fetchProof fetches the signed documents that say why a license is not refreshed.
 func (c *Client) fetchProof(ctx context.Context) error {
-	keys := c.request(ctx, "GET", c.server+keysPath, "")
-	if keys.status == 200 {
-		if _, err := c.Install(Input{Keys: string(keys.body)}); err != nil {
+	if keys := c.fetch(ctx, c.server+keysPath); keys != "" {
+		if _, err := c.Install(Input{Keys: keys}); err != nil {
 			return err
 		}
 	}
-	return c.fetchStatus(ctx)
+	c.mutex.Lock()
+	current := c.examine(Input{License: c.stored()})
+	c.mutex.Unlock()
+	list := c.fetchList(ctx, current)
+	if list == "" {
+		return nil
+	}
+	_, err := c.Install(Input{Status: list})
+	return err
 }
 
-// fetchStatus fetches the status list that the license names.
-func (c *Client) fetchStatus(ctx context.Context) error {
-	c.mutex.Lock()
-	claims := c.examine(Input{License: c.stored()}).claims
-	c.mutex.Unlock()
-	if claims == nil || claims.status == nil || !isSecure(claims.status.uri) {
-		return nil
+// fetchList returns the status list that a license names; nothing if there is none.
+func (c *Client) fetchList(ctx context.Context, e examination) string {
+	if e.claims == nil || e.claims.status == nil || !isSecure(e.claims.status.uri) {
+		return ""
 	}
-	response := c.request(ctx, "GET", claims.status.uri, "")
+	return c.fetch(ctx, e.claims.status.uri)
+}
+
+// fetch returns a public document; nothing if there is none.
+func (c *Client) fetch(ctx context.Context, address string) string {
+	response := c.request(ctx, "GET", address, "")
 	if response.status != 200 {
-		return nil
+		return ""
 	}
-	_, err := c.Install(Input{Status: string(response.body)})
-	return err
+	return string(response.body)
 }
 
 // examine returns an examination, and stores the new memory. Memory that cannot be stored is lost,

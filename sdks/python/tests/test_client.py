@@ -39,6 +39,7 @@ class ClientTest(unittest.TestCase):
         self.list_uri = self.server.url + STATUS
         self.token = self.license(iat=NOW - DAY)
         self.assertTrue(self.client.install(self.token, keys=bundle()).valid)
+        self.server.received.clear()
 
     def new_client(self, **options: Any) -> Client:
         verifier = Verifier(PRODUCT, root=ROOT.jwk(), **options)
@@ -80,6 +81,41 @@ class Refreshing(ClientTest):
         self.server.responses[KEYS] = Response(200, bundle())
         self.assertTrue(client.install(self.token).valid)
         self.assertTrue(client.verify().valid)
+        self.server.responses[STATUS] = Response(200, status_list([7], uri=self.list_uri))
+        (folder / "license.json").unlink()
+        self.assertEqual(client.install(self.token).code, "revoked", "the list comes as well")
+
+    def test_the_status_list_of_a_pasted_license_is_fetched(self) -> None:
+        revoked = self.license(jti="lic_2", seq=2)
+        self.server.responses[STATUS] = Response(200, status_list([7], uri=self.list_uri))
+        unnamed = license(jti="lic_3")
+        self.assertTrue(self.client.install(unnamed).valid)
+        self.assertEqual(self.server.received, [], "it names no list")
+        self.assertEqual(self.client.install(revoked).code, "revoked")
+        self.assertEqual(self.stored()["license"], unnamed, "one that works is kept")
+        (self.folder / "license.json").unlink()
+        self.assertEqual(self.client.install(revoked, keys=bundle()).code, "revoked")
+        self.assertEqual(self.stored()["license"], revoked)
+        self.server.responses.clear()
+        (self.folder / "memory.json").unlink()
+        self.assertEqual(self.new_client().verify().code, "revoked", "the list is stored")
+
+    def test_the_latest_of_the_lists_that_are_given_stored_and_fetched_counts(self) -> None:
+        for latest in ("given", "in the file", "fetched"):
+            (self.folder / "license.json").unlink()
+            (self.folder / "memory.json").unlink()
+            lists = {
+                source: status_list(
+                    [7] if source == latest else [],
+                    uri=self.list_uri,
+                    iat=NOW - (1 if source == latest else 60),
+                )
+                for source in ("given", "in the file", "fetched")
+            }
+            self.server.responses[STATUS] = Response(200, lists["fetched"])
+            file = {"license": self.token, "keys": bundle(), "status": lists["in the file"]}
+            verdict = self.client.install(json.dumps(file), status=lists["given"])
+            self.assertEqual(verdict.code, "revoked", latest)
 
     def test_each_response_has_an_outcome(self) -> None:
         before = self.stored()

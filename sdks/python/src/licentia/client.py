@@ -97,8 +97,7 @@ class Client:
     """A license in a folder: `license.json`, and the memory of the device in `memory.json`.
 
     `server` is the address of the vendor's server, without `/api`. The methods may be called from
-    several threads. They wait for the network only in `refresh`, and in `install` for the bundle if
-    the key of a license is unknown.
+    several threads. They wait for the network only in `refresh`, and in `install` of a license.
     """
 
     def __init__(
@@ -141,16 +140,52 @@ class Client:
         """Stores what the user pasted, opened or carried here: a license or a `license.json`, a
         key bundle, a status list. Returns the verdict about it.
 
-        A license that does not work never replaces one that does. If no given or stored bundle has
-        the key of the license, the bundle is fetched. Raises `OSError` if the folder cannot be written.
+        A license that does not work never replaces one that does. With a license, the status list
+        is fetched, and the bundle if the key of the license is unknown. Raises `OSError` if the
+        folder cannot be written.
         """
-        verdict = self._install(license, keys, status)
-        if license is None or verdict.code != "unknown_key":
-            return verdict
-        fetched = self._request("GET", self._server + KEYS_PATH)
-        if fetched.status != 200:
-            return verdict
-        return self._install(license, fetched.body, status)
+        if license is not None:
+            license, keys, status = self._complete(license, keys, status)
+        return self._install(license, keys, status)
+
+    def _complete(
+        self, license: Text, keys: Optional[Text], status: Optional[Text]
+    ) -> Tuple[Text, Optional[Text], Optional[Text]]:
+        """Returns a license with the newest status list of the server, and with its bundle if the
+        key of the license is unknown. What was given is in the license file that is returned.
+        """
+        offered = self._examine_offered(license, keys, status)
+        if offered.verdict.code == "unknown_key":
+            bundle = self._fetch(self._server + KEYS_PATH)
+            if bundle is not None:
+                license, keys = offered.license_file(), bundle
+                offered = self._examine_offered(license, keys, status)
+        status_list = self._fetch_list(offered)
+        if status_list is not None:
+            license, status = offered.license_file(), status_list
+        return license, keys, status
+
+    def _examine_offered(
+        self, license: Text, keys: Optional[Text], status: Optional[Text]
+    ) -> Examination:
+        """Returns an examination of a license that is not stored, beside what is stored."""
+        with self._lock:
+            current = self._examine(self._stored(), keys=keys, status=status)
+            return self._examine_beside(current, license, keys, status)
+
+    def _examine_beside(
+        self,
+        current: Examination,
+        license: Text,
+        keys: Optional[Text],
+        status: Optional[Text],
+    ) -> Examination:
+        # The stored bundle and list may be newer than those that come with the license.
+        if current.bundle:
+            keys = current.bundle.text
+        if status is None and current.status_list:
+            status = current.status_list.text
+        return self._examine(license, keys=keys, status=status)
 
     def _install(
         self, license: Optional[Text], keys: Optional[Text], status: Optional[Text]
@@ -161,12 +196,7 @@ class Client:
             if license is None:
                 self._store(current)
                 return current.verdict
-            # The stored bundle and list may be newer than those that come with the license.
-            if current.bundle:
-                keys = current.bundle.text
-            if status is None and current.status_list:
-                status = current.status_list.text
-            offered = self._examine(license, keys=keys, status=status)
+            offered = self._examine_beside(current, license, keys, status)
             is_ours = offered.claims is not None
             if offered.verdict.valid or (is_ours and not current.verdict.valid):
                 self._store(offered)
@@ -254,25 +284,29 @@ class Client:
         verdict = self.install(token, keys=keys)
         if not verdict.valid:
             return Refresh(Outcome.FAILED, self.verify(), verdict.code)
-        self._fetch_status()
-        return Refresh(Outcome.RENEWED, self.verify())
+        return Refresh(Outcome.RENEWED, verdict)
 
     def _fetch_proof(self) -> None:
         """Fetches the signed documents that say why a license is not refreshed."""
-        keys = self._request("GET", self._server + KEYS_PATH)
-        if keys.status == 200:
-            self.install(keys=keys.body)
-        self._fetch_status()
-
-    def _fetch_status(self) -> None:
-        """Fetches the status list that the license names."""
+        keys = self._fetch(self._server + KEYS_PATH)
+        if keys is not None:
+            self.install(keys=keys)
         with self._lock:
-            claims = self._examine(self._stored()).claims
+            current = self._examine(self._stored())
+        status = self._fetch_list(current)
+        if status is not None:
+            self.install(status=status)
+
+    def _fetch_list(self, examination: Examination) -> Optional[bytes]:
+        """Returns the status list that a license names."""
+        claims = examination.claims
         if claims is None or claims.status is None or not _is_secure(claims.status.uri):
-            return
-        response = self._request("GET", claims.status.uri)
-        if response.status == 200:
-            self.install(status=response.body)
+            return None
+        return self._fetch(claims.status.uri)
+
+    def _fetch(self, url: str) -> Optional[bytes]:
+        response = self._request("GET", url)
+        return response.body if response.status == 200 else None
 
     def _request(self, method: str, url: str, token: Optional[str] = None) -> _Response:
         headers = {"Accept": "*/*", "User-Agent": "licentia-python"}

@@ -54,6 +54,7 @@ public final class Tests {
         tests.put("a license is stored, refreshed, and used by the next start", Tests::client);
         tests.put("each response has its outcome, and none loses the license", Tests::outcomes);
         tests.put("the bundle and the status list are fetched", Tests::fetched);
+        tests.put("the status list of a pasted license is fetched", Tests::fetchedForInstall);
         tests.put("a file that is no license is not touched", Tests::noLicense);
         tests.put("the background refreshes until it is closed", Tests::background);
         tests.put("an app survives 40 days offline, a rotated key, and wrong clocks", Tests::story);
@@ -364,6 +365,33 @@ public final class Tests {
             FakeServer.Reply reply, Outcome outcome, Long retryAfter) {
         Duration wait = retryAfter == null ? null : Duration.ofSeconds(retryAfter);
         expected.put(reply, new Refresh(outcome, null, null, wait));
+    }
+
+    private static void fetchedForInstall() throws Exception {
+        try (App app = new App()) {
+            Client client = app.installed();
+            String uri = app.server.url() + LIST;
+            String named = KEY.license("status", status(uri), "jti", "lic_2", "seq", 2L);
+            app.server.reply(LIST, 200, KEY.list(uri, 9));
+            equal(Code.REVOKED, client.install(named).code());
+            equal("lic_1", client.verify().licenseId());
+        }
+        // The latest of the lists that are given, in the file, and fetched counts.
+        for (int latest = 0; latest < 3; latest++) {
+            try (App app = new App()) {
+                String uri = app.server.url() + LIST;
+                List<String> lists = new ArrayList<>();
+                for (int source = 0; source < 3; source++) {
+                    lists.add(source == latest
+                            ? KEY.list(uri, 9, NOW - 1) : KEY.list(uri, 8, NOW - 60));
+                }
+                app.server.reply(LIST, 200, lists.get(0));
+                String file = LicenseFile.write(
+                        KEY.license("status", status(uri)), ROOT.bundle(KEY), lists.get(1));
+                Evidence given = Evidence.of(file).withStatus(lists.get(2));
+                equal(Code.REVOKED, app.client().install(given).code());
+            }
+        }
     }
 
     private static void fetched() throws Exception {
