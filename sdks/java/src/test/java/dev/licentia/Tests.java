@@ -486,36 +486,64 @@ public final class Tests {
         }
     }
 
-    /** Compiles and runs the README's class in an empty folder, against a local server. */
+    /** Compiles and runs the README's code in an empty folder, against a local server. */
     private static void readme(Path readme) throws Exception {
-        String text = Files.readString(readme);
-        int start = text.indexOf("```java\n") + 8;
-        String code = text.substring(start, text.indexOf("```", start));
+        String[] parts = Files.readString(readme).split("```java\n");
+        equal(3, parts.length);
+        String app = parts[1].substring(0, parts[1].indexOf("```"));
+        String statements = parts[2].substring(0, parts[2].indexOf("```"));
         Path folder = Files.createTempDirectory("licentia");
         try (FakeServer server = new FakeServer()) {
             long now = Instant.now().getEpochSecond();
-            Object[] times = {"iat", now - 60, "nbf", now - 60, "exp", now + 14 * DAY,
-                "license_expires", now + 30 * DAY};
+            String uri = server.url() + LIST;
             String keys = ROOT.bundle(KEY);
-            String token = KEY.license(times);
+            String token = KEY.license("iat", now - 60, "nbf", now - 60, "exp", now + 14 * DAY,
+                    "license_expires", now + 30 * DAY, "status", status(uri));
             server.reply(REFRESH, 200, Json.write(object("token", token, "keys", keys)));
             Files.writeString(folder.resolve("root.jwk"), ROOT.root());
-            Files.writeString(folder.resolve("license.json"),
-                    LicenseFile.write(token, keys, null));
-            Files.writeString(folder.resolve("App.java"),
-                    code.replace("https://licenses.acme.example", server.url()));
+            String file = LicenseFile.write(token, keys, null);
+            Files.writeString(folder.resolve("license.json"), file);
+            app = app.replace("https://licenses.acme.example", server.url());
             // Installed the first time, and stored the second time.
             for (int attempt = 0; attempt < 2; attempt++) {
-                Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-classpath", System.getProperty("java.class.path"), "App.java")
-                        .directory(folder.toFile()).redirectErrorStream(true).start();
-                String output = new String(
-                        process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+                String output = run(folder, "App.java", app);
                 equal("Export for 5 seats.\nThe license is active\n", output);
             }
+            // The last statements import what was carried to another machine. Its list is by a key
+            // that only the carried bundle has.
+            server.replies.clear();
+            Path usb = Files.createDirectory(folder.resolve("usb"));
+            Files.writeString(usb.resolve("license.json"), file);
+            Files.writeString(usb.resolve("license-keys.jwt"), ROOT.bundle(KEY, SUCCESSOR));
+            Files.writeString(usb.resolve("license-status-1.jwt"), SUCCESSOR.list(uri, 9, now));
+            String body = statements.replace("/media/usb", "usb");
+            equal("revoked\n", run(folder, "Usb.java", """
+                    import dev.licentia.*;
+                    import java.nio.file.Files;
+                    import java.nio.file.Path;
+
+                    public class Usb {
+                        public static void main(String[] arguments) throws Exception {
+                            Trust trust = Trust.root(Files.readString(Path.of("root.jwk")));
+                            Client client = new Client(Verifier.of(trust, "acme-app"),
+                                    "http://127.0.0.1:1", new FileStore(Path.of("elsewhere")));
+                            %s
+                            System.out.println(client.verify().code());
+                        }
+                    }
+                    """.formatted(body)));
         } finally {
             delete(folder);
         }
+    }
+
+    /** Writes a class into a folder, and returns what it prints there. */
+    private static String run(Path folder, String name, String code) throws IOException {
+        Files.writeString(folder.resolve(name), code);
+        Process process = new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-classpath", System.getProperty("java.class.path"), name)
+                .directory(folder.toFile()).redirectErrorStream(true).start();
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     }
 }
