@@ -98,10 +98,12 @@ func (c *Client) Verify() Verdict {
 // not work never replaces one that does. With a license, the status list is fetched, and the bundle
 // if the key of the license is unknown. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
-	return c.install(context.Background(), input)
+	verdict, _, err := c.install(context.Background(), input)
+	return verdict, err
 }
 
-func (c *Client) install(ctx context.Context, input Input) (Verdict, error) {
+// install returns the verdict about the input, and whether it is stored.
+func (c *Client) install(ctx context.Context, input Input) (Verdict, bool, error) {
 	if input.License != "" {
 		input = c.complete(ctx, input)
 	}
@@ -110,17 +112,17 @@ func (c *Client) install(ctx context.Context, input Input) (Verdict, error) {
 	stored := c.stored()
 	current := c.examine(Input{License: stored, Keys: input.Keys, Status: input.Status})
 	if input.License == "" {
-		return current.verdict, c.store(current)
+		return current.verdict, true, c.store(current)
 	}
 	offered := c.examineBeside(current, input)
 	isOurs := offered.claims != nil
 	switch {
 	case offered.verdict.Valid, isOurs && !current.verdict.Valid:
-		return offered.verdict, c.store(offered)
+		return offered.verdict, true, c.store(offered)
 	case stored != "":
-		return offered.verdict, c.store(current)
+		return offered.verdict, false, c.store(current)
 	default:
-		return offered.verdict, nil
+		return offered.verdict, false, nil
 	}
 }
 
@@ -184,8 +186,9 @@ func (c *Client) Refresh(ctx context.Context) (Refresh, error) {
 	return result, err
 }
 
-// Run refreshes now, then every day, or sooner after a failure, until the context ends. It calls
-// onChange with the first verdict, and with each one that differs. Start it in a goroutine.
+// Run refreshes now, then every day, or sooner after a failure or while the clock seems wrong, until
+// the context ends. It calls onChange with the first verdict, and with each one that differs. Start
+// it in a goroutine.
 func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 	last, due, failures := "", time.Time{}, 0
 	for ctx.Err() == nil {
@@ -224,7 +227,7 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 	switch {
 	case err != nil:
 		return time.Hour, 0
-	case result.Outcome != Busy && result.Outcome != Offline:
+	case !result.shouldRetry():
 		return spread(every), 0
 	case result.RetryAfter > 0:
 		return spread(result.RetryAfter), failures + 1
@@ -234,6 +237,13 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 		backoff = 6
 	}
 	return spread(time.Minute << backoff), failures + 1
+}
+
+// shouldRetry returns whether to refresh again soon. A clock that seems wrong may have been
+// corrected: the next license, which is signed later, confirms it.
+func (r Refresh) shouldRetry() bool {
+	isClockWrong := r.Verdict.Code == "clock_rolled_back" || r.Verdict.Code == "not_yet_valid"
+	return r.Outcome == Busy || r.Outcome == Offline || isClockWrong
 }
 
 // spread adds up to a fifth, so that apps do not come back all at once.
@@ -246,8 +256,9 @@ func (c *Client) renewed(ctx context.Context, response response) (Refresh, error
 	if token == "" { // somebody else answered, such as the login page of a network
 		return Refresh{Outcome: Offline, Verdict: c.Verify()}, nil
 	}
-	verdict, err := c.install(ctx, Input{License: token, Keys: response.text("keys")})
-	if err != nil || !verdict.Valid {
+	given := Input{License: token, Keys: response.text("keys")}
+	verdict, isStored, err := c.install(ctx, given)
+	if err != nil || !isStored {
 		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
 	}
 	return Refresh{Outcome: Renewed, Verdict: verdict}, nil

@@ -375,3 +375,36 @@ func TestWaitsGrowAndFollowTheServer(t *testing.T) {
 		}
 	}
 }
+
+func TestItComesBackSoonWhileTheClockSeemsWrong(t *testing.T) {
+	f := newFixture(t)
+	failures := 0
+	refreshes := func(expected code, expectedFailures int, least time.Duration) {
+		t.Helper()
+		var wait time.Duration
+		wait, failures = f.client.tryRefresh(context.Background(), failures)
+		verdict := f.client.Verify()
+		isInTime := wait >= least && wait <= least*6/5
+		if verdict.Code != string(expected) || failures != expectedFailures || !isInTime {
+			t.Errorf("got %q, %d, %s", verdict.Code, failures, wait)
+		}
+	}
+	renew := func(license string) {
+		f.server.set(refreshPath, sends(200, string(encode(object{"token": license}))))
+	}
+	// The clock was a year ahead, and is right again. The server has signed nothing later.
+	f.now = f.now.Add(365 * 24 * time.Hour)
+	f.client.Verify()
+	f.now = time.Unix(testNow, 0)
+	renew(f.token)
+	refreshes("clock_rolled_back", 1, time.Minute)
+	refreshes("clock_rolled_back", 2, 2*time.Minute)
+	renew(f.license(object{"iat": testNow - 59, "nbf": testNow - 59}))
+	refreshes("", 0, 24*time.Hour)
+	// The clock is too slow.
+	f.now = f.now.Add(-24 * time.Hour)
+	if result := f.refresh(); result.Outcome != Renewed {
+		t.Errorf("got %+v", result)
+	}
+	refreshes("not_yet_valid", 1, time.Minute)
+}

@@ -6,7 +6,7 @@ import queue
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 from unittest import mock
 
 from licentia import Client, Outcome, Verdict, Verifier
@@ -308,6 +308,32 @@ class Background(ClientTest):
             _, wait = self.client._try_refresh(DAY, failures)
             self.assertTrue(least <= wait <= most, (response, wait))
 
+    def test_it_comes_back_soon_while_the_clock_seems_wrong(self) -> None:
+        def refresh(failures: int) -> Tuple[int, float, Optional[str]]:
+            failures, wait = self.client._try_refresh(DAY, failures)
+            return failures, wait, self.client.verify().code
+
+        # The clock was a year ahead, and is right again. The server has signed nothing later.
+        self.now = NOW + 365 * DAY
+        self.client.verify()
+        self.now = NOW
+        self.renew(self.token)
+        failures, wait, code = refresh(0)
+        self.assertEqual((failures, code), (1, "clock_rolled_back"))
+        self.assertTrue(60 <= wait <= 72, wait)
+        failures, wait, code = refresh(failures)
+        self.assertEqual((failures, code), (2, "clock_rolled_back"))
+        self.assertTrue(120 <= wait <= 144, wait)
+        self.renew(self.license(iat=NOW - 59, nbf=NOW - 59))
+        failures, wait, code = refresh(failures)
+        self.assertEqual((failures, code), (0, None))
+        self.assertGreaterEqual(wait, DAY)
+        # The clock is too slow.
+        self.now = NOW - DAY
+        self.assertEqual(self.client.refresh().outcome, Outcome.RENEWED)
+        failures, wait, code = refresh(0)
+        self.assertEqual((failures, code), (1, "not_yet_valid"))
+
     def test_a_callback_that_raises_and_a_full_disk_do_not_end_it(self) -> None:
         def fails(verdict: Verdict) -> None:
             self.verdicts.put(verdict)
@@ -320,8 +346,7 @@ class Background(ClientTest):
             self.assertEqual(self.next_plan(), "enterprise")
             self.client.stop()
         with self.assertLogs("licentia", "ERROR"), mock.patch("os.replace", side_effect=OSError):
-            outcome, _ = self.client._try_refresh(DAY, 0)
-        self.assertEqual(outcome, Outcome.FAILED)
+            self.assertEqual(self.client._try_refresh(DAY, 3), (0, 3600))
 
     def test_it_is_started_once(self) -> None:
         self.client.start(self.verdicts.put)

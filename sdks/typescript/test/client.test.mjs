@@ -240,3 +240,33 @@ test("the background refreshes at once, and when the server asks to", async (con
   await turn();
   assert.equal(refreshes(), 2);
 });
+
+test("the background tries again soon while the clock seems wrong", async (context) => {
+  await install();
+  // The clock was a year ahead, and is right again. The server has signed nothing later.
+  now += 365 * DAY;
+  await client.verify();
+  now = NOW;
+  server.responses.set(REFRESH, { body: { token: license(key) } });
+  assert.deepEqual(
+    [await client.refresh()].map(({ outcome, verdict }) => [outcome, verdict.code]),
+    [["renewed", "clock_rolled_back"]],
+  );
+  server.requests.length = 0;
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const codes = [];
+  const refreshes = () => server.requests.filter(({ url }) => url === REFRESH).length;
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const stop = client.start((verdict) => codes.push(verdict.code));
+  while (refreshes() < 1) await turn();
+  const later = license(key, { iat: NOW - 59, nbf: NOW - 59 });
+  server.responses.set(REFRESH, { body: { token: later } });
+  let seconds = 0;
+  for (; codes.length < 2; seconds++) {
+    context.mock.timers.tick(1_000);
+    await turn();
+  }
+  stop();
+  assert.ok(seconds >= 60, `refreshed after ${seconds} seconds`);
+  assert.deepEqual(codes, ["clock_rolled_back", null]);
+});

@@ -146,7 +146,7 @@ class Client:
         """
         if license is not None:
             license, keys, status = self._complete(license, keys, status)
-        return self._install(license, keys, status)
+        return self._install(license, keys, status)[0]
 
     def _complete(
         self, license: Text, keys: Optional[Text], status: Optional[Text]
@@ -189,20 +189,22 @@ class Client:
 
     def _install(
         self, license: Optional[Text], keys: Optional[Text], status: Optional[Text]
-    ) -> Verdict:
+    ) -> Tuple[Verdict, bool]:
+        """Returns the verdict about what was given, and whether that is stored."""
         with self._lock:
             stored = self._stored()
             current = self._examine(stored, keys=keys, status=status)
             if license is None:
                 self._store(current)
-                return current.verdict
+                return current.verdict, True
             offered = self._examine_beside(current, license, keys, status)
             is_ours = offered.claims is not None
-            if offered.verdict.valid or (is_ours and not current.verdict.valid):
+            is_stored = offered.verdict.valid or (is_ours and not current.verdict.valid)
+            if is_stored:
                 self._store(offered)
             elif stored is not None:
                 self._store(current)
-            return offered.verdict
+            return offered.verdict, is_stored
 
     def refresh(self) -> Refresh:
         """Exchanges the license for the newest one. Waits for the network, `timeout` at most for
@@ -223,7 +225,8 @@ class Client:
     def start(
         self, on_change: Callable[[Verdict], None], *, every: float = DAY_SECONDS
     ) -> None:
-        """Refreshes in a background thread: now, then every day, or sooner after a failure.
+        """Refreshes in a background thread: now, then every day, or sooner after a failure or
+        while the clock seems wrong.
 
         `on_change` is called in that thread with the first verdict and each one that differs.
         """
@@ -252,9 +255,7 @@ class Client:
                 last = verdict
                 _call(on_change, verdict)
             if time.monotonic() >= due:
-                outcome, wait = self._try_refresh(every, failures)
-                is_failure = outcome in (Outcome.BUSY, Outcome.OFFLINE)
-                failures = failures + 1 if is_failure else 0
+                failures, wait = self._try_refresh(every, failures)
                 due = time.monotonic() + wait
                 continue  # the refresh may have changed the verdict
             wait = min(due - time.monotonic(), HOUR_SECONDS)
@@ -262,27 +263,29 @@ class Client:
                 wait = min(wait, verdict.changes_at - self._clock())
             self._stopped.wait(max(wait, 1.0))
 
-    def _try_refresh(self, every: float, failures: int) -> Tuple[Outcome, float]:
-        """Returns the outcome of a refresh, and the seconds until the next one."""
+    def _try_refresh(self, every: float, failures: int) -> Tuple[int, float]:
+        """Returns the number of failures in a row, and the seconds until the next refresh."""
         try:
             result = self.refresh()
         except OSError:
             LOG.exception("The refreshed license could not be stored")
-            return Outcome.FAILED, HOUR_SECONDS
+            return 0, HOUR_SECONDS
         LOG.info("Refresh of the license: %s (%s)", result.outcome.value, result.code)
-        wait = every
-        if result.outcome in (Outcome.BUSY, Outcome.OFFLINE):
+        if _should_retry(result):
             backoff = MINUTE_SECONDS * 2 ** min(failures, 6)
-            wait = result.retry_after if result.retry_after is not None else backoff
+            wait: float = backoff if result.retry_after is None else result.retry_after
+            failures += 1
+        else:
+            wait, failures = every, 0
         # Spread the requests, so that apps do not come back all at once.
-        return result.outcome, wait * random.uniform(1.0, 1.2)
+        return failures, wait * random.uniform(1.0, 1.2)
 
     def _renewed(self, response: _Response) -> Refresh:
         token, keys = response.text("token"), response.text("keys")
         if token is None:  # somebody else answered, such as the login page of a network
             return Refresh(Outcome.OFFLINE, self.verify())
-        verdict = self.install(token, keys=keys)
-        if not verdict.valid:
+        verdict, is_stored = self._install(*self._complete(token, keys, None))
+        if not is_stored:
             return Refresh(Outcome.FAILED, self.verify(), verdict.code)
         return Refresh(Outcome.RENEWED, verdict)
 
@@ -364,6 +367,14 @@ class _Redirects(HTTPRedirectHandler):
         if req.has_header("Authorization"):
             return None
         return super().redirect_request(req, *rest)
+
+
+def _should_retry(result: Refresh) -> bool:
+    """Returns whether to refresh again soon. A clock that seems wrong may have been corrected: the
+    next license, which is signed later, confirms it.
+    """
+    is_away = result.outcome in (Outcome.BUSY, Outcome.OFFLINE)
+    return is_away or result.verdict.code in ("clock_rolled_back", "not_yet_valid")
 
 
 def _outcome(status: int, code: Optional[str]) -> Outcome:

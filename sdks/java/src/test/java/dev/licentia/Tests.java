@@ -57,6 +57,7 @@ public final class Tests {
         tests.put("the status list of a pasted license is fetched", Tests::fetchedForInstall);
         tests.put("a file that is no license is not touched", Tests::noLicense);
         tests.put("the background refreshes until it is closed", Tests::background);
+        tests.put("a refresh is tried again while the clock seems wrong", Tests::wrongClock);
         tests.put("an app survives 40 days offline, a rotated key, and wrong clocks", Tests::story);
         tests.put("the README's code runs", () -> readme(readme));
         int failed = 0;
@@ -440,6 +441,31 @@ public final class Tests {
             app.server.reply(REFRESH, 200, Json.write(object("token", next)));
             equal("next", results.poll(60, TimeUnit.SECONDS));
             background.close();
+        }
+    }
+
+    private static void wrongClock() throws Exception {
+        try (App app = new App()) {
+            Client client = app.installed();
+            // The clock was a year ahead, and is right again. The server has signed nothing later.
+            app.now += 365 * DAY;
+            client.verify();
+            app.now -= 365 * DAY;
+            app.server.reply(REFRESH, 200, Json.write(object("token", KEY.license())));
+            Refresh refresh = client.refresh();
+            equal(Code.CLOCK_ROLLED_BACK, refresh.verdict().code());
+            equal(true, refresh.shouldRetry());
+            String later = KEY.license("iat", NOW - 59, "nbf", NOW - 59);
+            app.server.reply(REFRESH, 200, Json.write(object("token", later)));
+            refresh = client.refresh();
+            equal(State.ACTIVE, refresh.verdict().state());
+            equal(false, refresh.shouldRetry());
+            // The clock is too slow.
+            app.now -= DAY;
+            refresh = client.refresh();
+            equal(Outcome.RENEWED, refresh.outcome());
+            equal(Code.NOT_YET_VALID, refresh.verdict().code());
+            equal(true, refresh.shouldRetry());
         }
     }
 
