@@ -126,6 +126,25 @@ async fn another_issuer_or_algorithm_causes_a_warning_and_another_product_is_ref
     assert!(warnings.contains(warning), "{warnings}");
     let warning = "warning: `issuer` of the plans file is https://issuer.example here";
     assert!(warnings.contains(warning), "{warnings}");
+    // Settings with the default value are warned about too, if they were set.
+    installation
+        .restart(&[("LICENTIA_PUBLIC_URL", ADDRESS), ("LICENTIA_LICENSE_ALGORITHM", "Ed25519")]);
+    let (token, warnings) = installation.issue(&[]);
+    assert_eq!((identity(&token).3, warnings.as_str()), ("Ed25519".into(), ""));
+    let defaults = [
+        ("LICENTIA_LICENSE_ALGORITHM", "EdDSA"),
+        ("LICENTIA_LISTEN", "127.0.0.1:3100"),
+        ("LICENTIA_PUBLIC_URL", "http://127.0.0.1:3100"),
+    ];
+    let (token, warnings) = installation.issue(&defaults);
+    assert_eq!(identity(&token).3, "Ed25519");
+    for setting in ["`license_algorithm` is EdDSA", "`public_url` is http://127.0.0.1:3100"] {
+        let warning = format!("warning: {setting} here and does not count: the server has");
+        assert!(warnings.contains(&warning), "{warnings}");
+    }
+    installation.restart(&[("LICENTIA_PUBLIC_URL", ADDRESS)]);
+
+    let warning = "warning: `issuer` of the plans file is https://issuer.example here";
     let listed = installation.command(&["keys", "bundle", "show", "--unsigned"], &[plans]);
     assert!(listed.err.contains(warning) && listed.out.contains(ADDRESS), "{listed:?}");
 
