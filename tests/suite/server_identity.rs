@@ -229,6 +229,20 @@ async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
     assert_eq!(code(&third, 2).await, None, "it has an index in the list");
 }
 
+#[tokio::test]
+async fn a_command_on_a_copy_of_the_database_without_the_servers_keys_signs_nothing() {
+    let place = keys::Installation::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let server = start_at(&place, ADDRESS, &clock).await;
+    let mut config = place.config.clone();
+    config.keys_dir = place.directory.path().join("keys-of-staging");
+    let random = Random::from_system().unwrap();
+    licentia::keys::KeyRing::add(&config, server.now(), true, &random).unwrap();
+    let refused = App::open(&config, Arc::new(clock), random).await;
+    let error = refused.err().expect("it signs").to_string();
+    assert!(error.contains("every signing key here"), "{error}");
+}
+
 /// A key that is recorded counts as published, so a start that fails must not record one.
 #[tokio::test]
 async fn a_server_that_does_not_start_records_no_keys_and_no_identity() {
