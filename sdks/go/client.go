@@ -186,9 +186,9 @@ func (c *Client) Refresh(ctx context.Context) (Refresh, error) {
 	return result, err
 }
 
-// Run refreshes now, then every day, or sooner after a failure or while the clock seems wrong, until
-// the context ends. It calls onChange with the first verdict, and with each one that differs. Start
-// it in a goroutine.
+// Run refreshes now, then every day, or sooner after a failure or while the clock seems wrong,
+// until the context ends. It calls onChange with the first verdict, and with each one that differs.
+// Start it in a goroutine.
 func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 	last, due, failures := "", time.Time{}, 0
 	for ctx.Err() == nil {

@@ -147,8 +147,8 @@ export class Client {
 
   /**
    * Refreshes now, then daily and when the verdict would change. After a failure, and while the
-   * clock seems wrong, it tries again after a minute, or later. Calls `onChange` with the first verdict, and with each one that
-   * differs. Returns a function that stops it.
+   * clock seems wrong, it tries again after a minute, or later. Calls `onChange` with the first
+   * verdict, and with each one that differs. Returns a function that stops it.
    */
   start(
     onChange: (verdict: Verdict) => void, { onError, every = DAY }: StartOptions = {},
