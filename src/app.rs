@@ -154,7 +154,20 @@ impl App {
     /// # Errors
     /// [`Error::Setup`] with everything that must be corrected first.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
-        Files::read(config)?.start(config, clock, random).await
+        let app = Files::read(config)?.prepare(config, clock, random).await?;
+        app.publish().await?;
+        Ok(app)
+    }
+
+    /// Records and publishes the keys of a server and its identity, as the last step of its start:
+    /// a key that is recorded counts as published, and commands use the identity. A server that
+    /// does not start changes neither.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when no key may sign, or the root key is damaged or another one.
+    pub async fn publish(&self) -> Result<()> {
+        self.begin_with_keys().await?;
+        self.record_identity(&ServerIdentity::of(&self.keys.config, &self.plans)).await
     }
 
     /// Opens the app for an operator's command. It creates nothing. Also returns the warnings for
@@ -281,11 +294,12 @@ impl Files {
         }
     }
 
-    /// Starts the app with these files, as [`App::start`] does. Returns the app.
+    /// Starts the app with these files, as [`App::start`] does, up to [`App::publish`]. Returns the
+    /// app.
     ///
     /// # Errors
     /// As [`App::start`].
-    pub async fn start(
+    pub async fn prepare(
         self,
         config: &Config,
         clock: Arc<dyn Clock>,
@@ -297,12 +311,7 @@ impl Files {
         store.end_leases_of_stopped_servers(points.at(Place::LeasesEnded)).await?;
         let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
         let around = Surroundings::real(config, store, clock, random)?;
-        let identity = ServerIdentity::of(config, &self.plans);
-        let app = App::new(config, self.plans, keys, self.templates, around)?;
-        app.begin_with_keys().await?;
-        // Last: a server that does not start changes nothing for the commands.
-        app.record_identity(&identity).await?;
-        Ok(app)
+        App::new(config, self.plans, keys, self.templates, around)
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The URL at which clients reach the server, without a path. Default `http://` and `listen`.
     pub public_url: Origin,
+    /// Whether `public_url` was set. Otherwise it is the default.
+    pub is_public_url_set: bool,
     /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. Default
     /// `sqlite://licentia.db`. A secret: it may contain a password.
     pub database_url: SecretString,
@@ -83,6 +85,8 @@ pub struct Config {
     pub keys_passphrase: Option<SecretString>,
     /// The name of the signature algorithm in licenses: `EdDSA` (default) or `Ed25519` (RFC 9864).
     pub license_algorithm: Algorithm,
+    /// Whether `license_algorithm` was set. Otherwise it is the default.
+    pub is_license_algorithm_set: bool,
     /// The plans file. Default `plans.toml` if it exists, else built-in example plans.
     pub plans_file: Option<PathBuf>,
     /// The proxies (addresses or networks) whose `X-Forwarded-For` is trusted. Default none.
@@ -170,7 +174,9 @@ impl Config {
             .parsed::<Listen>("listen")
             .map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 3100)), |listen| listen.0);
         let public_url = root.parsed("public_url");
+        let is_public_url_set = public_url.is_some();
         let public_url = public_url.unwrap_or_else(|| Origin::of(listen));
+        let algorithm = root.parsed::<AlgorithmName>("license_algorithm");
         let database_url = root.secret("database_url");
         let database_url = database_url.unwrap_or_else(|| "sqlite://licentia.db".into());
         let known = ["sqlite:", "postgres:", "postgresql:"];
@@ -187,14 +193,14 @@ impl Config {
             signup_verification,
             email: EmailConfig::read(root.section("email"), &public_url),
             public_url,
+            is_public_url_set,
             database_url,
             keys_dir: root.text("keys_dir").map_or_else(|| "keys".into(), PathBuf::from),
             signing_key: root.secret("signing_key"),
             former_signing_keys: root.secret("former_signing_keys"),
             keys_passphrase: root.secret("keys_passphrase"),
-            license_algorithm: root
-                .parsed::<AlgorithmName>("license_algorithm")
-                .map_or_else(Algorithm::default, |name| name.0),
+            is_license_algorithm_set: algorithm.is_some(),
+            license_algorithm: algorithm.map_or_else(Algorithm::default, |name| name.0),
             plans_file: plans_file.or_else(existing),
             trusted_proxies: root
                 .list::<Proxy>("trusted_proxies")

@@ -1,6 +1,6 @@
 //! The requests of apps, next to bare poem handlers that do only the unavoidable work:
 //!
-//! - the key set and a status list: the bytes, ready to send;
+//! - the key set, the key bundle and a status list: the bytes, ready to send;
 //! - a refresh without changes: one verification, and one signature, which a service without a
 //!   database would need too;
 //! - the online verdict: one verification, and one read of a license by its id;
@@ -78,6 +78,13 @@ pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
             "/bytes",
         ),
         row(
+            "GET /.well-known/license-keys",
+            "/.well-known/license-keys",
+            &get,
+            "a bare poem handler with the same bytes",
+            "/bundle",
+        ),
+        row(
             "GET /.well-known/license-status/1",
             "/.well-known/license-status/1",
             &get,
@@ -125,6 +132,7 @@ async fn customer(app: &App) -> SignedUp {
 /// The data of the bare handlers.
 struct Bare {
     jwks: Bytes,
+    bundle: Bytes,
     list: Bytes,
     /// A text about as long as a license, signed by this key.
     license: String,
@@ -142,6 +150,7 @@ impl Bare {
         let license = customer.license.as_ref().unwrap().token.expose().to_owned();
         Arc::new(Self {
             jwks: serde_json::to_vec(&app.keys.jwks()).unwrap().into(),
+            bundle: app.keys.bundle().unwrap().into(),
             list,
             license_id: customer.license.as_ref().unwrap().license_id.to_string(),
             signature: key.sign(license.as_bytes()),
@@ -162,6 +171,11 @@ fn serve_bare(runtime: &Runtime, bare: Arc<Bare>) -> String {
     #[handler]
     fn bytes(bare: Data<&Arc<Bare>>) -> Bytes {
         bare.jwks.clone()
+    }
+
+    #[handler]
+    fn bundle(bare: Data<&Arc<Bare>>) -> Bytes {
+        bare.bundle.clone()
     }
 
     #[handler]
@@ -203,6 +217,7 @@ fn serve_bare(runtime: &Runtime, bare: Arc<Bare>) -> String {
     let address = acceptor.local_addr()[0].as_socket_addr().unwrap().to_string();
     let routes = Route::new()
         .at("/bytes", get(bytes))
+        .at("/bundle", get(bundle))
         .at("/list", get(list))
         .at("/refresh", post(refresh))
         .at("/verify", post(verify))

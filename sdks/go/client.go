@@ -95,29 +95,62 @@ func (c *Client) Verify() Verdict {
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
 // Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
-// not work never replaces one that does. If no given or stored bundle has the key of the license,
-// the bundle is fetched. The error is that of the folder.
+// not work never replaces one that does. With a license, the status list is fetched, and the bundle
+// if the key of the license is unknown. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
-	verdict, err := c.installOffline(input)
-	if err != nil || input.License == "" || verdict.Code != "unknown_key" {
-		return verdict, err
-	}
-	keys := c.request(context.Background(), "GET", c.server+keysPath, "")
-	if keys.status != 200 {
-		return verdict, nil
-	}
-	input.Keys = string(keys.body)
-	return c.installOffline(input)
+	verdict, _, err := c.install(context.Background(), input)
+	return verdict, err
 }
 
-func (c *Client) installOffline(input Input) (Verdict, error) {
+// install returns the verdict about the input, and whether it is stored.
+func (c *Client) install(ctx context.Context, input Input) (Verdict, bool, error) {
+	if input.License != "" {
+		input = c.complete(ctx, input)
+	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	stored := c.stored()
 	current := c.examine(Input{License: stored, Keys: input.Keys, Status: input.Status})
 	if input.License == "" {
-		return current.verdict, c.store(current)
+		return current.verdict, true, c.store(current)
 	}
+	offered := c.examineBeside(current, input)
+	isOurs := offered.claims != nil
+	switch {
+	case offered.verdict.Valid, isOurs && !current.verdict.Valid:
+		return offered.verdict, true, c.store(offered)
+	case stored != "":
+		return offered.verdict, false, c.store(current)
+	default:
+		return offered.verdict, false, nil
+	}
+}
+
+// complete adds the newest status list of the server, and its bundle if the key of the license is
+// unknown. What was given is then in the license file.
+func (c *Client) complete(ctx context.Context, input Input) Input {
+	offered := c.examineOffered(input)
+	if offered.verdict.Code == "unknown_key" {
+		if keys := c.fetch(ctx, c.server+keysPath); keys != "" {
+			input.License, input.Keys = string(offered.licenseFile()), keys
+			offered = c.examineOffered(input)
+		}
+	}
+	if list := c.fetchList(ctx, offered); list != "" {
+		input.License, input.Status = string(offered.licenseFile()), list
+	}
+	return input
+}
+
+// examineOffered examines a license that is not stored, beside what is stored.
+func (c *Client) examineOffered(input Input) examination {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	stored := Input{License: c.stored(), Keys: input.Keys, Status: input.Status}
+	return c.examineBeside(c.examine(stored), input)
+}
+
+func (c *Client) examineBeside(current examination, input Input) examination {
 	// The stored bundle and list may be newer than those that come with the license.
 	if current.bundle != nil {
 		input.Keys = current.bundle.text
@@ -125,16 +158,7 @@ func (c *Client) installOffline(input Input) (Verdict, error) {
 	if input.Status == "" && current.list != nil {
 		input.Status = current.list.text
 	}
-	offered := c.examine(input)
-	isOurs := offered.claims != nil
-	switch {
-	case offered.verdict.Valid, isOurs && !current.verdict.Valid:
-		return offered.verdict, c.store(offered)
-	case stored != "":
-		return offered.verdict, c.store(current)
-	default:
-		return offered.verdict, nil
-	}
+	return c.examine(input)
 }
 
 const keysPath = "/.well-known/license-keys"
@@ -162,8 +186,9 @@ func (c *Client) Refresh(ctx context.Context) (Refresh, error) {
 	return result, err
 }
 
-// Run refreshes now, then every day, or sooner after a failure, until the context ends. It calls
-// onChange with the first verdict, and with each one that differs. Start it in a goroutine.
+// Run refreshes now, then every day, or sooner after a failure or while the clock seems wrong,
+// until the context ends. It calls onChange with the first verdict, and with each one that differs.
+// Start it in a goroutine.
 func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 	last, due, failures := "", time.Time{}, 0
 	for ctx.Err() == nil {
@@ -202,7 +227,7 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 	switch {
 	case err != nil:
 		return time.Hour, 0
-	case result.Outcome != Busy && result.Outcome != Offline:
+	case !result.shouldRetry():
 		return spread(every), 0
 	case result.RetryAfter > 0:
 		return spread(result.RetryAfter), failures + 1
@@ -212,6 +237,13 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 		backoff = 6
 	}
 	return spread(time.Minute << backoff), failures + 1
+}
+
+// shouldRetry returns whether to refresh again soon. A clock that seems wrong may have been
+// corrected: the next license, which is signed later, confirms it.
+func (r Refresh) shouldRetry() bool {
+	isClockWrong := r.Verdict.Code == "clock_rolled_back" || r.Verdict.Code == "not_yet_valid"
+	return r.Outcome == Busy || r.Outcome == Offline || isClockWrong
 }
 
 // spread adds up to a fifth, so that apps do not come back all at once.
@@ -224,39 +256,47 @@ func (c *Client) renewed(ctx context.Context, response response) (Refresh, error
 	if token == "" { // somebody else answered, such as the login page of a network
 		return Refresh{Outcome: Offline, Verdict: c.Verify()}, nil
 	}
-	verdict, err := c.Install(Input{License: token, Keys: response.text("keys")})
-	if err != nil || !verdict.Valid {
+	given := Input{License: token, Keys: response.text("keys")}
+	verdict, isStored, err := c.install(ctx, given)
+	if err != nil || !isStored {
 		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
 	}
-	err = c.fetchStatus(ctx)
-	return Refresh{Outcome: Renewed, Verdict: c.Verify()}, err
+	return Refresh{Outcome: Renewed, Verdict: verdict}, nil
 }
 
 // fetchProof fetches the signed documents that say why a license is not refreshed.
 func (c *Client) fetchProof(ctx context.Context) error {
-	keys := c.request(ctx, "GET", c.server+keysPath, "")
-	if keys.status == 200 {
-		if _, err := c.Install(Input{Keys: string(keys.body)}); err != nil {
+	if keys := c.fetch(ctx, c.server+keysPath); keys != "" {
+		if _, err := c.Install(Input{Keys: keys}); err != nil {
 			return err
 		}
 	}
-	return c.fetchStatus(ctx)
+	c.mutex.Lock()
+	current := c.examine(Input{License: c.stored()})
+	c.mutex.Unlock()
+	list := c.fetchList(ctx, current)
+	if list == "" {
+		return nil
+	}
+	_, err := c.Install(Input{Status: list})
+	return err
 }
 
-// fetchStatus fetches the status list that the license names.
-func (c *Client) fetchStatus(ctx context.Context) error {
-	c.mutex.Lock()
-	claims := c.examine(Input{License: c.stored()}).claims
-	c.mutex.Unlock()
-	if claims == nil || claims.status == nil || !isSecure(claims.status.uri) {
-		return nil
+// fetchList returns the status list that a license names; nothing if there is none.
+func (c *Client) fetchList(ctx context.Context, e examination) string {
+	if e.claims == nil || e.claims.status == nil || !isSecure(e.claims.status.uri) {
+		return ""
 	}
-	response := c.request(ctx, "GET", claims.status.uri, "")
+	return c.fetch(ctx, e.claims.status.uri)
+}
+
+// fetch returns a public document; nothing if there is none.
+func (c *Client) fetch(ctx context.Context, address string) string {
+	response := c.request(ctx, "GET", address, "")
 	if response.status != 200 {
-		return nil
+		return ""
 	}
-	_, err := c.Install(Input{Status: string(response.body)})
-	return err
+	return string(response.body)
 }
 
 // examine returns an examination, and stores the new memory. Memory that cannot be stored is lost,

@@ -92,6 +92,7 @@ func newFixture(t *testing.T) *fixture {
 	if !verdict.Valid {
 		t.Fatalf("got %q", verdict.Code)
 	}
+	f.server.received = nil
 	return f
 }
 
@@ -173,6 +174,47 @@ func TestAPastedLicenseNeedsNoBundleBesideIt(t *testing.T) {
 	f.server.set(keysPath, sends(200, bundleWith(nil)))
 	if verdict := f.install(Input{License: f.token}); !verdict.Valid || !client.Verify().Valid {
 		t.Errorf("got %+v", verdict)
+	}
+}
+
+func TestTheStatusListOfAPastedLicenseIsFetched(t *testing.T) {
+	f := newFixture(t)
+	f.server.set(statusPath, sends(200, f.list(7)))
+	missing := object{"status_list": object{"idx": 7, "uri": f.server.URL + "/missing"}}
+	works := f.license(object{"status": missing})
+	if verdict := f.install(Input{License: works}); !verdict.Valid {
+		t.Errorf("a list that cannot be fetched: got %+v", verdict)
+	}
+	if verdict := f.install(Input{License: f.token}); verdict.Code != "revoked" {
+		t.Errorf("got %+v", verdict)
+	}
+	if f.stored()["license"] != works {
+		t.Error("a license that works was replaced")
+	}
+	f.client.folder, f.folder = t.TempDir(), f.client.folder
+	verdict := f.install(Input{License: f.token, Keys: bundleWith(nil)})
+	if verdict.Code != "revoked" || f.client.Verify().Code != "revoked" {
+		t.Errorf("got %+v", verdict)
+	}
+}
+
+func TestTheLatestOfTheListsThatAreGivenStoredAndFetchedCounts(t *testing.T) {
+	for _, latest := range []string{"given", "in the file", "fetched"} {
+		f := newFixture(t)
+		list := func(source string) string {
+			changes := object{"sub": f.server.URL + statusPath}
+			if source != latest {
+				return listWith(1, changes)
+			}
+			changes["iat"] = testNow - 1
+			return listWith(7, changes)
+		}
+		f.server.set(statusPath, sends(200, list("fetched")))
+		file := string(encode(object{"license": f.token, "status": list("in the file")}))
+		verdict := f.install(Input{License: file, Status: list("given")})
+		if verdict.Code != "revoked" {
+			t.Errorf("%s: got %+v", latest, verdict)
+		}
 	}
 }
 
@@ -332,4 +374,37 @@ func TestWaitsGrowAndFollowTheServer(t *testing.T) {
 			t.Errorf("expected %s, got %s", c.least, wait)
 		}
 	}
+}
+
+func TestItComesBackSoonWhileTheClockSeemsWrong(t *testing.T) {
+	f := newFixture(t)
+	failures := 0
+	refreshes := func(expected code, expectedFailures int, least time.Duration) {
+		t.Helper()
+		var wait time.Duration
+		wait, failures = f.client.tryRefresh(context.Background(), failures)
+		verdict := f.client.Verify()
+		isInTime := wait >= least && wait <= least*6/5
+		if verdict.Code != string(expected) || failures != expectedFailures || !isInTime {
+			t.Errorf("got %q, %d, %s", verdict.Code, failures, wait)
+		}
+	}
+	renew := func(license string) {
+		f.server.set(refreshPath, sends(200, string(encode(object{"token": license}))))
+	}
+	// The clock was a year ahead, and is right again. The server has signed nothing later.
+	f.now = f.now.Add(365 * 24 * time.Hour)
+	f.client.Verify()
+	f.now = time.Unix(testNow, 0)
+	renew(f.token)
+	refreshes("clock_rolled_back", 1, time.Minute)
+	refreshes("clock_rolled_back", 2, 2*time.Minute)
+	renew(f.license(object{"iat": testNow - 59, "nbf": testNow - 59}))
+	refreshes("", 0, 24*time.Hour)
+	// The clock is too slow.
+	f.now = f.now.Add(-24 * time.Hour)
+	if result := f.refresh(); result.Outcome != Renewed {
+		t.Errorf("got %+v", result)
+	}
+	refreshes("not_yet_valid", 1, time.Minute)
 }

@@ -3,7 +3,7 @@
 
 use licentia_verify::Algorithm;
 
-use crate::config::{Config, Origin};
+use crate::config::Config;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::server_identity::ServerIdentity;
 use crate::error::{Error, Result};
@@ -35,12 +35,11 @@ impl CommandDatabase {
             let public_url = recorded.public_url.parse().unwrap_or(config.public_url.clone());
             let algorithm = Algorithm::from_name(&recorded.algorithm);
             let algorithm = algorithm.unwrap_or(config.license_algorithm);
-            // A setting with the default value is taken as one that is not set.
-            if ![&public_url, &Origin::of(config.listen)].contains(&&config.public_url) {
+            if config.is_public_url_set && config.public_url != public_url {
                 let [here, server] = [&config.public_url, &public_url].map(ToString::to_string);
                 command.warnings.push(differs("`public_url`", &here, &server));
             }
-            if ![algorithm, Algorithm::default()].contains(&config.license_algorithm) {
+            if config.is_license_algorithm_set && config.license_algorithm != algorithm {
                 let [here, server] = [config.license_algorithm, algorithm].map(Algorithm::as_str);
                 command.warnings.push(differs("`license_algorithm`", here, server));
             }

@@ -106,11 +106,7 @@ impl KeyStore<'_> {
         }
         let mut tx = self.store.write().await?;
         let known = tx.key_records().await?;
-        let mut new = ring.without_record(|kid| known.iter().any(|record| record.kid == kid));
-        for key in &mut new {
-            key.first_issue = tx.first_issue(&key.kid).await?;
-        }
-        for record in signing_key::register(new, &known, at_once, now) {
+        for record in new_records(&mut tx, ring, &known, at_once, now).await? {
             tx.add_key_record(&record).await?;
         }
         // A server may have recorded the key before the command that created it.
@@ -214,6 +210,21 @@ impl KeyStore<'_> {
     }
 }
 
+/// Returns records for the keys of a ring that have none.
+async fn new_records(
+    tx: &mut Tx,
+    ring: &KeyRing,
+    known: &[KeyRecord],
+    at_once: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<KeyRecord>> {
+    let mut new = ring.without_record(|kid| known.iter().any(|record| record.kid == kid));
+    for key in &mut new {
+        key.first_issue = tx.first_issue(&key.kid).await?;
+    }
+    Ok(signing_key::register(new, known, at_once, now))
+}
+
 fn must_be_pinned(root: &RootKey, pinned: &RootRecord) -> Result<()> {
     if root.public == *pinned {
         return Ok(());
@@ -268,15 +279,16 @@ impl App {
     }
 
     /// Records and publishes the keys at the start of a server, and creates the root key if there
-    /// never was one.
+    /// never was one. It first checks all that can stop the start.
     ///
     /// # Errors
     /// [`Error::Setup`] when no key may sign, or the root key is damaged or another one.
     pub(super) async fn begin_with_keys(&self) -> Result<()> {
         let now = self.now();
         let ring = self.keys.current().ring.clone();
-        self.key_store().register(&ring, None, now).await?;
         let root = root_key(&self.keys.config, &ring, &self.store, &self.random).await?;
+        self.must_sign_once_published(&ring, root.is_some(), now).await?;
+        self.key_store().register(&ring, None, now).await?;
         // If the database was restored from a backup, apps have seen a newer bundle and newer
         // status lists, and refuse these.
         self.publish_keys(ring, root, now - SAME_START, now).await?.must_sign(now)?;
@@ -284,6 +296,26 @@ impl App {
             tracing::warn!(%error, "the status lists could not be renewed");
         }
         Ok(())
+    }
+
+    /// Checks that a key of this server may sign when its keys are recorded and, with the root key,
+    /// in the bundle. Nothing is written.
+    async fn must_sign_once_published(
+        &self,
+        ring: &KeyRing,
+        has_root: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.store.read().await?;
+        let StoredKeys { mut records, bundle, .. } = StoredKeys::read(&mut tx).await?;
+        let new = new_records(&mut tx, ring, &records, None, now).await?;
+        drop(tx);
+        records.extend(new);
+        let content = BundleContent::of(&records);
+        for record in records.iter_mut().filter(|record| content.trusts(&record.kid)) {
+            record.bundled_at = record.bundled_at.or(has_root.then_some(now));
+        }
+        self.keys.replace(ring.clone(), records, bundle)?.must_sign(now)
     }
 
     async fn renew_status_lists(&self, now: Timestamp) -> Result<()> {

@@ -78,8 +78,9 @@ async fn serve(config: &Config) -> Result<()> {
         Some(address) => Some(listen(address, "metrics_listen").await?),
         None => None,
     };
-    let app = files.start(config, Arc::new(SystemClock), Random::from_system()?).await?;
+    let app = files.prepare(config, Arc::new(SystemClock), Random::from_system()?).await?;
     account_check::at_start(&app).await?;
+    app.publish().await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     if !address.ip().is_loopback() && !config.public_url.is_https() {
         tracing::warn!(

@@ -38,11 +38,6 @@ pub use token::LicenseToken;
 /// Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
 pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 
-/// A refresh signs the license again if it was issued longer ago than this. A device whose clock
-/// was ahead and is right again needs a later `iat` than that of the license that it has
-/// (docs/license-format.md, section 7). It costs a signature and no write.
-pub const SIGNED_AGAIN_AFTER: TimeDelta = TimeDelta::minutes(1);
-
 /// How long before its app would warn a token is replaced: apps refresh once a day.
 const NEXT_REFRESH: TimeDelta = TimeDelta::days(1);
 
@@ -290,13 +285,14 @@ impl IssuedLicense {
         self.token.claims()
     }
 
-    /// Returns the claims of a token that says the same and is signed at `now`, if a refresh signs
-    /// one. It expires when the stored one does, so it is worth no more.
+    /// Returns the claims of a token that says the same and is signed at `now`, if that is later: a
+    /// device whose clock was ahead and is right again needs a later `iat` than any that it has
+    /// seen (docs/license-format.md, section 7). It expires when the stored token does, so it is
+    /// worth no more.
     #[must_use]
     pub fn claims_signed_again(&self, now: Timestamp) -> Option<Claims> {
         let signed_at = (now - BACKDATED).epoch_seconds();
-        let is_old = now >= self.issued_at + SIGNED_AGAIN_AFTER;
-        let claims = self.claims().filter(|_| is_old)?;
+        let claims = self.claims().filter(|stored| signed_at > stored.iat)?;
         Some(Claims { iat: signed_at, nbf: signed_at, ..claims })
     }
 

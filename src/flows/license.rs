@@ -294,9 +294,9 @@ pub async fn refresh(app: &App, text: &LicenseToken) -> Result<IssuedLicense> {
     }
 }
 
-/// Returns the license, with a token that is signed at `now` and otherwise says the same, if that
-/// is due and the key of the license signs now. Nothing is stored: [`LicenseToken::is_of`] accepts
-/// both tokens.
+/// Returns the license, with a token that is signed at `now` and otherwise says the same, if the
+/// key of the license signs now. Nothing is stored, and it costs a signature:
+/// [`LicenseToken::is_of`] accepts both tokens.
 fn signed_again(app: &App, license: IssuedLicense, now: Timestamp) -> Result<IssuedLicense> {
     let Ok(key) = app.keys.signing(now) else { return Ok(license) };
     let claims = license.claims_signed_again(now).filter(|_| key.kid == license.key_id);

@@ -58,6 +58,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         34 "0034_key_bundles",
         35 "0035_status_lists",
         36 "0036_server_identity",
+        37 "0037_licenses_of_key",
     }
 });
 

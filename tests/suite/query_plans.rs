@@ -16,10 +16,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::harness::Client;
 use crate::harness::database::{CUSTOMERS, Kind, execute, insert_customers, kind, texts};
 use crate::harness::receiver::Receiver;
 use crate::harness::shop::{Buyer, Shop};
+use crate::harness::{Client, TestApp};
 use crate::outgoing::{SETTINGS, add};
 
 /// The `now` figures count all customers, subscriptions and perpetual licenses, and the drift
@@ -220,21 +220,29 @@ async fn ids_of(shop: &Shop, id: &str) -> Vec<String> {
 
 /// Returns the parts of a statement's plan that read a whole table or index.
 async fn scans(store: &Store, statement: &str) -> Vec<String> {
+    let plan = plan(store, statement).await;
+    if kind() == Kind::Postgres {
+        return postgres_scans(plan.into_iter());
+    }
+    // Not those of a part's result, which is in parentheses or has a name of its own.
+    let is_table = |part: &String| {
+        let name = part.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+        name.is_some_and(|name| {
+            let own = ["CONSTANT", "tasks", "events", "counted", "live", "payments"];
+            !name.starts_with('(') && !own.contains(&name)
+        })
+    };
+    plan.into_iter().filter(is_table).collect()
+}
+
+/// Returns the database's plan of a statement.
+async fn plan(store: &Store, statement: &str) -> Vec<String> {
     match store {
         Store::Sqlite { readers, .. } => {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
             let rows: Vec<(i64, i64, i64, String)> =
                 sqlx::query_as(explain).fetch_all(readers).await.unwrap();
-            let parts = rows.into_iter().map(|(.., part)| part);
-            // Not those of a part's result, which is in parentheses or has a name of its own.
-            let is_table = |part: &String| {
-                let name = part.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
-                name.is_some_and(|name| {
-                    let own = ["CONSTANT", "tasks", "events", "counted", "live", "payments"];
-                    !name.starts_with('(') && !own.contains(&name)
-                })
-            };
-            parts.filter(is_table).collect()
+            rows.into_iter().map(|(.., part)| part).collect()
         }
         Store::Postgres(pool) => {
             let mut tx = pool.begin().await.unwrap();
@@ -251,7 +259,7 @@ async fn scans(store: &Store, statement: &str) -> Vec<String> {
             let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE explained{values}"));
             let lines: Vec<(String,)> = sqlx::query_as(explain).fetch_all(&mut *tx).await.unwrap();
             sqlx::raw_sql("DEALLOCATE explained").execute(&mut *tx).await.unwrap();
-            postgres_scans(lines.into_iter().map(|(line,)| line))
+            lines.into_iter().map(|(line,)| line).collect()
         }
     }
 }
@@ -314,4 +322,36 @@ async fn no_request_of_support_or_a_customer_reads_a_whole_table() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The licenses of a revoked key are read a page after another. Without an index in that order,
+/// each page would read all of them.
+#[tokio::test]
+async fn a_page_of_the_licenses_of_a_revoked_key_reads_no_others() {
+    let app = TestApp::start().await;
+    let store = &app.app.store;
+    insert_customers(store, 2000, &CUSTOMERS).await;
+    insert_customers(store, 2000, &OTHERS[1..2]).await;
+    if kind() == Kind::Postgres {
+        execute(store, "ANALYZE").await.unwrap();
+    }
+    let statements = Statements::default();
+    let _another = tracing::Dispatch::new(Statements::default());
+    let listening = tracing::subscriber::set_default(statements.clone());
+    let mut tx = store.read().await.unwrap();
+    let customers = tx.customers_of_key("key", app.app.now(), None, 100).await.unwrap();
+    assert!(customers.is_empty(), "their licenses are over");
+    assert_eq!(tx.licenses_of_key("key", None, 100).await.unwrap().len(), 100);
+    drop(tx);
+    drop(listening);
+    let statements = statements.0.lock().unwrap().clone();
+    let of_licenses = statements.iter().filter(|text| text.contains("FROM licenses"));
+    let of_licenses: Vec<_> = of_licenses.collect();
+    assert_eq!(of_licenses.len(), 2, "{statements:#?}");
+    for statement in of_licenses {
+        let plan = plan(store, statement).await.join("\n");
+        assert!(plan.contains("customer_id"), "{plan}");
+        assert!(!plan.contains("Sort") && !plan.contains("B-TREE"), "{plan}");
+        assert!(scans(store, statement).await.is_empty(), "{plan}");
+    }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use licentia::app::App;
+use licentia::app::{App, Files};
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::license::IssuedLicense;
 use licentia::domain::operator::audit::Actor;
@@ -126,6 +126,25 @@ async fn another_issuer_or_algorithm_causes_a_warning_and_another_product_is_ref
     assert!(warnings.contains(warning), "{warnings}");
     let warning = "warning: `issuer` of the plans file is https://issuer.example here";
     assert!(warnings.contains(warning), "{warnings}");
+    // Settings with the default value are warned about too, if they were set.
+    installation
+        .restart(&[("LICENTIA_PUBLIC_URL", ADDRESS), ("LICENTIA_LICENSE_ALGORITHM", "Ed25519")]);
+    let (token, warnings) = installation.issue(&[]);
+    assert_eq!((identity(&token).3, warnings.as_str()), ("Ed25519".into(), ""));
+    let defaults = [
+        ("LICENTIA_LICENSE_ALGORITHM", "EdDSA"),
+        ("LICENTIA_LISTEN", "127.0.0.1:3100"),
+        ("LICENTIA_PUBLIC_URL", "http://127.0.0.1:3100"),
+    ];
+    let (token, warnings) = installation.issue(&defaults);
+    assert_eq!(identity(&token).3, "Ed25519");
+    for setting in ["`license_algorithm` is EdDSA", "`public_url` is http://127.0.0.1:3100"] {
+        let warning = format!("warning: {setting} here and does not count: the server has");
+        assert!(warnings.contains(&warning), "{warnings}");
+    }
+    installation.restart(&[("LICENTIA_PUBLIC_URL", ADDRESS)]);
+
+    let warning = "warning: `issuer` of the plans file is https://issuer.example here";
     let listed = installation.command(&["keys", "bundle", "show", "--unsigned"], &[plans]);
     assert!(listed.err.contains(warning) && listed.out.contains(ADDRESS), "{listed:?}");
 
@@ -211,21 +230,70 @@ async fn a_refresh_replaces_a_license_that_names_a_former_address_or_no_list() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_start_changes_nothing_for_the_commands() {
+async fn a_command_on_a_copy_of_the_database_without_the_servers_keys_signs_nothing() {
     let place = keys::Installation::new(&[]).await;
     let clock = Hands::now_at(SystemClock.now());
     let server = start_at(&place, ADDRESS, &clock).await;
-    let recorded = async || server.store.read().await.unwrap().server_identity().await.unwrap();
-    let root = place.keys().join(licentia::keys::ROOT_FILE);
-    std::fs::remove_file(&root).unwrap();
+    let mut config = place.config.clone();
+    config.keys_dir = place.directory.path().join("keys-of-staging");
     let random = Random::from_system().unwrap();
-    licentia::keys::RootKey::create(&place.config, None, &random).unwrap();
+    licentia::keys::KeyRing::add(&config, server.now(), true, &random).unwrap();
+    let refused = App::open(&config, Arc::new(clock), random).await;
+    let error = refused.err().expect("it signs").to_string();
+    assert!(error.contains("every signing key here"), "{error}");
+}
+
+/// A key that is recorded counts as published, so a start that fails must not record one.
+#[tokio::test]
+async fn a_server_that_does_not_start_records_no_keys_and_no_identity() {
+    let place = keys::Installation::new(&[]).await;
+    let clock = Hands::now_at(SystemClock.now());
+    let server = start_at(&place, ADDRESS, &clock).await;
+    let recorded = async || {
+        let mut tx = server.store.read().await.unwrap();
+        (tx.server_identity().await.unwrap(), tx.key_records().await.unwrap())
+    };
+    let before = recorded().await;
+    assert_eq!(before.0.as_ref().unwrap().public_url, ADDRESS);
+    assert_eq!(before.1.len(), 1);
     let mut config = place.config.clone();
     config.public_url = "https://new.acme.example".parse().unwrap();
-    let refused = App::start(&config, Arc::new(clock.clone()), random).await;
-    let error = refused.err().expect("it started with another root key").to_string();
+    let refusal = async || {
+        let random = Random::from_system().unwrap();
+        let refused = App::start(&config, Arc::new(clock.clone()), random).await;
+        refused.err().expect("it started").to_string()
+    };
+    let random = Random::from_system().unwrap();
+    clock.advance(HOUR);
+    licentia::keys::KeyRing::add(&config, server.now(), false, &random).unwrap();
+
+    let root = place.keys().join(licentia::keys::ROOT_FILE);
+    let kept = place.directory.path().join("kept.key");
+    std::fs::rename(&root, &kept).unwrap();
+    licentia::keys::RootKey::create(&config, None, &random).unwrap();
+    let error = refusal().await;
     assert!(error.contains("is not the root key"), "{error}");
-    assert_eq!(recorded().await.unwrap().public_url, ADDRESS);
+    assert_eq!(recorded().await, before);
+
+    // The key that signs is missing, and the new one has not been announced.
+    std::fs::rename(&kept, &root).unwrap();
+    let signs = server.keys.current().signing(server.now()).unwrap().file.clone().unwrap();
+    std::fs::rename(&signs, &kept).unwrap();
+    let error = refusal().await;
+    assert!(error.contains("the key that signs until then is missing"), "{error}");
+    assert_eq!(recorded().await, before);
+
+    // Nor does one whose Stripe account was not checked yet.
+    std::fs::rename(&kept, &signs).unwrap();
+    let files = Files::read(&config).unwrap();
+    let prepared = files.prepare(&config, Arc::new(clock.clone()), random).await.unwrap();
+    assert_eq!(recorded().await, before);
+    prepared.publish().await.unwrap();
+    let after = recorded().await;
+    assert_eq!(after.0.unwrap().public_url, config.public_url.to_string());
+    assert_eq!(after.1.len(), 2);
+    let bundled = after.1.iter().all(|record| record.bundled_at.is_some());
+    assert!(bundled, "{:?}", after.1);
 }
 
 #[tokio::test]

@@ -4,8 +4,11 @@
 
 mod common;
 
-use common::{DAY, NOW, at, claims, header, keys, sign, with};
-use licentia_verify::{Code, Rejection, State, verify, verify_build};
+use common::{
+    DAY, NOW, at, bundle, bundle_claims, claims, header, key, keys, list, list_claims, listed,
+    root, sign, sign_text, with,
+};
+use licentia_verify::{Code, Companion, Rejection, Request, State, verify, verify_build};
 use serde_json::json;
 
 #[test]
@@ -106,4 +109,55 @@ fn the_issuer_is_checked_if_it_is_set() {
     assert!(verify(&token, &ours, at(NOW)).is_ok());
     let other = keys().issued_by("https://licenses.acme.example/");
     assert_eq!(verify(&token, &other, at(NOW)).unwrap_err().code(), Code::WrongIssuer);
+}
+
+#[test]
+fn a_check_says_what_became_of_the_status_list() {
+    let license = sign(&header(), &with(claims(), &json!({ "status": listed(7) })));
+    let counts = list(&list_claims(&[]));
+    let older = list(&with(list_claims(&[]), &json!({ "iat": NOW - 60 })));
+    let elsewhere = list(&with(list_claims(&[]), &json!({ "sub": "https://other.example" })));
+    let by = |kid: &str, n: u8| {
+        let header = json!({ "alg": "EdDSA", "typ": "statuslist+jwt", "kid": kid });
+        sign_text(&header.to_string(), &list_claims(&[]).to_string(), &key(n))
+    };
+    let (unknown, forged) = (by("key-3", 3), by("key-1", 3));
+    let of = |license: &str, status: Option<&str>, memory: Option<&str>| {
+        let request = Request { status, memory, ..Request::new(license, at(NOW)) };
+        keys().check(&request).list
+    };
+    for (name, status, expected) in [
+        ("none", None, Companion::NotGiven),
+        ("one that counts", Some(&counts), Companion::Counts),
+        ("by a key that the key set lacks", Some(&unknown), Companion::UnknownKey),
+        ("by another key than it says", Some(&forged), Companion::DoesNotCount),
+        ("another list", Some(&elsewhere), Companion::DoesNotCount),
+        ("no list", Some(&license), Companion::DoesNotCount),
+    ] {
+        assert_eq!(of(&license, status.map(String::as_str), None), expected, "{name}");
+    }
+    // Beside one that counts, and one that does not, in the license file.
+    let file = |status: &str| json!({ "license": license, "status": status }).to_string();
+    assert_eq!(of(&file(&counts), Some(&unknown), None), Companion::Counts);
+    assert_eq!(of(&file(&forged), Some(&unknown), None), Companion::UnknownKey);
+    // One that is older than the one before, and licenses that need none.
+    let request = Request { status: Some(&counts), ..Request::new(&license, at(NOW)) };
+    let memory = keys().check(&request).memory;
+    assert_eq!(of(&license, Some(&older), Some(&memory)), Companion::DoesNotCount);
+    assert_eq!(of(&license, Some(&unknown), Some(&memory)), Companion::UnknownKey);
+    assert_eq!(of(&sign(&header(), &claims()), Some(&unknown), None), Companion::NotRead);
+    assert_eq!(of("no license", Some(&unknown), None), Companion::NotRead);
+}
+
+#[test]
+fn the_rejection_of_a_revoked_key_names_the_key_and_the_ways_to_a_new_license() {
+    let bundle = bundle(&with(bundle_claims(), &json!({ "keys": [], "revoked": ["key-1"] })));
+    let license = sign(&header(), &claims());
+    let request = Request { keys: Some(&bundle), ..Request::new(&license, at(NOW)) };
+    let rejection = root().check(&request).license.unwrap_err();
+    assert_eq!(
+        rejection.to_string(),
+        "the license is signed with the key \"key-1\", which was revoked; log in, or have the new \
+         license mailed"
+    );
 }

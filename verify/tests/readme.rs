@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::{at, bundle_claims, claims, header, jwk, key, sign, sign_text, with};
-use licentia_verify::{KeySet, Request, State};
+use common::{
+    at, bundle_claims, claims, header, jwk, key, list, list_claims, listed, sign, sign_text, with,
+};
+use licentia_verify::{Code, KeySet, Request, State};
 use serde_json::{Value, json};
 
 /// Before any clock on which the README's code runs.
@@ -22,6 +24,7 @@ fn license_file() -> Value {
     let license = json!({
         "iat": ISSUED, "nbf": ISSUED, "exp": FAR, "license_expires": FAR, "grace_until": null,
         "warn_days": 14, "on_end": { "mode": "limited", "features": ["export"] },
+        "status": listed(7),
     });
     let keys = [with(jwk(1), &json!({ "nbf": 0, "exp": null }))];
     let keys = with(bundle_claims(), &json!({ "iat": ISSUED, "exp": null, "keys": keys }));
@@ -32,6 +35,11 @@ fn license_file() -> Value {
     })
 }
 
+/// Returns a status list that revokes the license.
+fn revoking_list() -> String {
+    list(&with(list_claims(&[7]), &json!({ "iat": ISSUED, "exp": FAR })))
+}
+
 #[test]
 fn the_readme_has_a_valid_license_and_its_root() {
     let file = include_str!("readme/license.json");
@@ -40,5 +48,9 @@ fn the_readme_has_a_valid_license_and_its_root() {
     let (verdict, _) = root.verdict(&Request::new(file, at(ISSUED)));
     let expected = format!("tests/readme/license.json should be {:#}", license_file());
     assert_eq!(verdict.state, Some(State::Active), "{expected}");
+    let list = include_str!("readme/revoking-list.jwt");
+    let revoked = Request { status: Some(list), ..Request::new(file, at(ISSUED)) };
+    let expected = format!("tests/readme/revoking-list.jwt should be {}", revoking_list());
+    assert_eq!(root.verdict(&revoked).0.code, Some(Code::Revoked), "{expected}");
     assert!(include_str!("../README.md").contains(jwk(2)["x"].as_str().unwrap()), "{}", jwk(2));
 }

@@ -6,7 +6,7 @@ import queue
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 from unittest import mock
 
 from licentia import Client, Outcome, Verdict, Verifier
@@ -39,6 +39,7 @@ class ClientTest(unittest.TestCase):
         self.list_uri = self.server.url + STATUS
         self.token = self.license(iat=NOW - DAY)
         self.assertTrue(self.client.install(self.token, keys=bundle()).valid)
+        self.server.received.clear()
 
     def new_client(self, **options: Any) -> Client:
         verifier = Verifier(PRODUCT, root=ROOT.jwk(), **options)
@@ -80,6 +81,41 @@ class Refreshing(ClientTest):
         self.server.responses[KEYS] = Response(200, bundle())
         self.assertTrue(client.install(self.token).valid)
         self.assertTrue(client.verify().valid)
+        self.server.responses[STATUS] = Response(200, status_list([7], uri=self.list_uri))
+        (folder / "license.json").unlink()
+        self.assertEqual(client.install(self.token).code, "revoked", "the list comes as well")
+
+    def test_the_status_list_of_a_pasted_license_is_fetched(self) -> None:
+        revoked = self.license(jti="lic_2", seq=2)
+        self.server.responses[STATUS] = Response(200, status_list([7], uri=self.list_uri))
+        unnamed = license(jti="lic_3")
+        self.assertTrue(self.client.install(unnamed).valid)
+        self.assertEqual(self.server.received, [], "it names no list")
+        self.assertEqual(self.client.install(revoked).code, "revoked")
+        self.assertEqual(self.stored()["license"], unnamed, "one that works is kept")
+        (self.folder / "license.json").unlink()
+        self.assertEqual(self.client.install(revoked, keys=bundle()).code, "revoked")
+        self.assertEqual(self.stored()["license"], revoked)
+        self.server.responses.clear()
+        (self.folder / "memory.json").unlink()
+        self.assertEqual(self.new_client().verify().code, "revoked", "the list is stored")
+
+    def test_the_latest_of_the_lists_that_are_given_stored_and_fetched_counts(self) -> None:
+        for latest in ("given", "in the file", "fetched"):
+            (self.folder / "license.json").unlink()
+            (self.folder / "memory.json").unlink()
+            lists = {
+                source: status_list(
+                    [7] if source == latest else [],
+                    uri=self.list_uri,
+                    iat=NOW - (1 if source == latest else 60),
+                )
+                for source in ("given", "in the file", "fetched")
+            }
+            self.server.responses[STATUS] = Response(200, lists["fetched"])
+            file = {"license": self.token, "keys": bundle(), "status": lists["in the file"]}
+            verdict = self.client.install(json.dumps(file), status=lists["given"])
+            self.assertEqual(verdict.code, "revoked", latest)
 
     def test_each_response_has_an_outcome(self) -> None:
         before = self.stored()
@@ -272,6 +308,32 @@ class Background(ClientTest):
             _, wait = self.client._try_refresh(DAY, failures)
             self.assertTrue(least <= wait <= most, (response, wait))
 
+    def test_it_comes_back_soon_while_the_clock_seems_wrong(self) -> None:
+        def refresh(failures: int) -> Tuple[int, float, Optional[str]]:
+            failures, wait = self.client._try_refresh(DAY, failures)
+            return failures, wait, self.client.verify().code
+
+        # The clock was a year ahead, and is right again. The server has signed nothing later.
+        self.now = NOW + 365 * DAY
+        self.client.verify()
+        self.now = NOW
+        self.renew(self.token)
+        failures, wait, code = refresh(0)
+        self.assertEqual((failures, code), (1, "clock_rolled_back"))
+        self.assertTrue(60 <= wait <= 72, wait)
+        failures, wait, code = refresh(failures)
+        self.assertEqual((failures, code), (2, "clock_rolled_back"))
+        self.assertTrue(120 <= wait <= 144, wait)
+        self.renew(self.license(iat=NOW - 59, nbf=NOW - 59))
+        failures, wait, code = refresh(failures)
+        self.assertEqual((failures, code), (0, None))
+        self.assertGreaterEqual(wait, DAY)
+        # The clock is too slow.
+        self.now = NOW - DAY
+        self.assertEqual(self.client.refresh().outcome, Outcome.RENEWED)
+        failures, wait, code = refresh(0)
+        self.assertEqual((failures, code), (1, "not_yet_valid"))
+
     def test_a_callback_that_raises_and_a_full_disk_do_not_end_it(self) -> None:
         def fails(verdict: Verdict) -> None:
             self.verdicts.put(verdict)
@@ -284,8 +346,7 @@ class Background(ClientTest):
             self.assertEqual(self.next_plan(), "enterprise")
             self.client.stop()
         with self.assertLogs("licentia", "ERROR"), mock.patch("os.replace", side_effect=OSError):
-            outcome, _ = self.client._try_refresh(DAY, 0)
-        self.assertEqual(outcome, Outcome.FAILED)
+            self.assertEqual(self.client._try_refresh(DAY, 3), (0, 3600))
 
     def test_it_is_started_once(self) -> None:
         self.client.start(self.verdicts.put)

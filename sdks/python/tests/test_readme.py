@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Dict
 from unittest import mock
 
+from licentia import Client, Verifier
+
 from .fake_server import REFRESH, STATUS, FakeServer, Response, problem
-from .support import DAY, KEY, bundle, license, status_list
+from .support import DAY, KEY, ROOT, bundle, license, status_list
 
 README = Path(__file__).parent.parent / "README.md"
 ADDRESS = "https://licenses.acme.example"
@@ -65,10 +67,21 @@ class Readme(unittest.TestCase):
         self.assertIn("Export is on\nSeats: 5", outputs[1])
         self.assertIn("Thank you! Your plan is enterprise", outputs[2])
         self.assertTrue(outputs[3].startswith("license-keys.jwt "), outputs[3])
-        revoked = "license-status-1.jwt None revoked\nlicense.json None revoked\n"
-        self.assertTrue(outputs[3].endswith(revoked), outputs[3])
+        self.assertTrue(outputs[3].endswith("license-status-1.jwt None revoked\n"), outputs[3])
         self.assertIn("'code': 'revoked'", outputs[4])
         self.assertEqual(names["verdict"].code, "revoked")
+
+    def test_its_files_of_a_usb_stick_revoke_a_license_on_a_new_machine(self) -> None:
+        text = README.read_text(encoding="utf-8")
+        blocks = re.findall("```python\n(.*?)```", text, re.DOTALL)
+        client = Client(
+            Verifier("acme-app", root=ROOT.jwk()), "http://127.0.0.1:1", self.home / "new"
+        )
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(blocks[3], {"client": client, "Path": Path})
+        self.assertIn("license.json active None\n", output.getvalue())
+        self.assertEqual(client.verify().code, "revoked")
 
     def test_its_sentence_for_a_busy_server_is_printed(self) -> None:
         self.server.responses[REFRESH] = problem(503, "busy", Retry_After="17")

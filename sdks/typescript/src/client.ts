@@ -146,9 +146,9 @@ export class Client {
   }
 
   /**
-   * Refreshes now, then daily and when the verdict would change. After a failure, it tries again
-   * after a minute, or later. Calls `onChange` with the first verdict, and with each one that
-   * differs. Returns a function that stops it.
+   * Refreshes now, then daily and when the verdict would change. After a failure, and while the
+   * clock seems wrong, it tries again after a minute, or later. Calls `onChange` with the first
+   * verdict, and with each one that differs. Returns a function that stops it.
    */
   start(
     onChange: (verdict: Verdict) => void, { onError, every = DAY }: StartOptions = {},
@@ -168,7 +168,9 @@ export class Client {
       try {
         report(await this.verify());
         const { outcome, verdict, retryAfter } = await this.refresh();
-        const shouldRetry = outcome === "busy" || outcome === "offline";
+        // A clock that seems wrong may have been corrected. The next license confirms it.
+        const isClockWrong = ["clock_rolled_back", "not_yet_valid"].includes(verdict.code ?? "");
+        const shouldRetry = outcome === "busy" || outcome === "offline" || isClockWrong;
         wait = shouldRetry ? Math.max(backoff, retryAfter ?? 0) : every;
         backoff = shouldRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
         // A little later, at random, because many apps start in the same minute.

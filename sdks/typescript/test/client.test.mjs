@@ -97,6 +97,37 @@ test("the bundle is fetched for a key that is unknown", async () => {
   assert.equal((await newClient().verify()).state, "active");
 });
 
+test("the status list of a pasted license is fetched", async () => {
+  const sub = `${server.url}${LIST}`;
+  await install();
+  const named = license(key, { status, jti: "lic_2", seq: 2 });
+  server.responses.set(LIST, { body: list(key, [9], { sub }) });
+  assert.equal((await client.install(named)).code, "revoked");
+  assert.equal((await client.verify()).license_id, "lic_1", "one that works is kept");
+  store = new FileStore(join(folder, "another-device"));
+  client = newClient();
+  assert.equal((await client.install({ license: named, keys: bundled(key) })).code, "revoked");
+  server.responses.clear();
+  assert.equal((await newClient().verify()).code, "revoked");
+});
+
+test("the latest of the lists that are given, stored and fetched counts", async () => {
+  const sub = `${server.url}${LIST}`;
+  for (const latest of ["given", "in the file", "fetched"]) {
+    store = new FileStore(join(folder, `latest-${latest}`));
+    client = newClient();
+    const listOf = (source) => source === latest
+      ? list(key, [9], { sub, iat: NOW - 1 })
+      : list(key, [], { sub, iat: NOW - 60 });
+    server.responses.set(LIST, { body: listOf("fetched") });
+    const file = {
+      license: license(key, { status }), keys: bundled(key), status: listOf("in the file"),
+    };
+    const given = { license: JSON.stringify(file), status: listOf("given") };
+    assert.equal((await client.install(given)).code, "revoked", latest);
+  }
+});
+
 test("a forged license ends with the bundle that revokes its stolen key", async () => {
   await install();
   server.responses.set(REFRESH, problem(401, "invalid_license"));
@@ -208,4 +239,34 @@ test("the background refreshes at once, and when the server asks to", async (con
   context.mock.timers.tick(20 * DAY * 1000);
   await turn();
   assert.equal(refreshes(), 2);
+});
+
+test("the background tries again soon while the clock seems wrong", async (context) => {
+  await install();
+  // The clock was a year ahead, and is right again. The server has signed nothing later.
+  now += 365 * DAY;
+  await client.verify();
+  now = NOW;
+  server.responses.set(REFRESH, { body: { token: license(key) } });
+  assert.deepEqual(
+    [await client.refresh()].map(({ outcome, verdict }) => [outcome, verdict.code]),
+    [["renewed", "clock_rolled_back"]],
+  );
+  server.requests.length = 0;
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const codes = [];
+  const refreshes = () => server.requests.filter(({ url }) => url === REFRESH).length;
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const stop = client.start((verdict) => codes.push(verdict.code));
+  while (refreshes() < 1) await turn();
+  const later = license(key, { iat: NOW - 59, nbf: NOW - 59 });
+  server.responses.set(REFRESH, { body: { token: later } });
+  let seconds = 0;
+  for (; codes.length < 2; seconds++) {
+    context.mock.timers.tick(1_000);
+    await turn();
+  }
+  stop();
+  assert.ok(seconds >= 60, `refreshed after ${seconds} seconds`);
+  assert.deepEqual(codes, ["clock_rolled_back", null]);
 });

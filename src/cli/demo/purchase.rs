@@ -69,9 +69,11 @@ pub async fn paid_verifies(stage: &Stage, keys: &KeySet, trial: &str, paid: &str
     done((), format!("{summary}; {trial}"))
 }
 
-/// An app with the trial license gets the paid license by a refresh.
-pub async fn refreshed(stage: &Stage, trial: &str, paid: &str) -> Step<()> {
-    let license = refresh(stage, trial).await?.json(StatusCode::OK)?;
-    equal("the refreshed license", paid, text(&license, "token")?)?;
+/// An app with the trial license gets the paid license by a refresh, which signs it again.
+pub async fn refreshed(stage: &Stage, keys: &KeySet, trial: &str, paid: &str) -> Step<()> {
+    let response = refresh(stage, trial).await?.json(StatusCode::OK)?;
+    let refreshed = verifies(stage, keys, text(&response, "token")?, PLAN)?;
+    let paid = verifies(stage, keys, paid, PLAN)?;
+    equal("the refreshed license", &paid.claims().jti, &refreshed.claims().jti)?;
     done((), "the app refreshed its old license without a password and got the new one")
 }

@@ -43,7 +43,8 @@ pub async fn walk(stage: &Stage) -> Result<()> {
     let paid = report.step("get the license by mail", purchase::mailed(stage, &ada).await)?;
     let step = purchase::paid_verifies(stage, &keys, &trial, &paid).await;
     report.step("verify the paid license offline", step)?;
-    report.step("refresh the app's license", purchase::refreshed(stage, &trial, &paid).await)?;
+    let step = purchase::refreshed(stage, &keys, &trial, &paid).await;
+    report.step("refresh the app's license", step)?;
     report.step("renew", later::renewed(stage, &mut ada, &keys, &paid).await)?;
     report.step("cancel", later::canceled(stage, &mut ada, &keys).await)?;
     let step = selling::bought_once(stage, &keys).await;

@@ -1,37 +1,74 @@
 // The end of the README's code: an app's first days.
 {
+    use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
     let folder = std::env::temp_dir().join(format!("licentia-readme-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let app = Licensing::new(folder.clone()).unwrap();
+    // What the server sends, by the last part of the path; otherwise it is out of reach.
+    let server: Rc<RefCell<BTreeMap<&str, (u16, String)>>> = Rc::default();
+    let responses = Rc::clone(&server);
+    let tokens: Rc<RefCell<Vec<String>>> = Rc::default();
+    let sent = Rc::clone(&tokens);
+    let app = Licensing::new(folder.clone(), Box::new(move |url, token| {
+        sent.borrow_mut().extend(token.map(str::to_owned));
+        let name = url.rsplit('/').next().unwrap_or_default();
+        let response = responses.borrow().get(name).cloned();
+        response.ok_or_else(|| io::Error::other("offline"))
+    }));
+    let app = app.unwrap();
     assert_eq!(app.verify().unwrap().code, Some(Code::Malformed));
     assert!(message(&app.verify().unwrap()).unwrap().contains("no valid license"));
 
-    // A file from the mail.
+    // A license that is pasted, without its bundle: the bundle is fetched.
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readme/license.json");
-    let file = fs::read_to_string(path).unwrap();
-    assert!(app.install(&file).unwrap().allows("export"));
+    let text = fs::read_to_string(path).unwrap();
+    let file: Value = serde_json::from_str(&text).unwrap();
+    let token = file["license"].as_str().unwrap();
+    let keys = file["keys"].as_str().unwrap();
+    assert_eq!(app.install(token).unwrap().code, Some(Code::UnknownKey));
+    server.borrow_mut().insert("license-keys", (200, "<html>Log in to this network".into()));
+    assert_eq!(app.install(token).unwrap().code, Some(Code::UnknownKey));
+    server.borrow_mut().insert("license-keys", (200, keys.into()));
+    assert!(app.install(token).unwrap().allows("export"));
+    server.borrow_mut().clear();
+    assert!(app.verify().unwrap().valid);
+
+    // A file from the mail.
+    assert!(app.install(&text).unwrap().allows("export"));
     assert!(!app.install("something else").unwrap().valid);
     let verdict = app.verify().unwrap();
     assert_eq!((verdict.limit("seats"), message(&verdict)), (Some(5), None));
 
     // Every response to a refresh.
-    let file: Value = serde_json::from_str(&file).unwrap();
+    assert!(app.refresh().is_err());
     let problem = |status: u16, code: &str| {
         let body = format!("{{\"code\":\"{code}\"}}");
-        app.refresh(|token| {
-            assert_eq!(file["license"], token);
-            Ok((status, body.clone()))
-        })
-        .unwrap()
+        server.borrow_mut().insert("refresh", (status, body));
+        app.refresh().unwrap()
     };
     assert!(matches!(problem(403, "license_expired"), Refresh::Ended));
-    assert!(matches!(problem(403, "revoked"), Refresh::Revoked));
     assert!(matches!(problem(401, "unknown_license"), Refresh::Unknown));
     assert!(matches!(problem(503, "busy"), Refresh::Busy));
-    assert!(app.refresh(|_| Err(io::Error::other("offline"))).is_err());
-    let body = serde_json::json!({ "token": file["license"], "keys": file["keys"] }).to_string();
-    let renewed = app.refresh(|_| Ok((200, body.clone()))).unwrap();
-    assert!(matches!(renewed, Refresh::Renewed(verdict) if verdict.valid));
+    assert!(matches!(problem(403, "revoked"), Refresh::Revoked));
     assert!(app.verify().unwrap().valid);
+    let body = serde_json::json!({ "token": token, "keys": keys }).to_string();
+    server.borrow_mut().insert("refresh", (200, body));
+    assert!(matches!(app.refresh().unwrap(), Refresh::Renewed(verdict) if verdict.valid));
+    assert!(app.verify().unwrap().valid);
+    assert!(tokens.borrow().iter().all(|sent| sent == token));
+
+    // The signed list revokes the license, also one that is pasted on another device.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readme/revoking-list.jwt");
+    server.borrow_mut().insert("1", (200, fs::read_to_string(path).unwrap()));
+    assert!(matches!(problem(403, "revoked"), Refresh::Revoked));
+    assert_eq!(app.verify().unwrap().code, Some(Code::Revoked));
+    for name in ["license", "status", "memory"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    assert_eq!(app.install(token).unwrap().code, Some(Code::Revoked));
+    server.borrow_mut().clear();
+    fs::remove_file(folder.join("memory")).unwrap();
+    assert_eq!(app.install(token).unwrap().code, Some(Code::Revoked));
+    assert_eq!(app.verify().unwrap().code, Some(Code::Malformed));
     fs::remove_dir_all(folder).unwrap();
 }

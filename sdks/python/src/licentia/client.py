@@ -97,8 +97,7 @@ class Client:
     """A license in a folder: `license.json`, and the memory of the device in `memory.json`.
 
     `server` is the address of the vendor's server, without `/api`. The methods may be called from
-    several threads. They wait for the network only in `refresh`, and in `install` for the bundle if
-    the key of a license is unknown.
+    several threads. They wait for the network only in `refresh`, and in `install` of a license.
     """
 
     def __init__(
@@ -141,38 +140,71 @@ class Client:
         """Stores what the user pasted, opened or carried here: a license or a `license.json`, a
         key bundle, a status list. Returns the verdict about it.
 
-        A license that does not work never replaces one that does. If no given or stored bundle has
-        the key of the license, the bundle is fetched. Raises `OSError` if the folder cannot be written.
+        A license that does not work never replaces one that does. With a license, the status list
+        is fetched, and the bundle if the key of the license is unknown. Raises `OSError` if the
+        folder cannot be written.
         """
-        verdict = self._install(license, keys, status)
-        if license is None or verdict.code != "unknown_key":
-            return verdict
-        fetched = self._request("GET", self._server + KEYS_PATH)
-        if fetched.status != 200:
-            return verdict
-        return self._install(license, fetched.body, status)
+        if license is not None:
+            license, keys, status = self._complete(license, keys, status)
+        return self._install(license, keys, status)[0]
+
+    def _complete(
+        self, license: Text, keys: Optional[Text], status: Optional[Text]
+    ) -> Tuple[Text, Optional[Text], Optional[Text]]:
+        """Returns a license with the newest status list of the server, and with its bundle if the
+        key of the license is unknown. What was given is in the license file that is returned.
+        """
+        offered = self._examine_offered(license, keys, status)
+        if offered.verdict.code == "unknown_key":
+            bundle = self._fetch(self._server + KEYS_PATH)
+            if bundle is not None:
+                license, keys = offered.license_file(), bundle
+                offered = self._examine_offered(license, keys, status)
+        status_list = self._fetch_list(offered)
+        if status_list is not None:
+            license, status = offered.license_file(), status_list
+        return license, keys, status
+
+    def _examine_offered(
+        self, license: Text, keys: Optional[Text], status: Optional[Text]
+    ) -> Examination:
+        """Returns an examination of a license that is not stored, beside what is stored."""
+        with self._lock:
+            current = self._examine(self._stored(), keys=keys, status=status)
+            return self._examine_beside(current, license, keys, status)
+
+    def _examine_beside(
+        self,
+        current: Examination,
+        license: Text,
+        keys: Optional[Text],
+        status: Optional[Text],
+    ) -> Examination:
+        # The stored bundle and list may be newer than those that come with the license.
+        if current.bundle:
+            keys = current.bundle.text
+        if status is None and current.status_list:
+            status = current.status_list.text
+        return self._examine(license, keys=keys, status=status)
 
     def _install(
         self, license: Optional[Text], keys: Optional[Text], status: Optional[Text]
-    ) -> Verdict:
+    ) -> Tuple[Verdict, bool]:
+        """Returns the verdict about what was given, and whether that is stored."""
         with self._lock:
             stored = self._stored()
             current = self._examine(stored, keys=keys, status=status)
             if license is None:
                 self._store(current)
-                return current.verdict
-            # The stored bundle and list may be newer than those that come with the license.
-            if current.bundle:
-                keys = current.bundle.text
-            if status is None and current.status_list:
-                status = current.status_list.text
-            offered = self._examine(license, keys=keys, status=status)
+                return current.verdict, True
+            offered = self._examine_beside(current, license, keys, status)
             is_ours = offered.claims is not None
-            if offered.verdict.valid or (is_ours and not current.verdict.valid):
+            is_stored = offered.verdict.valid or (is_ours and not current.verdict.valid)
+            if is_stored:
                 self._store(offered)
             elif stored is not None:
                 self._store(current)
-            return offered.verdict
+            return offered.verdict, is_stored
 
     def refresh(self) -> Refresh:
         """Exchanges the license for the newest one. Waits for the network, `timeout` at most for
@@ -193,7 +225,8 @@ class Client:
     def start(
         self, on_change: Callable[[Verdict], None], *, every: float = DAY_SECONDS
     ) -> None:
-        """Refreshes in a background thread: now, then every day, or sooner after a failure.
+        """Refreshes in a background thread: now, then every day, or sooner after a failure or
+        while the clock seems wrong.
 
         `on_change` is called in that thread with the first verdict and each one that differs.
         """
@@ -222,9 +255,7 @@ class Client:
                 last = verdict
                 _call(on_change, verdict)
             if time.monotonic() >= due:
-                outcome, wait = self._try_refresh(every, failures)
-                is_failure = outcome in (Outcome.BUSY, Outcome.OFFLINE)
-                failures = failures + 1 if is_failure else 0
+                failures, wait = self._try_refresh(every, failures)
                 due = time.monotonic() + wait
                 continue  # the refresh may have changed the verdict
             wait = min(due - time.monotonic(), HOUR_SECONDS)
@@ -232,47 +263,53 @@ class Client:
                 wait = min(wait, verdict.changes_at - self._clock())
             self._stopped.wait(max(wait, 1.0))
 
-    def _try_refresh(self, every: float, failures: int) -> Tuple[Outcome, float]:
-        """Returns the outcome of a refresh, and the seconds until the next one."""
+    def _try_refresh(self, every: float, failures: int) -> Tuple[int, float]:
+        """Returns the number of failures in a row, and the seconds until the next refresh."""
         try:
             result = self.refresh()
         except OSError:
             LOG.exception("The refreshed license could not be stored")
-            return Outcome.FAILED, HOUR_SECONDS
+            return 0, HOUR_SECONDS
         LOG.info("Refresh of the license: %s (%s)", result.outcome.value, result.code)
-        wait = every
-        if result.outcome in (Outcome.BUSY, Outcome.OFFLINE):
+        if _should_retry(result):
             backoff = MINUTE_SECONDS * 2 ** min(failures, 6)
-            wait = result.retry_after if result.retry_after is not None else backoff
+            wait: float = backoff if result.retry_after is None else result.retry_after
+            failures += 1
+        else:
+            wait, failures = every, 0
         # Spread the requests, so that apps do not come back all at once.
-        return result.outcome, wait * random.uniform(1.0, 1.2)
+        return failures, wait * random.uniform(1.0, 1.2)
 
     def _renewed(self, response: _Response) -> Refresh:
         token, keys = response.text("token"), response.text("keys")
         if token is None:  # somebody else answered, such as the login page of a network
             return Refresh(Outcome.OFFLINE, self.verify())
-        verdict = self.install(token, keys=keys)
-        if not verdict.valid:
+        verdict, is_stored = self._install(*self._complete(token, keys, None))
+        if not is_stored:
             return Refresh(Outcome.FAILED, self.verify(), verdict.code)
-        self._fetch_status()
-        return Refresh(Outcome.RENEWED, self.verify())
+        return Refresh(Outcome.RENEWED, verdict)
 
     def _fetch_proof(self) -> None:
         """Fetches the signed documents that say why a license is not refreshed."""
-        keys = self._request("GET", self._server + KEYS_PATH)
-        if keys.status == 200:
-            self.install(keys=keys.body)
-        self._fetch_status()
-
-    def _fetch_status(self) -> None:
-        """Fetches the status list that the license names."""
+        keys = self._fetch(self._server + KEYS_PATH)
+        if keys is not None:
+            self.install(keys=keys)
         with self._lock:
-            claims = self._examine(self._stored()).claims
+            current = self._examine(self._stored())
+        status = self._fetch_list(current)
+        if status is not None:
+            self.install(status=status)
+
+    def _fetch_list(self, examination: Examination) -> Optional[bytes]:
+        """Returns the status list that a license names."""
+        claims = examination.claims
         if claims is None or claims.status is None or not _is_secure(claims.status.uri):
-            return
-        response = self._request("GET", claims.status.uri)
-        if response.status == 200:
-            self.install(status=response.body)
+            return None
+        return self._fetch(claims.status.uri)
+
+    def _fetch(self, url: str) -> Optional[bytes]:
+        response = self._request("GET", url)
+        return response.body if response.status == 200 else None
 
     def _request(self, method: str, url: str, token: Optional[str] = None) -> _Response:
         headers = {"Accept": "*/*", "User-Agent": "licentia-python"}
@@ -330,6 +367,14 @@ class _Redirects(HTTPRedirectHandler):
         if req.has_header("Authorization"):
             return None
         return super().redirect_request(req, *rest)
+
+
+def _should_retry(result: Refresh) -> bool:
+    """Returns whether to refresh again soon. A clock that seems wrong may have been corrected: the
+    next license, which is signed later, confirms it.
+    """
+    is_away = result.outcome in (Outcome.BUSY, Outcome.OFFLINE)
+    return is_away or result.verdict.code in ("clock_rolled_back", "not_yet_valid")
 
 
 def _outcome(status: int, code: Optional[str]) -> Outcome:

@@ -183,6 +183,40 @@ fn each_code_has_its_reason_and_what_to_do() {
     }
 }
 
+/// A license of a revoked key is no credential, so no text may advise to refresh it.
+#[test]
+fn the_texts_about_a_revoked_key_say_how_to_get_another_license() {
+    let rejection = Rejection::KeyRevoked { kid: "key-9".to_owned() };
+    let verdict = verdict(None, Some(Code::KeyRevoked));
+    let check = Check { rejection: Some(&rejection), ..check(&verdict) };
+    assert_eq!(
+        verdict_text(check, &claims()).lines().collect::<Vec<_>>(),
+        [
+            "The license is not valid (code `key_revoked`).",
+            "It is signed with the key `key-9`, which the vendor revoked.",
+            "The customer needs a license that another key signed, and this one cannot be \
+             refreshed: log in, or have the new license mailed.",
+        ]
+    );
+    let refusal = crate::error::Error::KeyRevoked.to_string();
+    for text in [refusal, rejection.to_string()] {
+        assert!(text.contains("was revoked; log in") && text.contains("mailed"), "{text}");
+        assert!(!text.contains("refresh"), "{text}");
+    }
+}
+
+#[test]
+fn the_text_about_a_list_of_an_unknown_key_says_what_to_get() {
+    let verdict = verdict(None, Some(Code::StaleStatus));
+    let check = Check { list: Companion::UnknownKey, ..check(&verdict) };
+    let text = verdict_text(check, &claims());
+    assert!(
+        text.contains("The status list does not count: it is signed with a key that"),
+        "{text}"
+    );
+    assert!(text.contains("Get the newest one, and give it with the list."), "{text}");
+}
+
 #[test]
 fn a_reason_names_what_was_found_and_what_was_expected() {
     let kid = || "key-9".to_owned();

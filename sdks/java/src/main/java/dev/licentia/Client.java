@@ -117,8 +117,8 @@ public final class Client {
     }
 
     /**
-     * Refreshes now, then daily and when the verdict would change. After a failure, it tries again
-     * after a minute, or later. It runs in a daemon thread.
+     * Refreshes now, then daily and when the verdict would change. After a failure, and while the
+     * clock seems wrong, it tries again after a minute, or later. It runs in a daemon thread.
      *
      * @param onChange called in that thread with the first verdict, and with each one that differs
      * @param onError called when a text cannot be stored, or {@code onChange} throws

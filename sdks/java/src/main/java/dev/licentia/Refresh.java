@@ -11,8 +11,13 @@ import java.time.Duration;
  * @param retryAfter how long to wait before the next try; null if the server does not say
  */
 public record Refresh(Outcome outcome, Verdict verdict, String code, Duration retryAfter) {
-    /** Returns whether the refresh is tried again soon. */
+    /**
+     * Returns whether the refresh is tried again soon. A clock that seems wrong may have been
+     * corrected: the next license, which is signed later, confirms it.
+     */
     boolean shouldRetry() {
-        return outcome == Outcome.BUSY || outcome == Outcome.OFFLINE;
+        Code code = verdict.code();
+        boolean isClockWrong = code == Code.CLOCK_ROLLED_BACK || code == Code.NOT_YET_VALID;
+        return outcome == Outcome.BUSY || outcome == Outcome.OFFLINE || isClockWrong;
     }
 }

@@ -99,14 +99,22 @@ final class Signing {
 
     /** Returns a list of 1,024 licenses in which one is revoked. */
     String list(String uri, int revoked) {
+        return list(uri, revoked, NOW);
+    }
+
+    String list(String uri, int revoked, long issuedAt) {
         byte[] bits = new byte[128];
         bits[revoked / 8] |= (byte) (1 << revoked % 8);
-        return list(uri, deflate(bits));
+        return list(uri, deflate(bits), issuedAt);
     }
 
     String list(String uri, byte[] compressed) {
+        return list(uri, compressed, NOW);
+    }
+
+    private String list(String uri, byte[] compressed, long issuedAt) {
         return sign("statuslist+jwt", object(
-                "sub", uri, "iat", NOW, "exp", NOW + DAY, "ttl", 3_600L,
+                "sub", uri, "iat", issuedAt, "exp", issuedAt + DAY, "ttl", 3_600L,
                 "status_list", object("bits", 1L, "lst", Text.encodeBase64url(compressed))));
     }
 

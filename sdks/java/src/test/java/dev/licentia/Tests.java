@@ -54,8 +54,10 @@ public final class Tests {
         tests.put("a license is stored, refreshed, and used by the next start", Tests::client);
         tests.put("each response has its outcome, and none loses the license", Tests::outcomes);
         tests.put("the bundle and the status list are fetched", Tests::fetched);
+        tests.put("the status list of a pasted license is fetched", Tests::fetchedForInstall);
         tests.put("a file that is no license is not touched", Tests::noLicense);
         tests.put("the background refreshes until it is closed", Tests::background);
+        tests.put("a refresh is tried again while the clock seems wrong", Tests::wrongClock);
         tests.put("an app survives 40 days offline, a rotated key, and wrong clocks", Tests::story);
         tests.put("the README's code runs", () -> readme(readme));
         int failed = 0;
@@ -366,6 +368,33 @@ public final class Tests {
         expected.put(reply, new Refresh(outcome, null, null, wait));
     }
 
+    private static void fetchedForInstall() throws Exception {
+        try (App app = new App()) {
+            Client client = app.installed();
+            String uri = app.server.url() + LIST;
+            String named = KEY.license("status", status(uri), "jti", "lic_2", "seq", 2L);
+            app.server.reply(LIST, 200, KEY.list(uri, 9));
+            equal(Code.REVOKED, client.install(named).code());
+            equal("lic_1", client.verify().licenseId());
+        }
+        // The latest of the lists that are given, in the file, and fetched counts.
+        for (int latest = 0; latest < 3; latest++) {
+            try (App app = new App()) {
+                String uri = app.server.url() + LIST;
+                List<String> lists = new ArrayList<>();
+                for (int source = 0; source < 3; source++) {
+                    lists.add(source == latest
+                            ? KEY.list(uri, 9, NOW - 1) : KEY.list(uri, 8, NOW - 60));
+                }
+                app.server.reply(LIST, 200, lists.get(0));
+                String file = LicenseFile.write(
+                        KEY.license("status", status(uri)), ROOT.bundle(KEY), lists.get(1));
+                Evidence given = Evidence.of(file).withStatus(lists.get(2));
+                equal(Code.REVOKED, app.client().install(given).code());
+            }
+        }
+    }
+
     private static void fetched() throws Exception {
         try (App app = new App()) {
             Client client = app.client();
@@ -415,6 +444,31 @@ public final class Tests {
         }
     }
 
+    private static void wrongClock() throws Exception {
+        try (App app = new App()) {
+            Client client = app.installed();
+            // The clock was a year ahead, and is right again. The server has signed nothing later.
+            app.now += 365 * DAY;
+            client.verify();
+            app.now -= 365 * DAY;
+            app.server.reply(REFRESH, 200, Json.write(object("token", KEY.license())));
+            Refresh refresh = client.refresh();
+            equal(Code.CLOCK_ROLLED_BACK, refresh.verdict().code());
+            equal(true, refresh.shouldRetry());
+            String later = KEY.license("iat", NOW - 59, "nbf", NOW - 59);
+            app.server.reply(REFRESH, 200, Json.write(object("token", later)));
+            refresh = client.refresh();
+            equal(State.ACTIVE, refresh.verdict().state());
+            equal(false, refresh.shouldRetry());
+            // The clock is too slow.
+            app.now -= DAY;
+            refresh = client.refresh();
+            equal(Outcome.RENEWED, refresh.outcome());
+            equal(Code.NOT_YET_VALID, refresh.verdict().code());
+            equal(true, refresh.shouldRetry());
+        }
+    }
+
     /** The life of an app in the field: from the trial to a revocation on a USB stick. */
     private static void story() throws Exception {
         try (App app = new App()) {
@@ -458,36 +512,64 @@ public final class Tests {
         }
     }
 
-    /** Compiles and runs the README's class in an empty folder, against a local server. */
+    /** Compiles and runs the README's code in an empty folder, against a local server. */
     private static void readme(Path readme) throws Exception {
-        String text = Files.readString(readme);
-        int start = text.indexOf("```java\n") + 8;
-        String code = text.substring(start, text.indexOf("```", start));
+        String[] parts = Files.readString(readme).split("```java\n");
+        equal(3, parts.length);
+        String app = parts[1].substring(0, parts[1].indexOf("```"));
+        String statements = parts[2].substring(0, parts[2].indexOf("```"));
         Path folder = Files.createTempDirectory("licentia");
         try (FakeServer server = new FakeServer()) {
             long now = Instant.now().getEpochSecond();
-            Object[] times = {"iat", now - 60, "nbf", now - 60, "exp", now + 14 * DAY,
-                "license_expires", now + 30 * DAY};
+            String uri = server.url() + LIST;
             String keys = ROOT.bundle(KEY);
-            String token = KEY.license(times);
+            String token = KEY.license("iat", now - 60, "nbf", now - 60, "exp", now + 14 * DAY,
+                    "license_expires", now + 30 * DAY, "status", status(uri));
             server.reply(REFRESH, 200, Json.write(object("token", token, "keys", keys)));
             Files.writeString(folder.resolve("root.jwk"), ROOT.root());
-            Files.writeString(folder.resolve("license.json"),
-                    LicenseFile.write(token, keys, null));
-            Files.writeString(folder.resolve("App.java"),
-                    code.replace("https://licenses.acme.example", server.url()));
+            String file = LicenseFile.write(token, keys, null);
+            Files.writeString(folder.resolve("license.json"), file);
+            app = app.replace("https://licenses.acme.example", server.url());
             // Installed the first time, and stored the second time.
             for (int attempt = 0; attempt < 2; attempt++) {
-                Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-classpath", System.getProperty("java.class.path"), "App.java")
-                        .directory(folder.toFile()).redirectErrorStream(true).start();
-                String output = new String(
-                        process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+                String output = run(folder, "App.java", app);
                 equal("Export for 5 seats.\nThe license is active\n", output);
             }
+            // The last statements import what was carried to another machine. Its list is by a key
+            // that only the carried bundle has.
+            server.replies.clear();
+            Path usb = Files.createDirectory(folder.resolve("usb"));
+            Files.writeString(usb.resolve("license.json"), file);
+            Files.writeString(usb.resolve("license-keys.jwt"), ROOT.bundle(KEY, SUCCESSOR));
+            Files.writeString(usb.resolve("license-status-1.jwt"), SUCCESSOR.list(uri, 9, now));
+            String body = statements.replace("/media/usb", "usb");
+            equal("revoked\n", run(folder, "Usb.java", """
+                    import dev.licentia.*;
+                    import java.nio.file.Files;
+                    import java.nio.file.Path;
+
+                    public class Usb {
+                        public static void main(String[] arguments) throws Exception {
+                            Trust trust = Trust.root(Files.readString(Path.of("root.jwk")));
+                            Client client = new Client(Verifier.of(trust, "acme-app"),
+                                    "http://127.0.0.1:1", new FileStore(Path.of("elsewhere")));
+                            %s
+                            System.out.println(client.verify().code());
+                        }
+                    }
+                    """.formatted(body)));
         } finally {
             delete(folder);
         }
+    }
+
+    /** Writes a class into a folder, and returns what it prints there. */
+    private static String run(Path folder, String name, String code) throws IOException {
+        Files.writeString(folder.resolve(name), code);
+        Process process = new ProcessBuilder(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-classpath", System.getProperty("java.class.path"), name)
+                .directory(folder.toFile()).redirectErrorStream(true).start();
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     }
 }
