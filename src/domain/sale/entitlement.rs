@@ -18,7 +18,7 @@ mod paid;
 mod subscription;
 
 use crate::domain::license::{Basis, Coverage, Entitlement};
-use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -50,6 +50,19 @@ pub struct Assessment<'a> {
     pub is_unclear: bool,
     /// The cases that an operator should check.
     pub alerts: Vec<Alert>,
+}
+
+impl<'a> Assessment<'a> {
+    /// Returns the perpetual license for a plan to which add-ons that are bought alone belong: that
+    /// of single payments, or one that a subscription left and that is valid now.
+    #[must_use]
+    pub fn perpetual(&self, plan: &Plan) -> Option<Entitlement<'a>> {
+        let mut bought = self.entitlements.iter().filter(|paid| paid.basis == Basis::Once);
+        let bought = bought.find(|paid| paid.plan.id == plan.id);
+        let left = self.entitlement.as_ref().filter(|license| license.basis == Basis::Fallback);
+        let left = left.filter(|license| license.plan.id == plan.id);
+        bought.map(PaidEntitlement::entitlement).or_else(|| left.cloned())
+    }
 }
 
 /// Returns what a customer may use at `now`, because of everything that Stripe says. `current` is
