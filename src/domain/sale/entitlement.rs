@@ -24,6 +24,7 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 use choice::{best, license_entitlement};
+use once::FirstPayments;
 use subscription::{Standing, standing};
 
 pub use alert::{Alert, PaidFor, is_recent};
@@ -100,7 +101,8 @@ pub fn assess<'a>(
         entitlements.clear();
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }
-    once::add(&mut entitlements, &once, catalog, &mut alerts);
+    let first_payments = once::add(&mut entitlements, &once, catalog, &mut alerts);
+    alerts.extend(shrunk(&entitlements, &first_payments, catalog, now));
     let chosen = license_entitlement(&entitlements, now);
     let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
     alerts.extend(chosen.map(without_effect).unwrap_or_default());
@@ -144,19 +146,50 @@ fn without_effect(
         let coverage = other.entitlement().coverage(catalog);
         let lacks = license.shortfall(&coverage);
         let has_no_effect = other.is_live() && is_owned(chosen);
-        let bought = |one: &PaidEntitlement<'_>, coverage: &Coverage| PaidFor {
-            plan: one.plan.id.clone(),
-            units: coverage.units,
-            addons: coverage.addons.clone(),
-            is_live: one.is_live(),
-        };
         (counts && (has_no_effect || lacks.units || lacks.addons)).then(|| Alert::WithoutEffect {
-            paid: bought(other, &coverage),
-            license: bought(chosen, &license),
+            paid: paid_for(other, &coverage),
+            license: paid_for(chosen, &license),
         })
     };
     let others = all.iter().filter(|one| !std::ptr::eq(*one, chosen));
     others.filter_map(alert).collect()
+}
+
+/// Returns alerts about a higher perpetual plan that replaced one of which it has fewer units, or
+/// not the add-ons. While the updates of the lower one last, [`without_effect`] reports it.
+fn shrunk(
+    all: &[PaidEntitlement<'_>],
+    first_payments: &FirstPayments,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Vec<Alert> {
+    let owned = || all.iter().filter(|one| one.basis == Basis::Once);
+    let Some(highest) = owned().max_by_key(|one| one.rank) else { return Vec::new() };
+    let license = highest.entitlement().coverage(catalog);
+    let alert = |lower: &PaidEntitlement<'_>| {
+        let coverage = lower.entitlement().coverage(catalog);
+        let lacks = license.shortfall(&coverage);
+        let paid_at = *first_payments.range(lower.rank + 1..).map(|(_, at)| at).min()?;
+        let was_replaced = first_payments.get(&lower.rank).is_some_and(|since| *since <= paid_at);
+        (was_replaced && !lower.covers_new_builds(now) && (lacks.units || lacks.addons)).then(
+            || Alert::Shrunk {
+                lower: paid_for(lower, &coverage),
+                license: paid_for(highest, &license),
+                paid_at,
+            },
+        )
+    };
+    owned().filter_map(alert).collect()
+}
+
+/// Returns what an entitlement was paid for, as alerts name it.
+fn paid_for(one: &PaidEntitlement<'_>, coverage: &Coverage) -> PaidFor {
+    PaidFor {
+        plan: one.plan.id.clone(),
+        units: coverage.units,
+        addons: coverage.addons.clone(),
+        is_live: one.is_live(),
+    }
 }
 
 /// Returns the subscription to show when none grants anything: a live one, or else the newest.

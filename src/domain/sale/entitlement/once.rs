@@ -180,7 +180,12 @@ struct OwnedPlan<'a> {
     units: u32,
     /// The time after which builds are not covered; `None` covers all builds.
     updates_until: Option<Timestamp>,
+    /// The time of the first payment.
+    since: Timestamp,
 }
+
+/// The time of the first payment for each plan, by its rank.
+pub(super) type FirstPayments = BTreeMap<usize, Timestamp>;
 
 /// The months of updates that a purchase for all builds shares with units that have fewer: the most
 /// that a price can state.
@@ -231,7 +236,7 @@ fn by_rank<'c>(lines: &[Line], catalog: &'c Catalog) -> Vec<(u32, BoughtOnce<'c>
 }
 
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
-/// belongs to every plan that it is sold with.
+/// belongs to every plan that it is sold with. Returns when each plan was first bought.
 ///
 /// Buying a plan again extends the updates of all its units, if it is bought for as many units as
 /// the customer has. Fewer units share theirs with all: one seat must not renew a hundred, and must
@@ -241,7 +246,7 @@ pub(super) fn add<'a>(
     payments: &[SinglePayment<'_>],
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
-) {
+) -> FirstPayments {
     let mut owned = Owned::new();
     let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for payment in payments {
@@ -269,6 +274,7 @@ pub(super) fn add<'a>(
             }
         }
     }
+    let first_payments = owned.iter().map(|(rank, held)| (*rank, held.since)).collect();
     entitlements.extend(owned.into_iter().map(|(rank, held)| PaidEntitlement {
         plan: held.plan,
         rank,
@@ -299,6 +305,7 @@ pub(super) fn add<'a>(
             alerts.push(Alert::AddonWithoutPlan { addon, paid_at });
         }
     }
+    first_payments
 }
 
 /// Returns whether the customer owns everything that a purchase of a plan gives, so that it has no
@@ -371,7 +378,7 @@ fn buy<'a>(
             Some(months) => taken_over(owned, (rank, plan), units, (at, months)),
             None => (None, None),
         };
-        owned.insert(rank, OwnedPlan { plan, units, updates_until });
+        owned.insert(rank, OwnedPlan { plan, units, updates_until, since: at });
         return cut;
     };
     if units >= held.units {
