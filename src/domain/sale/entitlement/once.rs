@@ -1,6 +1,7 @@
 //! The entitlements of single payments: perpetual licenses, their updates, and add-ons. Those of
 //! subscriptions are in `subscription.rs`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
@@ -223,14 +224,18 @@ fn average_end(at: Timestamp, ends: [(Timestamp, u32); 2]) -> Timestamp {
 }
 
 /// Returns what the lines of one payment bought, with the units: the plans, the lowest first, then
-/// updates, then add-ons. So the order of the lines does not matter.
+/// updates, then add-ons; and of the same thing, the line with the most units and months first. So
+/// the order of the lines does not matter.
 fn by_rank<'c>(lines: &[Line], catalog: &'c Catalog) -> Vec<(u32, BoughtOnce<'c>)> {
     let bought = lines.iter().filter_map(|line| Some((line.units(), bought_once(line, catalog)?)));
     let mut all: Vec<_> = bought.filter(|(units, _)| *units > 0).collect();
-    all.sort_by_key(|(_, bought)| match bought {
-        BoughtOnce::Plan { rank, .. } => (0, *rank),
-        BoughtOnce::Updates { rank, .. } => (1, *rank),
-        BoughtOnce::Addon(_) => (2, 0),
+    all.sort_by_key(|(units, bought)| {
+        let (kind, rank, months) = match bought {
+            BoughtOnce::Plan { rank, months, .. } => (0, *rank, months.unwrap_or(u32::MAX)),
+            BoughtOnce::Updates { rank, months, .. } => (1, *rank, *months),
+            BoughtOnce::Addon(_) => (2, 0, 0),
+        };
+        (kind, rank, Reverse((*units, months)))
     });
     all
 }
