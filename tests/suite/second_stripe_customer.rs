@@ -154,8 +154,9 @@ async fn stripe_30_each_refusal_to_replace_a_stripe_customer_names_the_sessions_
     let session = shop.bought_at("price_studio_once", &WITH_CUSTOMER, ADA).await;
     let second = shop.stripe_customer_of(&session);
     let command = format!("run `licentia stripe claim {session} --to {}`", ada.customer_id);
+    let to = customer(&ada);
     let refused = async |why: &str| {
-        let refused = claim(&shop, &second, customer(&ada)).await.unwrap_err();
+        let refused = claim(&shop, &second, to.clone()).await.unwrap_err();
         assert!(refused.contains(why) && refused.contains(&command), "{refused}");
     };
     refused("which has a live subscription; end that at Stripe first").await;
@@ -164,7 +165,7 @@ async fn stripe_30_each_refusal_to_replace_a_stripe_customer_names_the_sessions_
     shop.settled().await;
     shop.pass_days(&mut ada, 367).await;
     refused("whose ended subscription left a perpetual license").await;
-    assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("claimed"));
+    assert_eq!(claim(&shop, &session, to.clone()).await, Ok("claimed"));
     assert_eq!(shop.claims(&ada).await.plan, "studio");
 }
 
