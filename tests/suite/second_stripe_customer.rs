@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::database::{execute, texts};
 use crate::harness::shop::{Buyer, Shop};
-use crate::payment_links::WITH_CUSTOMER;
+use crate::payment_links::{WITH_CUSTOMER, open_to_all};
 
 const ADA: &str = "ada@example.com";
 
@@ -220,4 +220,52 @@ async fn stripe_30_a_subscription_beside_a_claimed_session_is_linked_to_its_owne
     let bought = shop.orders(&bob).await;
     let once = bought.iter().filter(|order| order["interval"] == "once").count();
     assert_eq!(once, 1, "{bought:?}");
+}
+
+#[tokio::test]
+async fn stripe_28_a_single_payment_of_a_second_stripe_customer_joins_the_verified_address() {
+    let shop = open_to_all().await;
+    let (ada, before) = owner(&shop).await;
+    let updates = async || {
+        let session = shop.bought_at("price_studio_updates", &WITH_CUSTOMER, ADA).await;
+        (shop.stripe_customer_of(&session), session)
+    };
+    // Somebody else may have signed up with the address.
+    let (unproven, session) = updates().await;
+    assert_eq!(shop.claims(&ada).await.updates_until, Some(before));
+    assert_eq!(shop.listed().await[0]["stripe_customer_id"], unproven.as_str());
+    assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("claimed"));
+    let claimed = shop.claims(&ada).await.updates_until.unwrap();
+    execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
+    let (second, session) = updates().await;
+    let joined = shop.claims(&ada).await.updates_until.unwrap();
+    assert!(joined > claimed + 360 * 86_400, "{claimed} {joined}");
+    assert_eq!(shop.listed().await, json!([]));
+    for _ in 0..2 {
+        let report = shop.sync_all().await;
+        assert_eq!((report.drifted.len(), report.need_action()), (0, 0), "{report:?}");
+        assert_eq!(shop.listed().await, json!([]));
+    }
+    let payment = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&payment, None).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.claims(&ada).await.updates_until, Some(claimed));
+    // A second subscription joins nothing.
+    shop.sandbox.subscribe(&second, "price_team_month", Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.claims(&ada).await.plan, "studio");
+    assert_eq!(shop.listed().await[0]["stripe_customer_id"], second.as_str());
+}
+
+#[tokio::test]
+async fn stripe_28_a_reconciliation_joins_a_payment_whose_events_were_lost() {
+    let shop = open_to_all().await;
+    let (ada, before) = owner(&shop).await;
+    let session = shop.bought_at("price_studio_updates", &WITH_CUSTOMER, ADA).await;
+    let second = shop.stripe_customer_of(&session);
+    assert_eq!(shop.listed().await[0]["stripe_customer_id"], second.as_str());
+    execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
+    shop.sync_all().await;
+    assert!(shop.claims(&ada).await.updates_until.unwrap() > before + 360 * 86_400);
+    assert_eq!(shop.listed().await, json!([]));
 }

@@ -18,9 +18,20 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`crate::error::Error::Stripe`] or a failure of the database.
 pub(super) async fn purchases(app: &App, id: &StripeCustomerId) -> Result<StripeState> {
+    purchases_and_owner(app, id).await.map(|(bought, _)| bought)
+}
+
+/// The same, with the customer who claimed the newest of its single payments.
+///
+/// # Errors
+/// As [`purchases`].
+pub(super) async fn purchases_and_owner(
+    app: &App,
+    id: &StripeCustomerId,
+) -> Result<(StripeState, Option<CustomerId>)> {
     let mut bought = app.stripe()?.bought(id, app.plans.sells_once()).await?;
-    leave_out_claimed(app, &mut bought, None).await?;
-    Ok(bought)
+    let claimed = leave_out_claimed(app, &mut bought, None).await?;
+    Ok((bought, claimed.into_iter().find_map(|(_, owner)| owner)))
 }
 
 /// The Checkout sessions that were claimed, each with its customer; `None` for a deleted one.
@@ -133,7 +144,10 @@ fn commands_for(sessions: &[&CheckoutSessionId], owner: &CustomerId) -> Option<S
 }
 
 /// Returns the Checkout sessions of paid single payments for something of the catalog.
-fn single_payments<'b>(app: &App, bought: &'b StripeState) -> Vec<&'b CheckoutSessionId> {
+pub(super) fn single_payments<'b>(
+    app: &App,
+    bought: &'b StripeState,
+) -> Vec<&'b CheckoutSessionId> {
     let is_single = |session: &&CheckoutSession| {
         let of_session = bought.paid_sessions.iter().filter(|paid| paid.id == session.id);
         let of_session = of_session.flat_map(|paid| &paid.lines);
