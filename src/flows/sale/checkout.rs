@@ -49,13 +49,12 @@ pub struct CheckoutRequest {
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
-/// [`Error::TooManyRequests`] after wrong codes,
-/// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::OwnedAlready`],
-/// [`Error::OwnedAddon`],
+/// [`Error::TooManyRequests`] after wrong codes, [`Error::LowerThanOwned`],
+/// [`Error::SmallerThanOwned`], [`Error::OwnedAlready`], [`Error::OwnedAddon`],
 /// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`],
-/// [`Error::AddonBesideGrant`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
-/// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
-/// or a failure of the database.
+/// [`Error::AddonBesideGrant`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
+/// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::NamedTooOften`],
+/// [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
     refuse_unknown(app, &request.purchase)?;
     for (field, url) in [("success_url", &request.success_url), ("cancel_url", &request.cancel_url)]
