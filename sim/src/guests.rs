@@ -42,16 +42,26 @@ impl History {
         Ok(())
     }
 
-    /// Returns the sessions of guests whose purchases were given to the customer who has a Stripe
-    /// customer.
+    /// Returns the sessions of guests, and of other Stripe customers, whose purchases were given to
+    /// the customer who has a Stripe customer.
     pub fn claimed_by(&self, stripe_id: &str) -> Vec<Value> {
-        let mut sessions = self.guest_sessions();
-        let is_own = |session: &Value| {
+        let mut sessions = self.list("/v1/checkout/sessions", "status=complete");
+        let is_given = |session: &Value| {
             let owner = self.claimed.get(&id_of(session));
-            owner.and_then(|owner| owner.stripe_customer_id.as_deref()) == Some(stripe_id)
+            let owner = owner.and_then(|owner| owner.stripe_customer_id.as_deref());
+            session["mode"] == "payment"
+                && session["customer"] != stripe_id
+                && owner == Some(stripe_id)
         };
-        sessions.retain(is_own);
+        sessions.retain(is_given);
         sessions
+    }
+
+    /// Returns whether a payment of a Stripe customer was given to a customer who has another one.
+    pub fn is_given_away(&self, stripe_id: &str) -> bool {
+        let of = format!("customer={stripe_id}&status=complete");
+        let sessions = self.list("/v1/checkout/sessions", &of);
+        sessions.iter().any(|session| self.claimed.contains_key(&id_of(session)))
     }
 
     /// Returns what became of the payment of a session.

@@ -98,6 +98,11 @@ impl History {
             if is_linked || !self.pays(&id) || !self.is_listed(&id) {
                 continue;
             }
+            // A second one of somebody with an account: a subscription of it is listed.
+            let subscriptions = self.list("/v1/subscriptions", &format!("customer={id}"));
+            if subscriptions.is_empty() && self.is_given_away(&id) {
+                continue;
+            }
             let is_recorded = recorded.iter().any(|buyer| buyer.buyer_id.to_string() == id);
             // An operator decides if the address has an account already, or several Stripe
             // customers.

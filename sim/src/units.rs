@@ -98,13 +98,16 @@ impl Paid {
         let mut owes = truth.owes_anything();
         let of = format!("customer={stripe_id}&status=complete");
         let sessions = history.list("/v1/checkout/sessions", &of);
-        for session in sessions.into_iter().chain(history.claimed_by(stripe_id)) {
+        // The invoice of a session that was claimed is one of another Stripe customer.
+        let own = sessions.into_iter().filter(|session| session["invoice"].is_null());
+        for session in own.chain(history.claimed_by(stripe_id)) {
             let is_paid =
                 matches!(session["payment_status"].as_str(), Some("no_payment_required" | "paid"));
-            if session["mode"] == "payment" && session["invoice"].is_null() && is_paid {
+            if session["mode"] == "payment" && is_paid {
                 // An order without cost has no invoice. Another one may have it after a second:
                 // until then it is not certain.
-                let may_get_one = session["invoice_creation"]["enabled"] == true
+                let may_get_one = session["invoice"].is_null()
+                    && session["invoice_creation"]["enabled"] == true
                     && session["payment_status"] == "paid";
                 let fate = history.fate(&session);
                 owes |= may_get_one || fate == Fate::Doubtful;
@@ -407,6 +410,31 @@ impl Bill {
     /// Whether it was gone at any time since.
     fn is_final_ever(&self) -> bool {
         self.is_final() && !self.was_in_doubt
+    }
+}
+
+#[cfg(test)]
+impl Bill {
+    /// Returns a payment of these units of prices that counts.
+    pub fn of(at: i64, lines: &[(&str, i64)]) -> Self {
+        let lines = lines.iter().map(|(price, units)| Sold {
+            price: (*price).to_owned(),
+            units: *units,
+            start: at,
+            end: at,
+            is_ahead: false,
+        });
+        Self {
+            at,
+            counts_since: Some(at),
+            is_good: true,
+            place: 0,
+            is_forgiven: false,
+            was_in_doubt: false,
+            may_not_count: false,
+            lines: lines.collect(),
+            subscription: String::new(),
+        }
     }
 }
 

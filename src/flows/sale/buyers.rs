@@ -38,7 +38,7 @@ const MAX_WAITING_MAILS: i64 = 4;
 /// The customer of a buyer who was not linked when an event named them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::flows) enum BuyerLink {
-    /// The buyer is now linked to this customer.
+    /// The buyer is now linked to this customer, or a payment of the buyer belongs to the customer.
     Linked(CustomerId),
     /// The buyer is not linked. A purchase of a plan was recorded.
     Unlinked,
@@ -91,14 +91,8 @@ pub async fn claim(
                 Ok(done) => return Ok(Ok(done)),
                 Err(doubt) => doubt,
             };
-            let mut undecided = backfill::undecided(&theirs, &doubt);
-            if let Ambiguity::Taken(owner, _) = &doubt
-                && let Some(commands) = unclaimed::commands(app, id, owner).await?
-            {
-                let more = format!(". To add its single payments to {owner}, run {commands}");
-                undecided.message.push_str(&more);
-            }
-            Ok(Err(undecided))
+            let (doubt, commands) = unclaimed::explained(app, id, doubt).await?;
+            Ok(Err(backfill::undecided(&theirs, &doubt, commands.as_deref())))
         }
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
@@ -109,7 +103,7 @@ pub async fn claim(
                 email: guest.email.clone(),
                 plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
                 reason: doubt.as_str(),
-                message: doubt.advice(buyer),
+                message: doubt.advice(buyer, None),
                 buyer: buyer.clone(),
             }))
         }
@@ -170,8 +164,13 @@ pub(in crate::flows) async fn check_buyer(
     }
     let seen_at = tx.unknown_buyer_seen_at(&buyer).await?;
     drop(tx);
-    let purchase = purchase_of(app, &buyer).await?;
-    record(app, &buyer, purchase, seen_at).await
+    let (bought, owner) = unclaimed::purchases_and_owner(app, stripe_id).await?;
+    let link = record(app, &buyer, purchase_paid(&app.plans, &bought), seen_at).await?;
+    // The event may be about a payment that was claimed: its invoice follows a second later.
+    Ok(match (link, owner) {
+        (BuyerLink::Unlinked, Some(owner)) => BuyerLink::Linked(owner),
+        (link, _) => link,
+    })
 }
 
 /// Does the same for the payment of a guest, if it has a Checkout session.
@@ -294,12 +293,50 @@ async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink> {
         claimed => claimed?,
     };
     if let Err(doubt) = claimed {
+        if let (BuyerId::Customer(id), Ambiguity::Taken(owner, _)) = (buyer, &doubt)
+            && join_payments(app, id, owner).await?
+        {
+            return Ok(BuyerLink::Linked(owner.clone()));
+        }
         tracing::warn!(%buyer, reason = doubt.as_str(), "an unknown buyer got no account");
         if let Ambiguity::Unverified(id) = doubt {
             let_wait(app, buyer, email.as_ref(), id).await?;
         }
     }
     Ok(BuyerLink::Unlinked)
+}
+
+/// Gives the single payments of a second Stripe customer to a customer who is linked to another
+/// one, by their Checkout sessions, like those of guests: if the buyer entered the customer's
+/// address, and only its owner can use the account. Returns whether nothing else is to be linked.
+async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> Result<bool> {
+    let bought = unclaimed::purchases(app, id).await?;
+    for session in unclaimed::single_payments(app, &bought) {
+        let guest = guests::fetch(app, session).await?;
+        let Some(email) = &guest.email else { continue };
+        let entered = app.store.read().await?.customer_by_email(email).await?;
+        if entered.is_none_or(|customer| customer.customer_id != *owner) {
+            continue;
+        }
+        match guests::claim(app, &guest, &ClaimTarget::Recognized, Actor::System).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(doubt)) => {
+                tracing::warn!(%session, reason = doubt.as_str(), "a payment was not claimed");
+            }
+            Err(Error::StripeLinkRefused(problem)) => {
+                tracing::warn!(%session, problem, "a payment was not claimed");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let buyer = BuyerId::from(id.clone());
+    if purchase_of(app, &buyer).await?.is_some() {
+        return Ok(false);
+    }
+    let mut tx = app.store.write().await?;
+    tx.forget_unknown_buyer(&buyer).await?;
+    tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
+    Ok(true)
 }
 
 /// Lets a purchase wait until the customer sets a password by a mailed link, and mails that link.
