@@ -272,8 +272,9 @@ class Client:
         LOG.info("Refresh of the license: %s (%s)", result.outcome.value, result.code)
         wait = every
         if result.outcome in (Outcome.BUSY, Outcome.OFFLINE):
+            # A server that is down sends the same few seconds in each Retry-After.
             backoff = MINUTE_SECONDS * 2 ** min(failures, 6)
-            wait = result.retry_after if result.retry_after is not None else backoff
+            wait = max(backoff, result.retry_after or 0)
         # Spread the requests, so that apps do not come back all at once.
         return result.outcome, wait * random.uniform(1.0, 1.2)
 
