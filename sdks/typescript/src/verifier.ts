@@ -1,6 +1,6 @@
 /** Verifies a license together with the bundle, the status list and the memory. */
 
-import { type Claims, type Limits, readClaims } from "./claims.js";
+import { type Claims, type Limits, MAX_TIME, readClaims } from "./claims.js";
 import { readFile, writeFile } from "./file.js";
 import { type Outcome, type State, inEffect, judge, needsWarning, nextChange } from "./judge.js";
 import { type Code, Jws, LICENSE, Rejection } from "./jws.js";
@@ -165,7 +165,8 @@ const NO_KEYS: KeySet = { keys: [], revoked: [] };
 function secondsSince1970(now: number | undefined): number {
   const seconds = Math.floor(now ?? Date.now() / 1000);
   if (!Number.isFinite(seconds)) throw new TypeError("now is not a number of seconds");
-  return Math.max(0, seconds);
+  // A memory with a later time could not be read again.
+  return Math.min(Math.max(0, seconds), MAX_TIME);
 }
 
 async function openLicense(

@@ -15,6 +15,7 @@ from .memory import Memory
 from .reading import (
     MAX_LICENSE_BYTES,
     MAX_LICENSE_FILE_BYTES,
+    MAX_TIME,
     Text,
     Unreadable,
     byte_length,
@@ -150,7 +151,8 @@ class Verifier:
         now: Optional[int] = None,
     ) -> Examination:
         """Returns what `verify` returns, and which key bundle and status list count."""
-        now = max(0, int(time.time()) if now is None else now)
+        # A memory with a later time could not be read again.
+        now = min(max(0, int(time.time()) if now is None else now), MAX_TIME)
         text = LicenseText.read(license)
         before = Memory.read(memory)
         after = copy.deepcopy(before)
