@@ -165,7 +165,7 @@ class Mutator:
         if name == "audience":
             return choice([base.AUDIENCE, base.AUDIENCE, "other", "ACME-APP"])
         if name == "max_status_age":
-            return choice([0, 1, 3600, 86_400, 86_401, 10**9, 2**53 - 1])
+            return choice([-1, 0, 1, 3600, 86_400, 86_401, 10**9, 2**53 - 1])
         if name == "build":
             return self.time(case)
         if name == "device":

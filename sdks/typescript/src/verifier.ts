@@ -46,7 +46,10 @@ export interface VerifierOptions {
   build?: number | undefined;
   /** The RFC 7638 thumbprint of the device's key (for `cnf`). */
   device?: string | undefined;
-  /** How old a status list may be, in seconds. Without it, a list may be old or missing. */
+  /**
+   * How old a status list may be, in seconds; a negative age counts as 0. Without it, a list may be
+   * old or missing.
+   */
   maxStatusAge?: number | undefined;
 }
 
@@ -156,7 +159,7 @@ export class Verifier {
   #staleFrom(claims: Claims, list: StatusList | null): number | null {
     const { maxStatusAge } = this.#options;
     if (maxStatusAge === undefined || claims.status === null) return null;
-    return list === null ? 0 : list.iat + maxStatusAge + 1;
+    return list === null ? 0 : list.iat + Math.max(0, maxStatusAge) + 1;
   }
 }
 

@@ -94,7 +94,8 @@ class Verifier:
     vendor's key set; both as JSON text or as the parsed object. With `issuer`, licenses of other
     servers are refused. `build` is the time at which this build of the app was made; `device` is
     the thumbprint of the device's key. `max_status_age` refuses licenses (``stale_status``) whose
-    status list is older, in seconds. Raises `TrustError` when the keys or the product are unusable.
+    status list is older, in seconds; a negative age counts as 0. Raises `TrustError` when the keys
+    or the product are unusable.
     """
 
     def __init__(
@@ -211,7 +212,7 @@ class Verifier:
                 status_list.is_revoked(index) if status_list else memory.is_revoked(claims.status)
             )
             if self._max_status_age is not None:
-                age = self._max_status_age
+                age = max(0, self._max_status_age)
                 stale_from = status_list.issued_at + age + 1 if status_list else 0
         updates_until, build = claims.updates_until, self._build
         return Facts(

@@ -49,6 +49,7 @@ public final class Tests {
         tests.put("points of small order, off the curve, not canonical are no keys", Tests::points);
         tests.put("a license is active, and everything in it is in the verdict", Tests::verdict);
         tests.put("a list that is damaged, foreign or too large counts as not given", Tests::lists);
+        tests.put("a file is replaced whole, or stays as it was", Tests::fileStore);
         tests.put("misuse by the developer throws", Tests::misuse);
         tests.put("each verdict has a message", Tests::message);
         tests.put("a license is stored, refreshed, and used by the next start", Tests::client);
@@ -183,6 +184,42 @@ public final class Tests {
         codes.put("", Code.STALE_STATUS);
         codes.forEach((list, code) ->
                 equal(code, verifier.verify(evidence.withStatus(list)).verdict().code()));
+        Evidence tomorrow = evidence.withStatus(KEY.list(uri, 8)).at(NOW + DAY);
+        Map<Long, Code> ages = new LinkedHashMap<>();
+        ages.put(null, null);
+        ages.put(Long.MAX_VALUE, null);
+        ages.put(2 * DAY, null);
+        ages.put(0L, Code.STALE_STATUS);
+        ages.put(-1L, Code.STALE_STATUS);
+        ages.put(Long.MIN_VALUE, Code.STALE_STATUS);
+        ages.forEach((age, code) ->
+                equal(code, verifier.withMaxStatusAge(age).verify(tomorrow).verdict().code()));
+    }
+
+    private static void fileStore() throws Exception {
+        Path folder = Files.createTempDirectory("licentia");
+        try {
+            FileStore store = new FileStore(folder.resolve("acme"));
+            equal(null, store.read(Store.Name.LICENSE));
+            for (String text : List.of("é".repeat(100_000), "short", "")) {
+                store.write(Store.Name.LICENSE, text);
+                equal(text, store.read(Store.Name.LICENSE));
+            }
+            // The move fails, because a folder is in the way.
+            Path blocked = folder.resolve("acme").resolve(Store.Name.MEMORY.fileName());
+            Files.createDirectories(blocked.resolve("x"));
+            try {
+                store.write(Store.Name.MEMORY, "lost");
+                throw new AssertionError("a folder was replaced");
+            } catch (IOException expected) {
+                equal("", store.read(Store.Name.LICENSE));
+            }
+            try (var entries = Files.list(folder.resolve("acme"))) {
+                equal(2L, entries.count());
+            }
+        } finally {
+            delete(folder);
+        }
     }
 
     private static Map<String, Object> status(String uri) {
