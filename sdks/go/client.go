@@ -229,14 +229,17 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 		return time.Hour, 0
 	case !result.shouldRetry():
 		return spread(every), 0
-	case result.RetryAfter > 0:
-		return spread(result.RetryAfter), failures + 1
 	}
-	backoff := failures
-	if backoff > 6 {
-		backoff = 6
+	doublings := failures
+	if doublings > 6 {
+		doublings = 6
 	}
-	return spread(time.Minute << backoff), failures + 1
+	// A server that is down sends the same few seconds in each Retry-After.
+	wait := time.Minute << doublings
+	if wait < result.RetryAfter {
+		wait = result.RetryAfter
+	}
+	return spread(wait), failures + 1
 }
 
 // shouldRetry returns whether to refresh again soon. A clock that seems wrong may have been

@@ -362,7 +362,10 @@ func TestWaitsGrowAndFollowTheServer(t *testing.T) {
 		failures int
 		least    time.Duration
 	}{
-		{problem(503, "busy", "17"), 0, 17 * time.Second},
+		{problem(503, "busy", "5"), 0, time.Minute},
+		{problem(503, "busy", "5"), 3, 8 * time.Minute},
+		{problem(503, "busy", "600"), 0, 10 * time.Minute},
+		{problem(503, "busy", "600"), 99, 64 * time.Minute},
 		{sends(502, ""), 0, time.Minute},
 		{sends(502, ""), 3, 8 * time.Minute},
 		{sends(502, ""), 99, 64 * time.Minute},

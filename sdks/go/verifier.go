@@ -63,7 +63,8 @@ func Device(thumbprint string) Option {
 	return func(v *Verifier) { v.device = thumbprint }
 }
 
-// MaxStatusAge refuses licenses that name a status list when it is missing or older.
+// MaxStatusAge refuses licenses that name a status list when it is missing or older. A negative age
+// counts as 0.
 func MaxStatusAge(age time.Duration) Option {
 	return func(v *Verifier) {
 		seconds := int64(age / time.Second)
@@ -146,6 +147,9 @@ func (v *Verifier) examine(input Input) examination {
 		input.Now = time.Now()
 	}
 	now := later(0, input.Now.Unix())
+	if now > maxTime {
+		now = maxTime // a memory with a later time could not be read again
+	}
 	text := readLicenseText(input.License)
 	before, after := readMemory(input.Memory), readMemory(input.Memory)
 	result := examination{license: text.license}
@@ -216,7 +220,7 @@ func (v *Verifier) facts(c *claims, b *bundle, list *statusList, before memory) 
 	if v.maxStatusAge != nil {
 		staleFrom := int64(0)
 		if list != nil {
-			staleFrom = sum(list.issuedAt, sum(*v.maxStatusAge, 1))
+			staleFrom = sum(list.issuedAt, sum(later(0, *v.maxStatusAge), 1))
 		}
 		f.staleFrom = &staleFrom
 	}

@@ -11,8 +11,8 @@ use crate::memory::{Clock, Memory};
 use crate::status_list::StatusList;
 use crate::text::Documents;
 use crate::{
-    CLOCK_LEEWAY_SECONDS, Claims, KeySet, LICENSE_TYPE, License, MAX_TOKEN_BYTES, Rejection,
-    StatusReference, Verdict, epoch_seconds, time,
+    CLOCK_LEEWAY_SECONDS, Claims, KeySet, LICENSE_TYPE, License, MAX_TIME, MAX_TOKEN_BYTES,
+    Rejection, StatusReference, Verdict, epoch_seconds, time,
 };
 
 const LICENSE: Kind = Kind { typ: LICENSE_TYPE, max_bytes: MAX_TOKEN_BYTES };
@@ -191,7 +191,8 @@ impl KeySet {
         memory: &mut Memory,
         companions: &mut Companions,
     ) -> Result<License, Violation> {
-        let (now, clock) = (epoch_seconds(request.now), memory.clock());
+        // A memory with a later time could not be read again.
+        let (now, clock) = (epoch_seconds(request.now).min(MAX_TIME), memory.clock());
         let documents = Documents::of(request);
         companions.bundle = Companion::unread(&documents.bundles);
         companions.list = Companion::unread(&documents.lists);

@@ -139,7 +139,7 @@ class Mutator:
             if other is not None:
                 case[name] = other
         elif kind < 0.77:
-            case["now"] = self.time(case)
+            case["now"] = self.clock(case)
         else:
             self.parameter(case)
 
@@ -165,7 +165,7 @@ class Mutator:
         if name == "audience":
             return choice([base.AUDIENCE, base.AUDIENCE, "other", "ACME-APP"])
         if name == "max_status_age":
-            return choice([0, 1, 3600, 86_400, 86_401, 10**9, 2**53 - 1])
+            return choice([-1, 0, 1, 3600, 86_400, 86_401, 10**9, 2**53 - 1])
         if name == "build":
             return self.time(case)
         if name == "device":
@@ -205,6 +205,12 @@ class Mutator:
         times = [base.NOW, base.ISSUED, base.EXP, base.EXPIRES, case.get("now", 0), 0, LAST]
         time = self.random.choice(times) + self.random.choice(DELTAS)
         return min(max(time, 0), LAST)
+
+    def clock(self, case):
+        """Returns a time for a device, which may also be before 1970 or after 9999."""
+        if self.chance(0.05):
+            return self.random.choice([-1, -10**9, LAST + 1, LAST + 10**6, 2**53 - 1])
+        return self.time(case)
 
     def text(self, text):
         """Returns a text with some characters altered."""

@@ -65,6 +65,7 @@ def signed(typ, claims, key):
 def expected(world, memory, now):
     """Returns the verdict at a time, and the new memory."""
     claims, after = world.claims, copy.deepcopy(memory)
+    now = min(max(now, 0), LAST)
     facts = {"updates_until": claims.get("updates_until"), "trial": claims["trial"]}
     bundle = world.bundle
     if bundle:
@@ -186,7 +187,8 @@ WORLDS = [
 
 MOMENTS = [ISSUED - 60, ISSUED, NOW - DAY, NOW - HOUR, NOW, NOW + HOUR, NOW + DAY, NOW + 2 * DAY,
            NOW + 7 * DAY, EXP, base.EXPIRES]
-CLOCKS = sorted({0, 1, NOW - 400 * DAY, NOW + 400 * DAY, NOW + 25_000 * DAY, 2**31, 2**32, LAST,
+CLOCKS = sorted({-DAY, -1, 0, 1, NOW - 400 * DAY, NOW + 400 * DAY, NOW + 25_000 * DAY, 2**31, 2**32,
+                 LAST, LAST + 1, 2**53 - 1,
                  *(moment + shift for moment in MOMENTS
                    for shift in (-HOUR - 1, -HOUR, -1, 0, 1, 60, HOUR))})
 

@@ -296,9 +296,12 @@ class Background(ClientTest):
         self.assertEqual(self.server.paths().count(REFRESH), 1)
         self.assertTrue(self.verdicts.empty())
 
-    def test_it_comes_back_when_the_server_says_so(self) -> None:
+    def test_it_comes_back_when_the_server_says_so_but_later_each_time(self) -> None:
         for response, failures, least, most in (
-            (problem(503, "busy", Retry_After="17"), 0, 17, 17 * 1.2),
+            (problem(503, "busy", Retry_After="5"), 0, 60, 72),
+            (problem(503, "busy", Retry_After="5"), 3, 480, 576),
+            (problem(503, "busy", Retry_After="600"), 0, 600, 720),
+            (problem(503, "busy", Retry_After="600"), 99, 3840, 4608),
             (Response(502), 0, 60, 72),
             (Response(502), 3, 480, 576),
             (Response(502), 99, 3840, 4608),

@@ -96,7 +96,7 @@ export function asNumber(value: Json | undefined): number {
 }
 
 /** 9999-12-31T23:59:59Z */
-const MAX_TIME = 253_402_300_799;
+export const MAX_TIME = 253_402_300_799;
 
 export function asTime(value: Json | undefined): number {
   const time = asNumber(value);

@@ -64,8 +64,11 @@ const MAX_RESPONSE_BYTES = 256 * 1024;
 const DAY = 86_400;
 /** The first and the longest wait after a failed refresh, in seconds. It doubles each time. */
 const [MIN_BACKOFF, MAX_BACKOFF] = [60, 3_600];
-/** The longest wait: timers of JavaScript fire at once when it is over 2^31 milliseconds. */
-const MAX_WAIT = 20 * DAY;
+/**
+ * The longest time without a verdict, in seconds. Timers stand still while a laptop sleeps, and do
+ * not see that the clock was set.
+ */
+const HOUR = 3_600;
 
 interface Response {
   status: number;
@@ -146,9 +149,10 @@ export class Client {
   }
 
   /**
-   * Refreshes now, then daily and when the verdict would change. After a failure, and while the
-   * clock seems wrong, it tries again after a minute, or later. Calls `onChange` with the first
-   * verdict, and with each one that differs. Returns a function that stops it.
+   * Refreshes now, then daily and when the verdict changes. After a failure, and while the clock
+   * seems wrong, it tries again after a minute, or later. Verifies at least once an hour. Calls
+   * `onChange` with the first verdict, and with each one that differs. Returns a function that
+   * stops it.
    */
   start(
     onChange: (verdict: Verdict) => void, { onError, every = DAY }: StartOptions = {},
@@ -157,31 +161,41 @@ export class Client {
     let isStopped = false;
     let backoff = MIN_BACKOFF;
     let last = "";
-    const report = (verdict: Verdict) => {
+    /** The seconds until the next refresh, by the timers. */
+    let untilRefresh = 0;
+    /** Returns whether the verdict differs from the last one. */
+    const report = (verdict: Verdict): boolean => {
       const text = JSON.stringify(verdict);
-      if (isStopped || text === last) return;
+      if (isStopped || text === last) return false;
       last = text;
       onChange(verdict);
+      return true;
+    };
+    const refresh = async (): Promise<Verdict> => {
+      const { outcome, verdict, retryAfter } = await this.refresh();
+      // A clock that seems wrong may have been corrected. The next license confirms it.
+      const isClockWrong = ["clock_rolled_back", "not_yet_valid"].includes(verdict.code ?? "");
+      const shouldRetry = outcome === "busy" || outcome === "offline" || isClockWrong;
+      const wait = shouldRetry ? Math.max(backoff, retryAfter ?? 0) : every;
+      backoff = shouldRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
+      // A little later, at random, because many apps start in the same minute.
+      untilRefresh = wait * (1 + Math.random() / 10);
+      report(verdict);
+      return verdict;
     };
     const run = async () => {
-      let wait = MAX_BACKOFF;
+      let wait = HOUR;
       try {
-        report(await this.verify());
-        const { outcome, verdict, retryAfter } = await this.refresh();
-        // A clock that seems wrong may have been corrected. The next license confirms it.
-        const isClockWrong = ["clock_rolled_back", "not_yet_valid"].includes(verdict.code ?? "");
-        const shouldRetry = outcome === "busy" || outcome === "offline" || isClockWrong;
-        wait = shouldRetry ? Math.max(backoff, retryAfter ?? 0) : every;
-        backoff = shouldRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
-        // A little later, at random, because many apps start in the same minute.
-        wait *= 1 + Math.random() / 10;
-        if (verdict.changes_at !== null) wait = Math.min(wait, verdict.changes_at - this.#now());
-        report(verdict);
+        let verdict = await this.verify();
+        if (report(verdict) || untilRefresh <= 0) verdict = await refresh();
+        wait = Math.min(wait, untilRefresh, (verdict.changes_at ?? Infinity) - this.#now());
       } catch (error) {
         onError?.(error);
       }
       if (isStopped) return;
-      timer = setTimeout(run, Math.min(Math.max(wait, 1), MAX_WAIT) * 1000);
+      wait = Math.max(wait, 1);
+      untilRefresh -= wait;
+      timer = setTimeout(run, wait * 1000);
       // The timer does not keep a process of Node alive.
       if (typeof timer === "object") timer.unref();
     };

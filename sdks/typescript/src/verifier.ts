@@ -1,6 +1,6 @@
 /** Verifies a license together with the bundle, the status list and the memory. */
 
-import { type Claims, type Limits, readClaims } from "./claims.js";
+import { type Claims, type Limits, MAX_TIME, readClaims } from "./claims.js";
 import { readFile, writeFile } from "./file.js";
 import { type Outcome, type State, inEffect, judge, needsWarning, nextChange } from "./judge.js";
 import { type Code, Jws, LICENSE, Rejection } from "./jws.js";
@@ -46,7 +46,10 @@ export interface VerifierOptions {
   build?: number | undefined;
   /** The RFC 7638 thumbprint of the device's key (for `cnf`). */
   device?: string | undefined;
-  /** How old a status list may be, in seconds. Without it, a list may be old or missing. */
+  /**
+   * How old a status list may be, in seconds; a negative age counts as 0. Without it, a list may be
+   * old or missing.
+   */
   maxStatusAge?: number | undefined;
 }
 
@@ -156,7 +159,7 @@ export class Verifier {
   #staleFrom(claims: Claims, list: StatusList | null): number | null {
     const { maxStatusAge } = this.#options;
     if (maxStatusAge === undefined || claims.status === null) return null;
-    return list === null ? 0 : list.iat + maxStatusAge + 1;
+    return list === null ? 0 : list.iat + Math.max(0, maxStatusAge) + 1;
   }
 }
 
@@ -165,7 +168,8 @@ const NO_KEYS: KeySet = { keys: [], revoked: [] };
 function secondsSince1970(now: number | undefined): number {
   const seconds = Math.floor(now ?? Date.now() / 1000);
   if (!Number.isFinite(seconds)) throw new TypeError("now is not a number of seconds");
-  return Math.max(0, seconds);
+  // A memory with a later time could not be read again.
+  return Math.min(Math.max(0, seconds), MAX_TIME);
 }
 
 async function openLicense(

@@ -270,3 +270,75 @@ test("the background tries again soon while the clock seems wrong", async (conte
   assert.ok(seconds >= 60, `refreshed after ${seconds} seconds`);
   assert.deepEqual(codes, ["clock_rolled_back", null]);
 });
+
+/** Starts the background, with the timers in the hands of the test. */
+function startStepwise(context, onChange, options) {
+  let timer;
+  let isSet;
+  const nextTimer = () => new Promise((resolve) => {
+    isSet = resolve;
+  });
+  const system = setTimeout;
+  context.mock.method(globalThis, "setTimeout", (callback, milliseconds, ...rest) => {
+    // The other timers are those of `fetch`.
+    if (callback.name !== "run") return system(callback, milliseconds, ...rest);
+    timer = callback;
+    isSet(milliseconds / 1000);
+    return 0;
+  });
+  const first = nextTimer();
+  const stop = client.start(onChange, options);
+  /** Lets the timer fire. Returns the seconds until the next one. */
+  const wake = () => {
+    const next = nextTimer();
+    void timer();
+    return next;
+  };
+  const refreshes = () => server.requests.filter(({ url }) => url === REFRESH).length;
+  return { first, wake, stop, refreshes };
+}
+
+test("what happens while the device sleeps is noticed within an hour", async (context) => {
+  await install();
+  const { changes_at: end } = await client.verify();
+  const codes = [];
+  server.responses.set(REFRESH, { body: { token: license(key, { seq: 2 }) } });
+  const background = startStepwise(context, ({ code }) => codes.push(code));
+  assert.equal(await background.first, 3_600);
+  // The timer stands still while the device sleeps, and the clock does not.
+  now = end;
+  assert.ok(await background.wake() <= 3_600);
+  assert.equal(background.refreshes(), 2);
+  // The clock is set back.
+  now = NOW;
+  assert.ok(await background.wake() <= 3_600);
+  assert.deepEqual(codes, [null, "token_expired", "clock_rolled_back"]);
+  background.stop();
+});
+
+test("the background verifies each hour, and refreshes when it is time", async (context) => {
+  await install();
+  server.responses.set(REFRESH, { body: { token: license(key, { seq: 2 }) } });
+  const background = startStepwise(context, () => {}, { every: 8_000 });
+  let seconds = await background.first;
+  while (background.refreshes() < 2) {
+    const wait = await background.wake();
+    if (background.refreshes() < 2) seconds += wait;
+  }
+  assert.ok(seconds >= 8_000 && seconds <= 8_801, `refreshed after ${seconds} seconds`);
+  now = NOW + 14 * DAY - 60;
+  assert.equal(await background.wake(), 60, "it wakes when the verdict changes");
+  background.stop();
+});
+
+test("a server that is down is asked less often each time", async (context) => {
+  await install();
+  server.responses.set(REFRESH, problem(503, "busy", { "retry-after": "5" }));
+  const background = startStepwise(context, () => {});
+  let wait = await background.first;
+  for (const least of [60, 120, 240, 480]) {
+    assert.ok(wait >= least && wait <= least * 1.1, `${wait} instead of ${least}`);
+    wait = await background.wake();
+  }
+  background.stop();
+});

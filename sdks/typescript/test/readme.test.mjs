@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import {
+  cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
@@ -58,6 +60,30 @@ test("the package has the compiled modules and the licenses, and no dependencies
   const manifest = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
   assert.equal(manifest.dependencies, undefined);
   assert.deepEqual(await readdir(join(folder, "node_modules", ".bin")), ["licentia"]);
+});
+
+test("the README's commands install the folder, and its build removes leftovers", async () => {
+  const [, shell] = readme.match(/^```sh\n(.*?)^```/ms);
+  const copy = join(folder, "sdks", "typescript");
+  await mkdir(join(copy, "dist"), { recursive: true });
+  for (const name of ["package.json", "package-lock.json", "tsconfig.json", "src"]) {
+    await cp(join(sources, name), join(copy, name), { recursive: true });
+  }
+  // Instead of `npm ci`, which needs a registry.
+  await symlink(join(sources, "node_modules"), join(copy, "node_modules"));
+  await writeFile(join(copy, "dist", "leftover.js"), "");
+  const app = await mkdtemp(join(folder, "app-"));
+  await writeFile(join(app, "package.json"), '{"type":"module"}');
+  const commands = shell.replaceAll("/path/to/sdks/typescript", copy)
+    .replace("npm ci && ", "")
+    .replace("npm install", "npm install --offline --no-audit --no-fund");
+  await run("sh", ["-ec", commands], { cwd: app });
+  const modules = (await readdir(join(copy, "src"))).map((name) => name.replace(/ts$/, "js"));
+  const built = (await readdir(join(copy, "dist"))).filter((name) => name.endsWith(".js"));
+  assert.deepEqual(built.sort(), modules.sort());
+  const script = 'import("licentia/node").then(({ FileStore }) => console.log(FileStore.name))';
+  const { stdout } = await run(process.execPath, ["-e", script], { cwd: app });
+  assert.equal(stdout, "FileStore\n");
 });
 
 test("the code for Node verifies, stores and refreshes a license", async () => {

@@ -40,12 +40,25 @@
     assert_eq!((verdict.limit("seats"), message(&verdict)), (Some(5), None));
 
     // Every response to a refresh.
-    assert!(app.refresh().is_err());
-    let problem = |status: u16, code: &str| {
-        let body = format!("{{\"code\":\"{code}\"}}");
-        server.borrow_mut().insert("refresh", (status, body));
+    assert!(matches!(app.refresh().unwrap(), Refresh::Offline));
+    let refresh = |status: u16, body: &str| {
+        server.borrow_mut().insert("refresh", (status, body.to_owned()));
         app.refresh().unwrap()
     };
+    let problem = |status: u16, code: &str| refresh(status, &format!("{{\"code\":\"{code}\"}}"));
+    for status in [200, 302, 403, 404] {
+        for page in ["<html>Log in to this network", "", "null", "[]", r#"{"token":7,"code":7}"#] {
+            assert!(matches!(refresh(status, page), Refresh::Offline), "{status} {page}");
+        }
+    }
+    assert!(matches!(refresh(502, "<html>"), Refresh::Busy));
+    assert!(matches!(refresh(408, "<html>"), Refresh::Busy));
+    let failed = |refresh: Refresh| match refresh {
+        Refresh::Failed(verdict) => verdict.code,
+        _ => panic!("it was stored"),
+    };
+    assert_eq!(failed(refresh(200, r#"{"token":"x"}"#)), Some(Code::Malformed));
+    assert!(app.verify().unwrap().valid);
     assert!(matches!(problem(403, "license_expired"), Refresh::Ended));
     assert!(matches!(problem(401, "unknown_license"), Refresh::Unknown));
     assert!(matches!(problem(503, "busy"), Refresh::Busy));

@@ -1,11 +1,12 @@
 """Clocks that are set back, ahead, or right again."""
 
-from .base import (BY_ROOT, CUSTOMER, DAY, EXP, ISSUED, NOW, Book, active, bundle, license_, listed,
-                   memory, over, refused, status_list, step)
+from .base import (BY_ROOT, CUSTOMER, DAY, EXP, ISSUED, LIST_URI, NOW, Book, active, bundle,
+                   license_, listed, memory, over, refused, status_list, step)
 from .jose import dumps
 
 HOUR = 3600
 FAR = NOW + 25_000 * DAY  # in the year 2095
+LAST = 253_402_300_799  # the end of the year 9999
 LONG = {"exp": NOW + 9000 * DAY, "license_expires": None}
 """A license whose end plays no part."""
 
@@ -51,7 +52,18 @@ def rolled_back():
     at("within the hour", "time stays the later one.", active(), {**signed, "time": NOW + 99},
        {"time": NOW + 99})
     at("memory of the year 9999", "changes_at is null: the license is over by then.", rolled(),
-       {**signed, "time": 253_402_300_799})
+       {**signed, "time": LAST})
+    at("a clock after the year 9999", "It counts as the end of that year, so memory stays readable.",
+       refused("license_expired"), signed, {"time": LAST}, now=LAST + 1)
+    at("a clock in the far future", "It counts as the end of the year 9999.",
+       refused("license_expired"), signed, {"time": LAST}, now=2**53 - 1)
+    at("a clock after the year 9999, and memory of its end", "It is not set back.",
+       refused("license_expired"), {**signed, "time": LAST}, {"time": LAST}, now=LAST + 1)
+    at("a clock before 1970", "It counts as 0.", refused("not_yet_valid", changes_at=ISSUED - 60),
+       {}, {"time": 0}, now=-1)
+    at("a clock long before 1970", "It counts as 0.",
+       refused("not_yet_valid", changes_at=ISSUED - 60), {"time": NOW}, {"time": NOW},
+       now=-(2**40))
     at("a clock set back before exp", "The license is out at the time when the clock is right.",
        rolled(), {**signed, "time": EXP + 10 * DAY})
     at("set back, and the clock is right a second before exp", "It is active for a second then.",
@@ -182,6 +194,18 @@ def healed():
         step(active(trial=True, changes_at=NOW + DAY), now=NOW, memory=None,
              why="A user who also deletes the memory has the day again."),
     ], license=license_({"trial": True, "exp": NOW + DAY, "license_expires": NOW + DAY}))
+    lists = {LIST_URI: {"iat": NOW - HOUR, "revoked": [42]}}
+    named = {**LONG, **listed()}
+    book.sequence("a year 10000 does not undo a revocation", "Memory stays readable.", [
+        step(refused("revoked"), status=status_list([42]), why="The list revokes the license.",
+             remember=memory(time=NOW, signed=NOW - HOUR, seq={CUSTOMER: 7}, lists=lists)),
+        step(refused("revoked"), now=LAST + 1, why="The user sets the clock; the list is gone.",
+             remember=memory(time=LAST, signed=NOW - HOUR, seq={CUSTOMER: 7}, lists=lists)),
+        step(rolled(), now=NOW + 60, why="The clock is right again, and memory was not lost.",
+             remember=memory(time=LAST, signed=NOW - HOUR, seq={CUSTOMER: 7}, lists=lists)),
+        step(refused("revoked"), now=NOW + 120, why="The app refreshes, which heals the clock.",
+             license=license_({**named, "iat": NOW + 60, "nbf": NOW + 60})),
+    ], license=license_({**named, "iat": ISSUED, "nbf": ISSUED}))
     book.sequence("a license of the future does not heal", "It is too early for it.", [
         step(refused("token_expired"), now=FAR),
         step(refused("not_yet_valid", changes_at=NOW + 9 * DAY - 60), now=NOW,

@@ -232,6 +232,10 @@ def ages():
     at("max_status_age 0", "A list of this second is not older.", active(changes_at=NOW + 1),
        status=aged(0), max_status_age=0)
     at("max_status_age 0, a second old", "It is older.", stale, status=aged(1), max_status_age=0)
+    at("max_status_age -1", "A negative age counts as 0.", active(changes_at=NOW + 1),
+       status=aged(0), max_status_age=-1)
+    at("a negative max_status_age, a second old", "A negative age counts as 0.", stale,
+       status=aged(1), max_status_age=-(2**53 - 1))
     at("from the future", "It is not old.", active(changes_at=NOW + DAY + DAY + 1),
        status=aged(-DAY), max_status_age=DAY)
     at("a license without status", "max_status_age concerns only licenses that name a list.",

@@ -272,8 +272,9 @@ class Client:
             return 0, HOUR_SECONDS
         LOG.info("Refresh of the license: %s (%s)", result.outcome.value, result.code)
         if _should_retry(result):
+            # A server that is down sends the same few seconds in each Retry-After.
             backoff = MINUTE_SECONDS * 2 ** min(failures, 6)
-            wait: float = backoff if result.retry_after is None else result.retry_after
+            wait: float = max(backoff, result.retry_after or 0)
             failures += 1
         else:
             wait, failures = every, 0

@@ -15,6 +15,7 @@ from .memory import Memory
 from .reading import (
     MAX_LICENSE_BYTES,
     MAX_LICENSE_FILE_BYTES,
+    MAX_TIME,
     Text,
     Unreadable,
     byte_length,
@@ -93,7 +94,8 @@ class Verifier:
     vendor's key set; both as JSON text or as the parsed object. With `issuer`, licenses of other
     servers are refused. `build` is the time at which this build of the app was made; `device` is
     the thumbprint of the device's key. `max_status_age` refuses licenses (``stale_status``) whose
-    status list is older, in seconds. Raises `TrustError` when the keys or the product are unusable.
+    status list is older, in seconds; a negative age counts as 0. Raises `TrustError` when the keys
+    or the product are unusable.
     """
 
     def __init__(
@@ -150,7 +152,8 @@ class Verifier:
         now: Optional[int] = None,
     ) -> Examination:
         """Returns what `verify` returns, and which key bundle and status list count."""
-        now = max(0, int(time.time()) if now is None else now)
+        # A memory with a later time could not be read again.
+        now = min(max(0, int(time.time()) if now is None else now), MAX_TIME)
         text = LicenseText.read(license)
         before = Memory.read(memory)
         after = copy.deepcopy(before)
@@ -209,7 +212,7 @@ class Verifier:
                 status_list.is_revoked(index) if status_list else memory.is_revoked(claims.status)
             )
             if self._max_status_age is not None:
-                age = self._max_status_age
+                age = max(0, self._max_status_age)
                 stale_from = status_list.issued_at + age + 1 if status_list else 0
         updates_until, build = claims.updates_until, self._build
         return Facts(

@@ -10,6 +10,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 
 /**
@@ -22,6 +23,11 @@ public final class Client {
     /** The largest response to a refresh: a license and a bundle, and some members more. */
     private static final int MAX_RESPONSE_BYTES = 256 * 1024;
     private static final Duration DAY = Duration.ofDays(1);
+    /**
+     * The longest time without a verdict. Timers stand still while a laptop sleeps, and do not see
+     * that the clock was set.
+     */
+    private static final Duration HOUR = Duration.ofHours(1);
     /** The first and the longest wait after a failed refresh. It doubles each time. */
     private static final Duration MIN_BACKOFF = Duration.ofMinutes(1);
     private static final Duration MAX_BACKOFF = Duration.ofHours(1);
@@ -117,8 +123,9 @@ public final class Client {
     }
 
     /**
-     * Refreshes now, then daily and when the verdict would change. After a failure, and while the
-     * clock seems wrong, it tries again after a minute, or later. It runs in a daemon thread.
+     * Refreshes now, then daily and when the verdict changes. After a failure, and while the clock
+     * seems wrong, it tries again after a minute, or later. It verifies at least once an hour. It
+     * runs in a daemon thread.
      *
      * @param onChange called in that thread with the first verdict, and with each one that differs
      * @param onError called when a text cannot be stored, or {@code onChange} throws
@@ -129,44 +136,63 @@ public final class Client {
             thread.setDaemon(true);
             return thread;
         });
-        executor.execute(new Loop(executor, onChange, onError));
+        Loop loop = new Loop(executor::isShutdown, onChange, onError);
+        executor.execute(new Runnable() {
+            @Override
+            public void run() {
+                Duration wait = loop.wake();
+                if (executor.isShutdown()) return;
+                executor.schedule(this, wait.toMillis(), TimeUnit.MILLISECONDS);
+            }
+        });
         return executor::shutdownNow;
     }
 
-    private final class Loop implements Runnable {
-        private final ScheduledExecutorService executor;
+    /** What the background does. It has no timer of its own. */
+    final class Loop {
+        private final BooleanSupplier isStopped;
         private final Consumer<Verdict> onChange;
         private final Consumer<Exception> onError;
         private Duration backoff = MIN_BACKOFF;
+        /** The time until the next refresh, by the waits. */
+        private Duration untilRefresh = Duration.ZERO;
         private Verdict last;
 
-        Loop(ScheduledExecutorService executor, Consumer<Verdict> onChange,
-                Consumer<Exception> onError) {
-            this.executor = executor;
+        Loop(BooleanSupplier isStopped, Consumer<Verdict> onChange, Consumer<Exception> onError) {
+            this.isStopped = isStopped;
             this.onChange = onChange;
             this.onError = onError;
         }
 
-        @Override
-        public void run() {
-            Duration wait = MAX_BACKOFF;
+        /** Verifies, and refreshes if it is time. Returns the time until it must wake again. */
+        Duration wake() {
+            Duration wait = HOUR;
             try {
-                report(verify());
-                Refresh result = refresh();
-                wait = waitAfter(result);
-                report(result.verdict());
+                Verdict verdict = verify();
+                boolean isNew = report(verdict);
+                if (isNew || untilRefresh.compareTo(Duration.ZERO) <= 0) {
+                    Refresh result = refresh();
+                    untilRefresh = waitAfter(result);
+                    verdict = result.verdict();
+                    report(verdict);
+                }
+                wait = min(wait, untilRefresh);
+                Long changesAt = verdict.changesAt();
+                if (changesAt != null) wait = min(wait, Duration.ofSeconds(changesAt - now()));
             } catch (IOException | RuntimeException error) {
                 onError.accept(error);
             }
-            if (!executor.isShutdown()) {
-                executor.schedule(this, wait.toMillis(), TimeUnit.MILLISECONDS);
-            }
+            wait = max(wait, Duration.ofSeconds(1));
+            untilRefresh = untilRefresh.minus(wait);
+            return wait;
         }
 
-        private void report(Verdict verdict) {
-            if (executor.isShutdown() || verdict.equals(last)) return;
+        /** Returns whether the verdict differs from the last one. */
+        private boolean report(Verdict verdict) {
+            if (isStopped.getAsBoolean() || verdict.equals(last)) return false;
             last = verdict;
             onChange.accept(verdict);
+            return true;
         }
 
         private Duration waitAfter(Refresh result) {
@@ -178,10 +204,7 @@ public final class Client {
                 backoff = MIN_BACKOFF;
             }
             // A little later, at random, because many apps start in the same minute.
-            wait = wait.plusMillis(ThreadLocalRandom.current().nextLong(wait.toMillis() / 10));
-            Long changesAt = result.verdict().changesAt();
-            if (changesAt == null) return wait;
-            return max(min(wait, Duration.ofSeconds(changesAt - now())), Duration.ofSeconds(1));
+            return wait.plusMillis(ThreadLocalRandom.current().nextLong(wait.toMillis() / 10));
         }
     }
 

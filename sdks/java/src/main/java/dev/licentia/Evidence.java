@@ -37,8 +37,12 @@ public record Evidence(String license, String keys, String status, String memory
         return new Evidence(license, keys, status, memory, now);
     }
 
-    /** A time before 1970 counts as 0. */
+    /**
+     * A time before 1970 counts as 0, and one after the year 9999 as its end: a memory with a later
+     * time could not be read again.
+     */
     long seconds() {
-        return Math.max(0, now == null ? Instant.now().getEpochSecond() : now);
+        long seconds = now == null ? Instant.now().getEpochSecond() : now;
+        return Math.min(Math.max(0, seconds), Values.MAX_TIME);
     }
 }

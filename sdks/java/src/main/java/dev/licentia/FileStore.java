@@ -1,11 +1,14 @@
 package dev.licentia;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 
 /** Keeps the texts as files in a folder of the user, readable only for the user. */
 public final class FileStore implements Store {
@@ -33,11 +36,19 @@ public final class FileStore implements Store {
         // files are created with the mode 0600.
         Path temporary = Files.createTempFile(folder, name.fileName(), null);
         try {
-            Files.writeString(temporary, text);
+            write(temporary, ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8)));
             Files.move(temporary, folder.resolve(name.fileName()),
                     StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
         } finally {
             Files.deleteIfExists(temporary);
+        }
+    }
+
+    /** Writes the bytes to the disk: a crash after the move must not leave an empty file. */
+    private static void write(Path path, ByteBuffer bytes) throws IOException {
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.WRITE)) {
+            while (bytes.hasRemaining()) channel.write(bytes);
+            channel.force(true);
         }
     }
 }

@@ -18,12 +18,12 @@ final class Json {
     private static final int MAX_DEPTH = 64;
 
     private final String text;
-    private final boolean allowsLoneSurrogates;
+    private final boolean isCase;
     private int at = 0;
 
-    private Json(String text, boolean allowsLoneSurrogates) {
+    private Json(String text, boolean isCase) {
         this.text = text;
-        this.allowsLoneSurrogates = allowsLoneSurrogates;
+        this.isCase = isCase;
     }
 
     /** Returns the members of the JSON object; null if the text is anything else. */
@@ -36,7 +36,10 @@ final class Json {
         }
     }
 
-    /** Returns the value of a test case. Such cases may contain surrogates that are not paired. */
+    /**
+     * Returns the value of a test case. Such cases may contain surrogates that are not paired, and
+     * negative numbers, which are a {@link Long} too.
+     */
     static Object parseCases(String text) {
         try {
             return new Json(text, true).document();
@@ -124,7 +127,7 @@ final class Json {
         }
         at++;
         String string = value.toString();
-        if (!allowsLoneSurrogates && hasLoneSurrogate(string)) throw error();
+        if (!isCase && hasLoneSurrogate(string)) throw error();
         return string;
     }
 
@@ -162,7 +165,7 @@ final class Json {
 
     private Object number() throws SyntaxError {
         int start = at;
-        boolean isWhole = !skip('-');
+        boolean isWhole = !skip('-') || isCase;
         if (!skip('0') && skipDigits() == 0) throw error();
         if (skip('.')) {
             isWhole = false;
@@ -173,9 +176,9 @@ final class Json {
             if (!skip('+')) skip('-');
             if (skipDigits() == 0) throw error();
         }
-        if (!isWhole || at - start > 16) return OTHER_NUMBER;
+        if (!isWhole || at - start > 17) return OTHER_NUMBER;
         long number = Long.parseLong(text, start, at, 10);
-        return number <= MAX_NUMBER ? (Object) number : OTHER_NUMBER;
+        return Math.abs(number) <= MAX_NUMBER ? (Object) number : OTHER_NUMBER;
     }
 
     private int skipDigits() {

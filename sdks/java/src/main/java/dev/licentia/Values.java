@@ -9,7 +9,7 @@ import java.util.Map;
 /** Reads parsed JSON as typed values. Another type is an {@code invalid_claims}. */
 final class Values {
     /** 9999-12-31T23:59:59Z */
-    private static final long MAX_TIME = 253_402_300_799L;
+    static final long MAX_TIME = 253_402_300_799L;
 
     private Values() {}
 

@@ -53,9 +53,16 @@ public final class Verifier {
         return new Verifier(trust, audience, issuer, build, device, maxStatusAge);
     }
 
-    /** Sets how old a status list may be, in seconds. By default, it may be old or missing. */
+    /**
+     * Sets how old a status list may be, in seconds; a negative age counts as 0. By default, or with
+     * null, it may be old or missing.
+     */
     public Verifier withMaxStatusAge(Long maxStatusAge) {
-        return new Verifier(trust, audience, issuer, build, device, maxStatusAge);
+        // No list is as old as the largest number, and sums with it do not overflow.
+        Long age = maxStatusAge == null
+                ? null
+                : Long.valueOf(Math.max(0, Math.min(maxStatusAge, Json.MAX_NUMBER)));
+        return new Verifier(trust, audience, issuer, build, device, age);
     }
 
     /** Returns the verdict, and what to store. */

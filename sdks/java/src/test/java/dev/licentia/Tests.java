@@ -49,6 +49,7 @@ public final class Tests {
         tests.put("points of small order, off the curve, not canonical are no keys", Tests::points);
         tests.put("a license is active, and everything in it is in the verdict", Tests::verdict);
         tests.put("a list that is damaged, foreign or too large counts as not given", Tests::lists);
+        tests.put("a file is replaced whole, or stays as it was", Tests::fileStore);
         tests.put("misuse by the developer throws", Tests::misuse);
         tests.put("each verdict has a message", Tests::message);
         tests.put("a license is stored, refreshed, and used by the next start", Tests::client);
@@ -58,6 +59,8 @@ public final class Tests {
         tests.put("a file that is no license is not touched", Tests::noLicense);
         tests.put("the background refreshes until it is closed", Tests::background);
         tests.put("a refresh is tried again while the clock seems wrong", Tests::wrongClock);
+        tests.put("the background verifies each hour, and refreshes in time", Tests::hourly);
+        tests.put("a server that is down is asked less often each time", Tests::backoff);
         tests.put("an app survives 40 days offline, a rotated key, and wrong clocks", Tests::story);
         tests.put("the README's code runs", () -> readme(readme));
         int failed = 0;
@@ -182,6 +185,42 @@ public final class Tests {
         codes.put("", Code.STALE_STATUS);
         codes.forEach((list, code) ->
                 equal(code, verifier.verify(evidence.withStatus(list)).verdict().code()));
+        Evidence tomorrow = evidence.withStatus(KEY.list(uri, 8)).at(NOW + DAY);
+        Map<Long, Code> ages = new LinkedHashMap<>();
+        ages.put(null, null);
+        ages.put(Long.MAX_VALUE, null);
+        ages.put(2 * DAY, null);
+        ages.put(0L, Code.STALE_STATUS);
+        ages.put(-1L, Code.STALE_STATUS);
+        ages.put(Long.MIN_VALUE, Code.STALE_STATUS);
+        ages.forEach((age, code) ->
+                equal(code, verifier.withMaxStatusAge(age).verify(tomorrow).verdict().code()));
+    }
+
+    private static void fileStore() throws Exception {
+        Path folder = Files.createTempDirectory("licentia");
+        try {
+            FileStore store = new FileStore(folder.resolve("acme"));
+            equal(null, store.read(Store.Name.LICENSE));
+            for (String text : List.of("é".repeat(100_000), "short", "")) {
+                store.write(Store.Name.LICENSE, text);
+                equal(text, store.read(Store.Name.LICENSE));
+            }
+            // The move fails, because a folder is in the way.
+            Path blocked = folder.resolve("acme").resolve(Store.Name.MEMORY.fileName());
+            Files.createDirectories(blocked.resolve("x"));
+            try {
+                store.write(Store.Name.MEMORY, "lost");
+                throw new AssertionError("a folder was replaced");
+            } catch (IOException expected) {
+                equal("", store.read(Store.Name.LICENSE));
+            }
+            try (var entries = Files.list(folder.resolve("acme"))) {
+                equal(2L, entries.count());
+            }
+        } finally {
+            delete(folder);
+        }
     }
 
     private static Map<String, Object> status(String uri) {
@@ -226,7 +265,7 @@ public final class Tests {
     private static final class App implements AutoCloseable {
         final FakeServer server = new FakeServer();
         final Path folder = Files.createTempDirectory("licentia");
-        long now = NOW;
+        volatile long now = NOW;
 
         App() throws Exception {}
 
@@ -437,8 +476,10 @@ public final class Tests {
             equal("professional", results.poll(60, TimeUnit.SECONDS));
             equal("upgraded", results.poll(60, TimeUnit.SECONDS));
             // The verdict changes in a second, so the second refresh follows then.
-            String next = KEY.license("exp", NOW + 1, "seq", 3L, "plan", "next");
+            String next = KEY.license("seq", 3L, "plan", "next");
             app.server.reply(REFRESH, 200, Json.write(object("token", next)));
+            app.now = NOW + 1;
+            equal("upgraded", results.poll(60, TimeUnit.SECONDS));
             equal("next", results.poll(60, TimeUnit.SECONDS));
             background.close();
         }
@@ -509,6 +550,46 @@ public final class Tests {
             String list = SUCCESSOR.list(uri, 9);
             equal(Code.REVOKED, app.client().install(Evidence.of(null).withStatus(list)).code());
             app.expect(null, Code.REVOKED, false);
+        }
+    }
+
+    private static void hourly() throws Exception {
+        try (App app = new App()) {
+            Client client = app.installed();
+            String token = KEY.license("seq", 2L);
+            app.server.reply(REFRESH, 200, Json.write(object("token", token)));
+            List<Object> codes = new ArrayList<>();
+            Client.Loop loop = client.new Loop(
+                    () -> false, verdict -> codes.add(verdict.code()), codes::add);
+            Duration hour = Duration.ofHours(1);
+            Duration passed = Duration.ZERO;
+            do {
+                Duration wait = loop.wake();
+                equal(true, wait.compareTo(hour) <= 0);
+                passed = passed.plus(wait);
+            } while (passed.compareTo(Duration.ofDays(1)) < 0);
+            equal(1, app.server.credentials.size());
+            // The timer stands still while the device sleeps, and the clock does not.
+            app.now = NOW + 14 * DAY;
+            equal(true, loop.wake().compareTo(hour) <= 0);
+            equal(2, app.server.credentials.size());
+            // The clock is set back.
+            app.now = NOW;
+            equal(true, loop.wake().compareTo(hour) <= 0);
+            equal(Arrays.asList(null, Code.TOKEN_EXPIRED, Code.CLOCK_ROLLED_BACK), codes);
+        }
+    }
+
+    private static void backoff() throws Exception {
+        try (App app = new App()) {
+            Client client = app.installed();
+            app.server.replies.put(REFRESH, FakeServer.problem(503, "busy", "5"));
+            Client.Loop loop = client.new Loop(
+                    () -> false, verdict -> {}, error -> { throw new AssertionError(error); });
+            for (long least : List.of(60L, 120L, 240L, 480L)) {
+                long seconds = loop.wake().toSeconds();
+                equal(true, least <= seconds && seconds <= least * 11 / 10);
+            }
         }
     }
 
