@@ -160,8 +160,8 @@ impl App {
     }
 
     /// Records and publishes the keys of a server and its identity, as the last step of its start:
-    /// a key that is recorded counts as published, and commands use the identity. A server that
-    /// does not start changes neither.
+    /// a key that is recorded counts as published, and commands use the identity. A start that a
+    /// check stops changes neither.
     ///
     /// # Errors
     /// [`Error::Setup`] when no key may sign, or the root key is damaged or another one.
@@ -294,8 +294,8 @@ impl Files {
         }
     }
 
-    /// Starts the app with these files, as [`App::start`] does, up to [`App::publish`]. Returns the
-    /// app.
+    /// Returns the app of a server that is not published yet: opens and migrates the database, and
+    /// reads or generates the keys. Call [`App::publish`] after all other checks.
     ///
     /// # Errors
     /// As [`App::start`].

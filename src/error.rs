@@ -506,3 +506,15 @@ const BUSY_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The wait for a request that is running. Most take less.
 const RUNNING_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_of_a_revoked_keys_license_names_the_way_to_the_new_one() {
+        let text = Error::KeyRevoked.to_string();
+        assert!(text.contains("was revoked; log in") && text.contains("mailed"), "{text}");
+        assert!(!text.contains("refresh"), "{text}");
+    }
+}

@@ -279,7 +279,7 @@ impl App {
     }
 
     /// Records and publishes the keys at the start of a server, and creates the root key if there
-    /// never was one. It first checks all that can stop the start.
+    /// never was one. It checks the keys before it records them.
     ///
     /// # Errors
     /// [`Error::Setup`] when no key may sign, or the root key is damaged or another one.

@@ -19,6 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, StripeMode};
 use crate::error::{Error, Result};
 use crate::flows::sale::account_check;
+use crate::flows::sale::plans::report_removals;
 use crate::http;
 use crate::keys::ROOT_FILE;
 use crate::random::Random;
@@ -80,6 +81,7 @@ async fn serve(config: &Config) -> Result<()> {
     };
     let app = files.prepare(config, Arc::new(SystemClock), Random::from_system()?).await?;
     account_check::at_start(&app).await?;
+    report_removals(&app).await?;
     app.publish().await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     if !address.ip().is_loopback() && !config.public_url.is_https() {
@@ -109,7 +111,6 @@ async fn serve(config: &Config) -> Result<()> {
              that pins it, and only new apps help then; docs/keys.md says how to move it off"
         );
     }
-    crate::flows::sale::plans::report_removals(&app).await?;
     // The signal handlers are installed before the address is printed.
     let stop = stop_signal();
     let metrics_at = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());

@@ -48,8 +48,8 @@ impl Stripe {
     /// payments, so that the invoices are at least as new as the subscriptions.
     pub async fn purchases(&self, id: &StripeCustomerId, needs: &Needs<'_>) -> Answer<StripeState> {
         let (mut state, mut invoices) = self.subscriptions_and_invoices(id, needs).await?;
-        if invoices.iter().any(|invoice| began_meanwhile(invoice, &state.subscriptions)) {
-            // Both are read again, once: the customer is not told of a payment without a license.
+        if invoices.iter().any(|invoice| is_newer_than_listed(invoice, &state.subscriptions)) {
+            // Both are read again, once. Otherwise the payment is reported without a license.
             (state, invoices) = self.subscriptions_and_invoices(id, needs).await?;
         }
         for invoice in &mut invoices {
@@ -355,8 +355,9 @@ impl Stripe {
     }
 }
 
-/// Returns whether the subscription of a paid invoice began after the subscriptions were listed.
-fn began_meanwhile(invoice: &WireInvoice, listed: &[Subscription]) -> bool {
+/// Returns whether a paid invoice is for a subscription that was not listed, or was incomplete: it
+/// was paid since.
+fn is_newer_than_listed(invoice: &WireInvoice, listed: &[Subscription]) -> bool {
     let Some(id) = invoice.subscription().filter(|_| invoice.is_paid()) else { return false };
     let subscription = listed.iter().find(|one| one.id.as_str() == id);
     subscription.is_none_or(|one| one.status == Status::Incomplete)

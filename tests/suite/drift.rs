@@ -95,8 +95,8 @@ async fn a_missing_license_is_counted_until_it_is_reconciled_reliability_a() {
     assert_eq!(compared, json!({ "at": at, "checked": 2, "drifted": 2, "failed": 0, "left": 0 }));
     shop.sandbox.advance(Duration::from_secs(60));
     reconcile(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
-    let dry_run = admin.get("/api/admin/drift").await.body["compared"].clone();
-    assert_eq!(dry_run, compared, "to look is no comparison that repairs");
+    let after = admin.get("/api/admin/drift").await.body["compared"].clone();
+    assert_eq!(after, compared, "a dry run is not recorded");
 }
 
 #[tokio::test]

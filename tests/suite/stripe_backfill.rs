@@ -21,9 +21,9 @@ async fn the_command_reports_its_changes_and_the_customers_left() {
 
     let dry_run = vendor.backfill(&["--create", "--dry-run", "--json"]).await;
     assert_eq!(dry_run.code, 1, "{dry_run:?}");
-    let told: Value = serde_json::from_str(&dry_run.out).unwrap();
-    assert_eq!(told["done"][0]["action"], "created");
-    assert_eq!(told["done"][0]["customer_id"], Value::Null);
+    let report: Value = serde_json::from_str(&dry_run.out).unwrap();
+    assert_eq!(report["done"][0]["action"], "created");
+    assert_eq!(report["done"][0]["customer_id"], Value::Null);
 
     let done = vendor.backfill(&["--create"]).await;
     assert_eq!(done.code, 0, "{done:?}");

@@ -103,8 +103,7 @@ pub fn select<'c>(
     Ok(Selection { plan, interval, price: Some(price), quantity, addons, currency })
 }
 
-/// Returns what a customer buys who owns the plan of the request by single payments: its add-ons
-/// alone, once. They are sold in the currency of the request, or else in that of earlier purchases,
+/// Returns the add-ons of a request alone, for a customer with a perpetual license for the plan. They are sold in the currency of the request, or else in that of earlier purchases,
 /// or else in the first one of the first add-on in which all of them are sold, or else in that of
 /// the plan's first price.
 ///

@@ -97,7 +97,9 @@ pub async fn claim(
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
             let claimed = guests::claim(app, &guest, to, by).await?;
-            forget_if_claimed(app, &guest).await?;
+            if let Some(stripe_id) = &guest.stripe_customer_id {
+                forget_if_claimed(app, stripe_id).await?;
+            }
             Ok(claimed.map_err(|doubt| Undecided {
                 customer_id: doubt.customer_id().map(CustomerId::to_string),
                 email: guest.email.clone(),
@@ -110,16 +112,20 @@ pub async fn claim(
     }
 }
 
-/// Removes the Stripe customer of a session from the unknown buyers if nothing else of it is to be
-/// claimed.
-async fn forget_if_claimed(app: &App, guest: &GuestSession) -> Result<()> {
-    let Some(stripe_id) = &guest.stripe_customer_id else { return Ok(()) };
+/// Removes a Stripe customer from the unknown buyers if nothing of it is left to be claimed. Returns
+/// whether nothing is.
+async fn forget_if_claimed(app: &App, stripe_id: &StripeCustomerId) -> Result<bool> {
     let buyer = BuyerId::from(stripe_id.clone());
     let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
-    if purchase_of(app, &buyer).await?.is_none() {
-        record(app, &buyer, None, seen_at).await?;
+    if purchase_of(app, &buyer).await?.is_some() {
+        return Ok(false);
     }
-    Ok(())
+    if let Some(seen_at) = seen_at {
+        let mut tx = app.store.write().await?;
+        tx.forget_unknown_buyer_seen_at(&buyer, seen_at).await?;
+        tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
+    }
+    Ok(true)
 }
 
 /// Links a buyer to the customer that support names, and syncs the customer.
@@ -143,7 +149,10 @@ pub(in crate::flows) async fn link_to_customer(
             let guest = guests::fetch(app, session).await?;
             let to = ClaimTarget::Customer(id.clone());
             guests::claim(app, &guest, &to, by).await.map(drop)?;
-            forget_if_claimed(app, &guest).await
+            match &guest.stripe_customer_id {
+                Some(stripe_id) => forget_if_claimed(app, stripe_id).await.map(drop),
+                None => Ok(()),
+            }
         }
     }
 }
@@ -329,14 +338,7 @@ async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> 
             Err(error) => return Err(error),
         }
     }
-    let buyer = BuyerId::from(id.clone());
-    if purchase_of(app, &buyer).await?.is_some() {
-        return Ok(false);
-    }
-    let mut tx = app.store.write().await?;
-    tx.forget_unknown_buyer(&buyer).await?;
-    tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
-    Ok(true)
+    forget_if_claimed(app, id).await
 }
 
 /// Lets a purchase wait until the customer sets a password by a mailed link, and mails that link.

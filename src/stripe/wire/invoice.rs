@@ -285,7 +285,7 @@ impl WireInvoice {
         }
     }
 
-    /// Returns whether it is paid.
+    /// Returns whether its status at Stripe is `paid`, also if it was paid outside of Stripe.
     pub fn is_paid(&self) -> bool {
         self.status.as_deref() == Some("paid")
     }
