@@ -53,7 +53,8 @@ def rolled_back():
        {"time": NOW + 99})
     at("memory of the year 9999", "changes_at is null: the license is over by then.", rolled(),
        {**signed, "time": LAST})
-    at("a clock after the year 9999", "It counts as the end of that year, so memory stays readable.",
+    at("a clock after the year 9999",
+       "It counts as the end of that year, so memory stays readable.",
        refused("license_expired"), signed, {"time": LAST}, now=LAST + 1)
     at("a clock in the far future", "It counts as the end of the year 9999.",
        refused("license_expired"), signed, {"time": LAST}, now=2**53 - 1)
