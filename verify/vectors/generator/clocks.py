@@ -53,7 +53,8 @@ def rolled_back():
        {"time": NOW + 99})
     at("memory of the year 9999", "changes_at is null: the license is over by then.", rolled(),
        {**signed, "time": LAST})
-    at("a clock after the year 9999", "It counts as the end of that year, so memory stays readable.",
+    at("a clock after the year 9999",
+       "It counts as the end of that year, so memory stays readable.",
        refused("license_expired"), signed, {"time": LAST}, now=LAST + 1)
     at("a clock in the far future", "It counts as the end of the year 9999.",
        refused("license_expired"), signed, {"time": LAST}, now=2**53 - 1)
@@ -194,6 +195,20 @@ def healed():
         step(active(trial=True, changes_at=NOW + DAY), now=NOW, memory=None,
              why="A user who also deletes the memory has the day again."),
     ], license=license_({"trial": True, "exp": NOW + DAY, "license_expires": NOW + DAY}))
+    year = NOW + 365 * DAY
+    ahead = memory(time=NOW, signed=year, keys_seq=3, seq={CUSTOMER: 7})
+    book.sequence("a bundle of next year", "The clock was set back, or the server's was ahead.", [
+        step(fine, keys=bundle(iat=year), remember=ahead,
+             why="Only what was remembered before counts."),
+        step(rolled(year - HOUR), keys=bundle(iat=year), now=NOW + 60,
+             remember={**ahead, "time": NOW + 60}, why="Memory has a time of next year."),
+        step(rolled(year - HOUR), keys=bundle(seq=4), now=NOW + 120, license=issued(NOW + 60),
+             why="A right bundle and a fresh license do not show which clock was wrong."),
+        step(fine, keys=bundle(seq=4), now=year - HOUR, license=issued(NOW + 60),
+             why="The clock is right."),
+        step(fine, keys=bundle(seq=4), now=NOW + 180, license=issued(NOW + 60), memory=None,
+             why="Without the memory, nothing shows that a clock was wrong."),
+    ], license=issued(ISSUED), trust=BY_ROOT)
     lists = {LIST_URI: {"iat": NOW - HOUR, "revoked": [42]}}
     named = {**LONG, **listed()}
     book.sequence("a year 10000 does not undo a revocation", "Memory stays readable.", [

@@ -54,8 +54,8 @@ public final class Verifier {
     }
 
     /**
-     * Sets how old a status list may be, in seconds; a negative age counts as 0. By default, or with
-     * null, it may be old or missing.
+     * Sets how old a status list may be, in seconds. A negative age counts as 0. By default, or
+     * with null, it may be old or missing.
      */
     public Verifier withMaxStatusAge(Long maxStatusAge) {
         // No list is as old as the largest number, and sums with it do not overflow.
