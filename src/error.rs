@@ -285,6 +285,18 @@ errors! {
         /// The add-on.
         addon: String,
     } => LowerThanOwned,
+    /// Add-ons that are bought alone have no effect on a license that an operator granted.
+    #[error(
+        "`addons`: the customer's license for `{granted}` was granted, so an add-on that is bought \
+         alone has no effect on it; ask the vendor for the add-on{}",
+        if *is_sold { ", or send `quantity` to buy the plan too" } else { "" }
+    )]
+    AddonBesideGrant {
+        /// The plan of the license.
+        granted: String,
+        /// Whether the plan of the request is sold once.
+        is_sold: bool,
+    } => NoPerpetualLicense,
     /// Updates are sold to holders of a perpetual license.
     #[error(
         "the customer has no perpetual license for `{plan}` that these updates could extend; buy \

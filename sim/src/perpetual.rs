@@ -1,4 +1,8 @@
-//! The oracle for perpetual licenses: single payments, replayed in the order of their charges.
+//! The oracle for perpetual licenses: single payments, replayed in the order of their charges. In
+//! one payment, plans count before updates, the lower plan before the higher one, and of two lines
+//! for the same price, the one with more units first.
+
+use std::cmp::Reverse;
 
 use crate::calendar::months_later;
 use crate::units::{Bill, MONTHS, Sold};
@@ -15,12 +19,23 @@ const SOLO_UPDATES: &str = "price_solo_updates";
 const SOLO_MONTHS: i64 = 24;
 
 /// The perpetual plans that single payments bought.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Owned {
     /// The end of the updates of the lower plan.
     pub solo: Option<i64>,
     /// The units of the higher plan, and the end of their updates.
     pub studio: Option<(i64, i64)>,
+}
+
+/// Returns the lines that sell something, in the order in which they count.
+fn in_order(lines: &[Sold]) -> Vec<&Sold> {
+    const ORDER: [&str; 4] = [SOLO, STUDIO, SOLO_UPDATES, UPDATES];
+    let mut sold: Vec<&Sold> = lines.iter().filter(|line| line.units > 0).collect();
+    sold.sort_by_key(|line| {
+        let place = ORDER.iter().position(|price| *price == line.price);
+        (place.unwrap_or(ORDER.len()), Reverse(line.units))
+    });
+    sold
 }
 
 /// Returns the plans that these payments bought, in the order of their charges.
@@ -31,7 +46,7 @@ pub fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Owned {
     let is_plan = |line: &Sold| line.price == STUDIO || line.price == SOLO;
     bills.sort_by_key(|bill| (bill.at, !bill.lines.iter().any(is_plan)));
     for bill in bills {
-        for line in bill.lines.iter().filter(|line| line.units > 0) {
+        for line in in_order(&bill.lines) {
             let a_year_later = |from: i64| months_later(from, MONTHS);
             owned.solo = match (line.price.as_str(), owned.solo) {
                 (SOLO, until) => Some(months_later(until.unwrap_or(0).max(bill.at), SOLO_MONTHS)),
@@ -67,4 +82,27 @@ pub fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Owned {
         }
     }
     owned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_the_lines_of_one_payment_does_not_matter() {
+        let owned = |lines: &[(&str, i64)]| {
+            let paid = [Bill::of(1_000, &[(SOLO, 1)]), Bill::of(90_000, lines)];
+            replay(paid.iter())
+        };
+        let lines = [(UPDATES, 4), (STUDIO, 1), (SOLO_UPDATES, 1), (STUDIO, 3), (SOLO, 1)];
+        let expected = owned(&lines);
+        assert!(expected.solo.is_some() && expected.studio.is_some_and(|(units, _)| units == 4));
+        for turn in 1..lines.len() {
+            let mut turned = lines;
+            turned.rotate_left(turn);
+            assert_eq!(owned(&turned), expected, "{turned:?}");
+            turned.reverse();
+            assert_eq!(owned(&turned), expected, "{turned:?}");
+        }
+    }
 }

@@ -410,6 +410,31 @@ impl Bill {
     }
 }
 
+#[cfg(test)]
+impl Bill {
+    /// Returns a payment of these units of prices that counts.
+    pub fn of(at: i64, lines: &[(&str, i64)]) -> Self {
+        let lines = lines.iter().map(|(price, units)| Sold {
+            price: (*price).to_owned(),
+            units: *units,
+            start: at,
+            end: at,
+            is_ahead: false,
+        });
+        Self {
+            at,
+            counts_since: Some(at),
+            is_good: true,
+            place: 0,
+            is_forgiven: false,
+            was_in_doubt: false,
+            may_not_count: false,
+            lines: lines.collect(),
+            subscription: String::new(),
+        }
+    }
+}
+
 impl Sold {
     fn is_of(&self, name: &str) -> bool {
         self.price.contains(name)

@@ -280,6 +280,7 @@ impl History {
                 | Error::OwnedAddon { .. }
                 | Error::UpdatesEnded { .. }
                 | Error::NoPerpetualLicense { .. }
+                | Error::AddonBesideGrant { .. }
         );
         // The portal needs a reset after an undone change of the address.
         let is_undone = what == "portal"

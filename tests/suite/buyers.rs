@@ -195,7 +195,9 @@ async fn stripe_28_a_buyer_with_a_reserved_address_is_listed_and_gets_no_account
     shop.change_email(&ada, "ada.king@example.com").await;
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.app.count("customers").await, 1);
-    assert_eq!(shop.unknown().await, [stripe_id]);
+    assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
+    let claimed = shop.claimed(&stripe_id, ClaimTarget::NewAccount).await;
+    assert_eq!(claimed, Err("reserved_email".into()));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod harness;
 
 mod account;
 mod account_links;
+mod addons_alone;
 mod addresses;
 mod admin;
 mod advice;

@@ -50,6 +50,7 @@ async fn stripe_30_a_single_payment_of_a_second_stripe_customer_is_claimed_by_it
         for to in [ClaimTarget::Recognized, ClaimTarget::NewAccount, customer(&ada)] {
             let refused = claim(&shop, &second, to).await.unwrap_err();
             assert!(refused.contains(&command), "{refused}");
+            assert!(!refused.contains("refund"), "nothing needs to be returned: {refused}");
         }
         assert_eq!(shop.claims(&ada).await.updates_until, Some(before));
         assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("claimed"));
@@ -64,6 +65,11 @@ async fn stripe_30_a_single_payment_of_a_second_stripe_customer_is_claimed_by_it
             assert_eq!(shop.listed().await, json!([]), "a reconciliation lists it no more");
         }
         assert_eq!(claim(&shop, &session, customer(&ada)).await, Ok("finished"));
+        let owned = format!("nothing is left to link: {session} belongs to {}", ada.customer_id);
+        for to in [ClaimTarget::Recognized, ClaimTarget::NewAccount, customer(&ada)] {
+            let refused = claim(&shop, &second, to).await.unwrap_err();
+            assert!(refused.contains(&owned), "{refused}");
+        }
         // The events about the other Stripe customer reach the account.
         let payment = shop.sandbox.payment_intent(&session).unwrap();
         shop.sandbox.refund(&payment, None).unwrap();
@@ -137,4 +143,81 @@ async fn stripe_30_a_payment_that_was_claimed_by_its_session_grants_no_second_cu
     execute(&shop.app.app.store, &link).await.unwrap();
     shop.sync_all().await;
     assert_eq!(shop.plans_held("bob@example.com").await, ["trial"]);
+}
+
+#[tokio::test]
+async fn stripe_30_each_refusal_to_replace_a_stripe_customer_names_the_sessions_to_claim() {
+    let shop = Shop::selling().await;
+    let mut ada = shop.buyer(ADA).await;
+    let team = json!({ "plan": "team", "interval": "year" });
+    let running = shop.purchase(&ada, team).await;
+    let session = shop.bought_at("price_studio_once", &WITH_CUSTOMER, ADA).await;
+    let second = shop.stripe_customer_of(&session);
+    let command = format!("run `licentia stripe claim {session} --to {}`", ada.customer_id);
+    let to = customer(&ada);
+    let refused = async |why: &str| {
+        let refused = claim(&shop, &second, to.clone()).await.unwrap_err();
+        assert!(refused.contains(why) && refused.contains(&command), "{refused}");
+    };
+    refused("which has a live subscription; end that at Stripe first").await;
+    // The subscription leaves a perpetual license.
+    shop.sandbox.cancel(&shop.subscription_of(&running), true).unwrap();
+    shop.settled().await;
+    shop.pass_days(&mut ada, 367).await;
+    refused("whose ended subscription left a perpetual license").await;
+    assert_eq!(claim(&shop, &session, to.clone()).await, Ok("claimed"));
+    assert_eq!(shop.claims(&ada).await.plan, "studio");
+}
+
+#[tokio::test]
+async fn stripe_30_a_purchase_without_a_plan_is_never_told_to_create_an_account() {
+    let shop = Shop::selling().await;
+    let with_customer = shop.bought_at("price_pdf_once", &WITH_CUSTOMER, "eve@example.com").await;
+    let theirs = shop.stripe_customer_of(&with_customer);
+    let guest = shop.bought_at("price_studio_updates", &[], "bob@example.com").await;
+    for (buyer, item) in [(theirs, "pdf"), (guest, "studio")] {
+        for to in [ClaimTarget::Recognized, ClaimTarget::NewAccount] {
+            let refused = claim(&shop, &buyer, to).await.unwrap_err();
+            let expected =
+                format!("no_plan: no account has its email address, and it paid for `{item}`");
+            assert!(refused.starts_with(&expected), "{refused}");
+            assert!(!refused.contains("--create"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn stripe_30_a_subscription_beside_a_claimed_session_is_linked_to_its_owner_or_told_apart() {
+    let shop = Shop::selling().await;
+    let (ada, _) = owner(&shop).await;
+    let bob = shop.buyer("bob@example.com").await;
+    // Bob is linked to a Stripe customer who bought nothing.
+    shop.open_checkout(&bob, json!({ "plan": "team" })).await;
+    for (buyer, has_more) in [(&ada, true), (&bob, false)] {
+        let address = if has_more { ADA } else { "bob@example.com" };
+        let session = shop.bought_at("price_studio_once", &WITH_CUSTOMER, address).await;
+        let theirs = shop.stripe_customer_of(&session);
+        assert_eq!(claim(&shop, &session, customer(buyer)).await, Ok("claimed"));
+        shop.sandbox.subscribe(&theirs, "price_team_month", Card::Paid).unwrap();
+        shop.settled().await;
+        let eve = shop.buyer(&format!("eve.{has_more}@example.com")).await;
+        let refused = claim(&shop, &theirs, customer(&eve)).await.unwrap_err();
+        let way_out = format!("Run `licentia stripe claim {theirs} --to {}`", buyer.customer_id);
+        assert!(refused.contains(&way_out), "{refused}");
+        let linked = claim(&shop, &theirs, customer(buyer)).await;
+        if has_more {
+            let refused = linked.unwrap_err();
+            let way_out = format!("cancel the subscription of {theirs} at Stripe, and let the");
+            assert!(refused.contains(&way_out), "{refused}");
+        } else {
+            assert_eq!(linked, Ok("claimed"));
+        }
+        assert_eq!(shop.claims(buyer).await.plan, "studio");
+    }
+    // The payment that was claimed by its session counts once.
+    let report = shop.sync_all().await;
+    assert_eq!(report.drifted.len(), 0, "{report:?}");
+    let bought = shop.orders(&bob).await;
+    let once = bought.iter().filter(|order| order["interval"] == "once").count();
+    assert_eq!(once, 1, "{bought:?}");
 }

@@ -386,60 +386,6 @@ async fn what_the_customer_owns_is_not_sold_again() {
     assert_eq!(refused.text("/detail"), expected);
 }
 
-/// A plan with all builds that is sold once, one that is not sold any more, and their add-on.
-const ENDLESS: &str = r#"
-[[plan]]
-id = "old"
-name = "Old"
-per_unit = ["machines"]
-limits = { machines = 1 }
-prices = [{ id = "price_old", interval = "once", amount = 2000, currency = "usd", sold = false }]
-
-[[plan]]
-id = "forever"
-name = "Forever"
-prices = [{ id = "price_forever", interval = "once", amount = 99000, currency = "usd" }]
-
-[[addon]]
-id = "cad"
-name = "CAD"
-features = ["cad"]
-plans = ["old", "forever"]
-prices = [{ id = "price_cad", interval = "once", amount = 700, currency = "usd" }]
-"#;
-
-#[tokio::test]
-async fn an_add_on_alone_is_sold_to_each_owner_of_a_plan_and_to_nobody_else() {
-    let shop = Shop::selling_with(ENDLESS).await;
-    let ada = shop.buyer("ada@example.com").await;
-    let with_cad = |plan: &str| json!({ "plan": plan, "interval": "once", "addons": ["cad"] });
-    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
-    let not_sold = shop.order(&ada, with_cad("old")).await;
-    assert_eq!(not_sold.problem(), (422, "unknown_plan"), "only its owners can add something");
-    // A plan that is not sold any more.
-    let customer = customer_of(&shop, &ada).await;
-    let session = shop.session_at_stripe(&customer, "price_old").await;
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.settled_with_invoice().await;
-    assert_eq!(shop.claims(&ada).await.plan, "old");
-    shop.purchase(&ada, with_cad("old")).await;
-    let claims = shop.claims(&ada).await;
-    assert!(claims.features.iter().any(|feature| feature == "cad"), "{claims:?}");
-    assert_eq!(shop.orders(&ada).await.remove(0)["amount"], 700);
-    // A plan with all builds, also with a quantity: it cannot be bought again.
-    let bob = shop.buyer("bob@example.com").await;
-    shop.purchase(&bob, json!({ "plan": "forever", "interval": "once" })).await;
-    let mut one = with_cad("forever");
-    one["quantity"] = json!(1);
-    shop.purchase(&bob, one).await;
-    assert!(shop.claims(&bob).await.features.iter().any(|feature| feature == "cad"));
-    assert_eq!(shop.sync_all().await.need_action(), 0);
-    // Whoever does not own the plan buys both.
-    let eve = shop.buyer("eve@example.com").await;
-    shop.purchase(&eve, with_cad("forever")).await;
-    assert_eq!(shop.orders(&eve).await.remove(0)["amount"], 99_700);
-}
-
 #[tokio::test]
 async fn a_perpetual_license_outlives_many_newer_invoices_stripe_33() {
     let shop = Shop::selling().await;
@@ -478,7 +424,7 @@ async fn a_lost_response_sells_once_stripe_7() {
 }
 
 /// Returns the Stripe customer of a buyer.
-async fn customer_of(shop: &Shop, buyer: &Buyer) -> String {
+pub async fn customer_of(shop: &Shop, buyer: &Buyer) -> String {
     let id = buyer.customer_id.parse().unwrap();
     let customer = shop.app.app.store.read().await.unwrap().customer(&id).await.unwrap();
     customer.unwrap().stripe_customer_id.unwrap().to_string()

@@ -58,6 +58,35 @@ impl Coverage {
         }
     }
 
+    /// Returns whether this license is worth more than another one that works: what is paid for
+    /// than a grant, so that the customer need not wait for the grant's end, or the other way
+    /// round. The first difference decides: new builds, the plan, the units and add-ons, the builds
+    /// until the end, the end.
+    #[must_use]
+    pub fn exceeds(&self, held: &Self, now: Timestamp) -> bool {
+        let (covers, held_covers) = (self.covers_new_builds(now), held.covers_new_builds(now));
+        if covers != held_covers {
+            return covers;
+        }
+        if self.rank != held.rank {
+            return self.rank > held.rank;
+        }
+        let (lacks, held_lacks) = (self.shortfall(held), held.shortfall(self));
+        if held_lacks.units || held_lacks.addons {
+            return true;
+        }
+        if lacks.units || lacks.addons {
+            return false;
+        }
+        // No build after the end of a license matters.
+        let builds =
+            |of: &Self| Timestamp::or_never(of.updates_until).min(Timestamp::or_never(of.ends));
+        if builds(self) != builds(held) {
+            return builds(self) > builds(held);
+        }
+        held_lacks.end
+    }
+
     /// Returns whether it covers a build that is made at `now`.
     #[must_use]
     pub fn covers_new_builds(&self, now: Timestamp) -> bool {

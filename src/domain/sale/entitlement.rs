@@ -18,12 +18,13 @@ mod paid;
 mod subscription;
 
 use crate::domain::license::{Basis, Coverage, Entitlement};
-use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 use choice::{best, license_entitlement};
+use once::FirstPayments;
 use subscription::{Standing, standing};
 
 pub use alert::{Alert, PaidFor, is_recent};
@@ -50,6 +51,19 @@ pub struct Assessment<'a> {
     pub is_unclear: bool,
     /// The cases that an operator should check.
     pub alerts: Vec<Alert>,
+}
+
+impl<'a> Assessment<'a> {
+    /// Returns the perpetual license for a plan to which add-ons that are bought alone belong: that
+    /// of single payments, or one that a subscription left and that is valid now.
+    #[must_use]
+    pub fn perpetual(&self, plan: &Plan) -> Option<Entitlement<'a>> {
+        let mut bought = self.entitlements.iter().filter(|paid| paid.basis == Basis::Once);
+        let bought = bought.find(|paid| paid.plan.id == plan.id);
+        let left = self.entitlement.as_ref().filter(|license| license.basis == Basis::Fallback);
+        let left = left.filter(|license| license.plan.id == plan.id);
+        bought.map(PaidEntitlement::entitlement).or_else(|| left.cloned())
+    }
 }
 
 /// Returns what a customer may use at `now`, because of everything that Stripe says. `current` is
@@ -87,7 +101,8 @@ pub fn assess<'a>(
         entitlements.clear();
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }
-    once::add(&mut entitlements, &once, catalog, &mut alerts);
+    let first_payments = once::add(&mut entitlements, &once, catalog, &mut alerts);
+    alerts.extend(shrunk(&entitlements, &first_payments, catalog, now));
     let chosen = license_entitlement(&entitlements, now);
     let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
     alerts.extend(chosen.map(without_effect).unwrap_or_default());
@@ -131,19 +146,50 @@ fn without_effect(
         let coverage = other.entitlement().coverage(catalog);
         let lacks = license.shortfall(&coverage);
         let has_no_effect = other.is_live() && is_owned(chosen);
-        let bought = |one: &PaidEntitlement<'_>, coverage: &Coverage| PaidFor {
-            plan: one.plan.id.clone(),
-            units: coverage.units,
-            addons: coverage.addons.clone(),
-            is_live: one.is_live(),
-        };
         (counts && (has_no_effect || lacks.units || lacks.addons)).then(|| Alert::WithoutEffect {
-            paid: bought(other, &coverage),
-            license: bought(chosen, &license),
+            paid: paid_for(other, &coverage),
+            license: paid_for(chosen, &license),
         })
     };
     let others = all.iter().filter(|one| !std::ptr::eq(*one, chosen));
     others.filter_map(alert).collect()
+}
+
+/// Returns alerts about a higher perpetual plan that replaced one of which it has fewer units, or
+/// not the add-ons. While the updates of the lower one last, [`without_effect`] reports it.
+fn shrunk(
+    all: &[PaidEntitlement<'_>],
+    first_payments: &FirstPayments,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Vec<Alert> {
+    let owned = || all.iter().filter(|one| one.basis == Basis::Once);
+    let Some(highest) = owned().max_by_key(|one| one.rank) else { return Vec::new() };
+    let license = highest.entitlement().coverage(catalog);
+    let alert = |lower: &PaidEntitlement<'_>| {
+        let coverage = lower.entitlement().coverage(catalog);
+        let lacks = license.shortfall(&coverage);
+        let paid_at = *first_payments.range(lower.rank + 1..).map(|(_, at)| at).min()?;
+        let was_replaced = first_payments.get(&lower.rank).is_some_and(|since| *since <= paid_at);
+        (was_replaced && !lower.covers_new_builds(now) && (lacks.units || lacks.addons)).then(
+            || Alert::Shrunk {
+                lower: paid_for(lower, &coverage),
+                license: paid_for(highest, &license),
+                paid_at,
+            },
+        )
+    };
+    owned().filter_map(alert).collect()
+}
+
+/// Returns what an entitlement was paid for, as alerts name it.
+fn paid_for(one: &PaidEntitlement<'_>, coverage: &Coverage) -> PaidFor {
+    PaidFor {
+        plan: one.plan.id.clone(),
+        units: coverage.units,
+        addons: coverage.addons.clone(),
+        is_live: one.is_live(),
+    }
 }
 
 /// Returns the subscription to show when none grants anything: a live one, or else the newest.

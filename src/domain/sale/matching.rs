@@ -12,7 +12,8 @@ use std::collections::{HashMap, HashSet};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::buyer::BuyerId;
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::plan::Slug;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 
 /// A Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,14 @@ pub enum Ambiguity {
     NoEmail,
     /// No account has its email address.
     NoAccount,
+    /// The same, and none is created: a customer who has changed the address may return to it.
+    Reserved,
+    /// The same, and none is created: it bought nothing, or only this add-on or the updates of this
+    /// plan, which give a new account no license.
+    NoPlan(Option<Slug>),
+    /// All of its payments were claimed by their Checkout sessions, by these customers. `None` is a
+    /// deleted one.
+    AllClaimed(Vec<(CheckoutSessionId, Option<CustomerId>)>),
 }
 
 impl Ambiguity {
@@ -120,6 +129,9 @@ impl Ambiguity {
             Self::Unverified(_) => "unverified_email",
             Self::NoEmail => "no_email",
             Self::NoAccount => "no_account",
+            Self::Reserved => "reserved_email",
+            Self::NoPlan(_) => "no_plan",
+            Self::AllClaimed(_) => "all_claimed",
         }
     }
 
@@ -131,16 +143,18 @@ impl Ambiguity {
             Self::NamedTwice(id) | Self::Unverified(id) => Some(id),
             Self::NotHere(id) | Self::Deleted(id) => Some(id),
             Self::SharedEmail(id) => id.as_ref(),
-            Self::NoEmail | Self::NoAccount => None,
+            Self::AllClaimed(claimed) => claimed.iter().find_map(|(_, owner)| owner.as_ref()),
+            Self::NoEmail | Self::NoAccount | Self::Reserved | Self::NoPlan(_) => None,
         }
     }
 }
 
 impl Ambiguity {
     /// Returns what is unclear about the buyer `this`, and every way to fix it. Following the text
-    /// exactly always works.
+    /// exactly always works. `how` tells how to give the single payments of a Stripe customer to a
+    /// customer who is linked to another one; `None` if there are none to give.
     #[must_use]
-    pub fn advice(&self, this: &BuyerId) -> String {
+    pub fn advice(&self, this: &BuyerId, how: Option<&str>) -> String {
         const IMPORT: &str = "import an account for it with its `stripe_customer_id` and an email \
                               address of its own, and run this again";
         match self {
@@ -148,9 +162,9 @@ impl Ambiguity {
                 "it matches {id}, but {id} is linked to {other}. If both Stripe customers are the \
                  same person, only one of them can be linked. If {other} has a live subscription, \
                  cancel it at Stripe; then run `licentia stripe claim {this} --to {id}`. If \
-                 {other} paid for a perpetual license, keep it: refund the payment of {this}, and \
-                 grant {id} a license for what it bought. If they are two people, remove this \
-                 one's `metadata.customer_id` at Stripe, if it has one, {IMPORT}"
+                 {other} paid for a perpetual license, keep it: {}. If they are two people, remove \
+                 this one's `metadata.customer_id` at Stripe, if it has one, {IMPORT}",
+                keeping_both(this, id, how)
             ),
             Self::Contradiction(linked, named) => format!(
                 "it is linked to {linked}, but its `metadata.customer_id` at Stripe names {named}. \
@@ -194,6 +208,21 @@ impl Ambiguity {
                 "no account has its email address. `licentia stripe claim {this} --create` creates \
                  one"
             ),
+            Self::Reserved => format!(
+                "its email address is reserved for a customer who has changed it, so no account is \
+                 created. If that is the buyer, run `licentia stripe claim {this} --to` with the \
+                 id of that account"
+            ),
+            Self::NoPlan(bought) => format!(
+                "no account has its email address, and it paid for {}, so none is created. Run \
+                 `licentia stripe claim {this} --to` with the id of the buyer's account",
+                bought
+                    .as_ref()
+                    .map_or("no plan".to_owned(), |id| format!("`{id}` without a license for it"))
+            ),
+            Self::AllClaimed(claimed) => {
+                format!("nothing is left to link: {}", owners_text(claimed))
+            }
             Self::Unverified(id) => format!(
                 "{id} has the same email address, but has not proven that it is theirs. Ask the \
                  customer. If both are the same person, run `licentia stripe claim {this} --to \
@@ -210,6 +239,32 @@ impl Ambiguity {
             ),
         }
     }
+}
+
+/// Returns how a customer keeps a perpetual license and gets what another Stripe customer bought.
+#[must_use]
+pub fn keeping_both(this: &BuyerId, id: &CustomerId, how: Option<&str>) -> String {
+    let subscription = format!(
+        "cancel the subscription of {this} at Stripe, and let the customer buy one in the account \
+         {id}"
+    );
+    match how {
+        Some(how) => format!(
+            "to add its single payments to {id}, {how}. If it has a subscription too, \
+             {subscription}"
+        ),
+        None => format!(
+            "{subscription}; or refund what {this} paid for, and grant {id} a license for it"
+        ),
+    }
+}
+
+fn owners_text(claimed: &[(CheckoutSessionId, Option<CustomerId>)]) -> String {
+    let owner = |owner: &Option<CustomerId>| {
+        owner.as_ref().map_or("a deleted customer".to_owned(), ToString::to_string)
+    };
+    let each = claimed.iter().map(|(id, of)| format!("{id} belongs to {}", owner(of)));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the decision about each Stripe customer, in the same order.

@@ -317,6 +317,7 @@ fn needs_action(
         | Alert::UpdatesNotApplied { .. }
         | Alert::OwnedBefore { .. }
         | Alert::UpdatesCut { .. }
+        | Alert::Shrunk { .. }
         | Alert::BilledAndOwned { .. }
         | Alert::SecondPlan { .. }
         | Alert::WithoutEffect { .. }

@@ -175,7 +175,12 @@ pub async fn run(
         match step(app, &one, decision, newcomers).await? {
             None => report.settled += 1,
             Some(Ok(step)) => steps.push((one, step)),
-            Some(Err(doubt)) => report.undecided.push(undecided(&one, &doubt)),
+            Some(Err(doubt)) => {
+                // Its single payments are not read here.
+                let how = format!("run `licentia stripe claim {}`, which prints how", one.id);
+                let how = app.plans.sells_once().then_some(how.as_str());
+                report.undecided.push(undecided(&one, &doubt, how));
+            }
         }
     }
     let taken = steps.into_iter().map(async |(one, step)| {
@@ -269,7 +274,7 @@ pub(in crate::flows) async fn step(
                 // It may be reserved for a customer who has changed the address.
                 let is_taken =
                     app.store.read().await?.is_email_taken(email, None, app.now()).await?;
-                if is_taken { Err(Ambiguity::NoAccount) } else { Ok(Step::Create(email.clone())) }
+                if is_taken { Err(Ambiguity::Reserved) } else { Ok(Step::Create(email.clone())) }
             }
             _ => Err(Ambiguity::NoAccount),
         },
@@ -353,14 +358,18 @@ pub(in crate::flows) fn done(
     }
 }
 
-pub(in crate::flows) fn undecided(one: &StripeCandidate, doubt: &Ambiguity) -> Undecided {
+pub(in crate::flows) fn undecided(
+    one: &StripeCandidate,
+    doubt: &Ambiguity,
+    how: Option<&str>,
+) -> Undecided {
     let buyer = one.id.clone().into();
     Undecided {
         customer_id: doubt.customer_id().map(CustomerId::to_string),
         email: one.email.clone(),
         plan: one.plan.clone(),
         reason: doubt.as_str(),
-        message: doubt.advice(&buyer),
+        message: doubt.advice(&buyer, how),
         buyer,
     }
 }

@@ -90,14 +90,8 @@ pub async fn claim(
                 Ok(done) => return Ok(Ok(done)),
                 Err(doubt) => doubt,
             };
-            let mut undecided = backfill::undecided(&theirs, &doubt);
-            if let Ambiguity::Taken(owner, _) = &doubt
-                && let Some(commands) = unclaimed::commands(app, id, owner).await?
-            {
-                let more = format!(". To add its single payments to {owner}, run {commands}");
-                undecided.message.push_str(&more);
-            }
-            Ok(Err(undecided))
+            let (doubt, commands) = unclaimed::explained(app, id, doubt).await?;
+            Ok(Err(backfill::undecided(&theirs, &doubt, commands.as_deref())))
         }
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
@@ -108,7 +102,7 @@ pub async fn claim(
                 email: guest.email.clone(),
                 plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
                 reason: doubt.as_str(),
-                message: doubt.advice(buyer),
+                message: doubt.advice(buyer, None),
                 buyer: buyer.clone(),
             }))
         }

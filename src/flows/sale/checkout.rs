@@ -10,9 +10,9 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::Basis;
+use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source};
 use crate::domain::sale::attempt::CreatedObject;
-use crate::domain::sale::entitlement::{PaidEntitlement, all_bought_once, assess};
+use crate::domain::sale::entitlement::{Assessment, PaidEntitlement, all_bought_once, assess};
 use crate::domain::sale::plan::{Interval, Plan};
 use crate::domain::sale::promotion::{CodeUse, EnteredCode};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
@@ -53,7 +53,7 @@ pub struct CheckoutRequest {
 /// [`Error::LowerThanOwned`], [`Error::SmallerThanOwned`], [`Error::OwnedAlready`],
 /// [`Error::OwnedAddon`],
 /// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`],
-/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
+/// [`Error::AddonBesideGrant`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
 /// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
 /// or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
@@ -196,7 +196,8 @@ impl<'a> Offer<'a> {
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
 /// [`Error::UnknownPlan`], [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`],
 /// [`Error::SmallerThanOwned`], [`Error::OwnedAlready`], [`Error::OwnedAddon`],
-/// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], or [`Error::NoPerpetualLicense`].
+/// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`], or
+/// [`Error::AddonBesideGrant`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
@@ -223,10 +224,9 @@ async fn select<'a>(
     }
     let quantity = purchase.quantity.filter(|_| held.is_none());
     let purchase = PurchaseRequest { quantity, ..purchase.clone() };
-    let mut selection = if is_for_addons_alone(&purchase, plan, &owned) {
-        selection::select_addons(&app.plans, &purchase, &state.currency())?
-    } else {
-        selection::select(&app.plans, &purchase, &state.currency())?
+    let mut selection = match addons_alone(app, lease, &purchase, plan, &assessment).await? {
+        Some(_) => selection::select_addons(&app.plans, &purchase, &state.currency())?,
+        None => selection::select(&app.plans, &purchase, &state.currency())?,
     };
     selection.quantity = held.unwrap_or(selection.quantity);
     refuse_owned(app, &owned, &selection, state)?;
@@ -243,19 +243,67 @@ async fn select<'a>(
     Ok(selection)
 }
 
-/// Returns whether a request for a plan `once` with add-ons sells the add-ons alone: the customer
-/// owns the plan, and asks for no units of it, or it cannot be bought again.
-fn is_for_addons_alone(
+/// Returns the perpetual license that gets the add-ons of a request, if it sells them alone: the
+/// plan is requested `once`, the customer owns it, and asks for no units of it, or it cannot be
+/// bought again.
+///
+/// # Errors
+/// [`Error::OwnedAddon`], or [`Error::AddonBesideGrant`] when a grant stays the license, so that
+/// the add-ons would have no effect. A failure of the database.
+async fn addons_alone<'a>(
+    app: &App,
+    lease: &Lease,
     purchase: &PurchaseRequest,
     plan: &Plan,
-    owned: &[&PaidEntitlement<'_>],
-) -> bool {
-    let Some(held) = owned.iter().find(|paid| paid.plan.id == plan.id) else { return false };
+    assessment: &Assessment<'a>,
+) -> Result<Option<Entitlement<'a>>> {
     let interval = purchase.interval.or_else(|| plan.price(None).map(|price| price.interval));
-    let is_sold_again = plan.is_per_unit() || held.updates_until.is_some();
-    interval == Some(Interval::Once)
-        && !purchase.addons.is_empty()
-        && (purchase.quantity.is_none() || !is_sold_again)
+    if interval != Some(Interval::Once) || purchase.addons.is_empty() {
+        return Ok(None);
+    }
+    let held = assessment.perpetual(plan);
+    let is_sold_again = |held: &Entitlement<'_>| plan.is_per_unit() || held.updates_until.is_some();
+    if purchase.quantity.is_some() && held.as_ref().is_none_or(is_sold_again) {
+        return Ok(None);
+    }
+    if let Some(granted) = perpetual_grant(app, lease).await? {
+        let has_effect = held.as_ref().map_or_else(
+            || !app.plans.is_same_plan(&granted.plan, plan.id.as_str()),
+            |held| is_worth_more_with(app, held, &purchase.addons, &granted),
+        );
+        if !has_effect {
+            let is_sold = plan.prices_for_sale(Interval::Once).next().is_some();
+            return Err(Error::AddonBesideGrant { granted: granted.plan, is_sold });
+        }
+    }
+    let mut own = held.iter().flat_map(|held| &held.addons).map(|addon| addon.id.as_str());
+    match own.find(|addon| purchase.addons.iter().any(|wanted| wanted == addon)) {
+        Some(addon) => Err(Error::OwnedAddon { addon: addon.to_owned() }),
+        None => Ok(held),
+    }
+}
+
+/// Returns the customer's license if an operator granted it without an end.
+async fn perpetual_grant(app: &App, lease: &Lease) -> Result<Option<IssuedLicense>> {
+    let license = app.store.read().await?.current_license(&lease.customer_id).await?;
+    Ok(license.filter(|license| {
+        license.source == Source::Operator
+            && license.term().ends().is_none()
+            && license.works(app.now())
+    }))
+}
+
+/// Returns whether a perpetual license with more add-ons becomes the license instead of a grant.
+fn is_worth_more_with(
+    app: &App,
+    held: &Entitlement<'_>,
+    addons: &[String],
+    granted: &IssuedLicense,
+) -> bool {
+    let more = addons.iter().filter_map(|id| app.plans.addon(id));
+    let addons = held.addons.iter().copied().chain(more).collect();
+    let license = Entitlement { addons, ..held.clone() }.coverage(&app.plans);
+    license.exceeds(&granted.coverage(&app.plans), app.now())
 }
 
 /// Refuses a purchase that would add nothing, or too little, to the perpetual licenses of the

@@ -9,9 +9,11 @@ use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::CreatedObject;
-use crate::domain::sale::buyer::{Purchase, purchase_paid};
+use crate::domain::sale::buyer::{BuyerId, Purchase, purchase_paid};
 use crate::domain::sale::entitlement::fallback_subscriptions;
-use crate::domain::sale::matching::{Ambiguity, LinkDecision, StripeCandidate, Tag, decide};
+use crate::domain::sale::matching::{
+    Ambiguity, LinkDecision, StripeCandidate, Tag, decide, keeping_both,
+};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
@@ -230,33 +232,49 @@ async fn release(
     let mut bought = stripe.purchases(before, &needs).await?;
     unclaimed::leave_out_claimed(app, &mut bought, Some(id)).await?;
     if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
-        return Err(Error::StripeLinkRefused(format!(
-            "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
-        )));
-    }
-    if purchase_paid(&app.plans, &bought).is_some() {
-        let commands = match theirs {
+        let instead = match theirs {
             Some(theirs) => unclaimed::commands(app, theirs, id).await?,
             None => None,
         };
-        let remedy = commands.map_or_else(
-            || "refund one purchase and grant its license instead".to_owned(),
-            |commands| format!("run {commands}"),
-        );
+        let instead = instead.map(|how| format!(". To add only the single payments, {how}"));
         return Err(Error::StripeLinkRefused(format!(
-            "{id} is linked to {before}, which paid for a perpetual license; without the link, it \
-             would be revoked. To keep both, {remedy}"
+            "{id} is linked to {before}, which has a live subscription; end that at Stripe first{}",
+            instead.unwrap_or_default()
         )));
     }
-    if !fallback_subscriptions(&bought, &app.plans).is_empty() {
+    let depends = if purchase_paid(&app.plans, &bought).is_some() {
+        "which paid for a perpetual license"
+    } else if !fallback_subscriptions(&bought, &app.plans).is_empty() {
+        "whose ended subscription left a perpetual license"
+    } else {
+        ""
+    };
+    if !depends.is_empty() {
+        let remedy = match theirs {
+            Some(theirs) => remedy(app, theirs, (id, before)).await?,
+            None => "Keep the link, or refund the purchase first and grant its license".to_owned(),
+        };
         return Err(Error::StripeLinkRefused(format!(
-            "{id} is linked to {before}, whose ended subscription left a perpetual license; \
-             without the link, it would be revoked. To keep both, refund the other purchase and \
-             grant its license instead"
+            "{id} is linked to {before}, {depends}; without the link, it would be revoked. {remedy}"
         )));
     }
     if old.tag == Tag::Ours(id.clone()) {
         stripe.tag_customer(before, None, app.fail_points.at(Place::ClaimUntagged)).await?;
     }
     Ok(())
+}
+
+/// Returns how a customer who needs the Stripe customer `before` gets what another one bought.
+async fn remedy(
+    app: &App,
+    theirs: &StripeCustomerId,
+    (id, before): (&CustomerId, &StripeCustomerId),
+) -> Result<String> {
+    let taken = Ambiguity::Taken(id.clone(), before.clone());
+    let (doubt, how) = unclaimed::explained(app, theirs, taken).await?;
+    let buyer = BuyerId::from(theirs.clone());
+    Ok(match doubt {
+        Ambiguity::AllClaimed(_) => format!("Of {theirs}, {}", doubt.advice(&buyer, None)),
+        _ => format!("To keep both: {}", keeping_both(&buyer, id, how.as_deref())),
+    })
 }

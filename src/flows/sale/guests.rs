@@ -169,12 +169,15 @@ async fn recognize(
         return Ok(if is_owned { Ok(Owner::Matched(id)) } else { Err(Ambiguity::Unverified(id)) });
     }
     // Without a plan, the purchase has no effect on a new account.
-    let is_paid = guest.purchase(&app.plans).and_then(Purchase::plan).is_some();
-    // The address may be reserved for a customer who has changed it.
-    let is_free = is_paid
-        && *to == ClaimTarget::NewAccount
-        && !tx.is_email_taken(email, None, app.now()).await?;
-    Ok(if is_free { Ok(Owner::New(email.clone())) } else { Err(Ambiguity::NoAccount) })
+    let purchase = guest.purchase(&app.plans);
+    if purchase.and_then(Purchase::plan).is_none() {
+        return Ok(Err(Ambiguity::NoPlan(purchase.map(|purchase| purchase.id().clone()))));
+    }
+    if tx.is_email_taken(email, None, app.now()).await? {
+        return Ok(Err(Ambiguity::Reserved));
+    }
+    let may_create = *to == ClaimTarget::NewAccount;
+    Ok(if may_create { Ok(Owner::New(email.clone())) } else { Err(Ambiguity::NoAccount) })
 }
 
 /// Returns whether only the owner of the mailbox can use the account: the address is verified, or

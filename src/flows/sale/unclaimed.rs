@@ -5,7 +5,9 @@
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::entitlement::is_bought_once;
+use crate::domain::sale::buyer::{Purchase, purchase_paid};
+use crate::domain::sale::entitlement::{fallback_subscriptions, is_bought_once};
+use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
 use crate::error::{Error, Result};
@@ -21,9 +23,12 @@ pub(super) async fn purchases(app: &App, id: &StripeCustomerId) -> Result<Stripe
     Ok(bought)
 }
 
+/// The Checkout sessions that were claimed, each with its customer; `None` for a deleted one.
+type Claimed = Vec<(CheckoutSessionId, Option<CustomerId>)>;
+
 /// Removes from what a Stripe customer bought the single payments that another customer than `id`
 /// claimed by their Checkout sessions: a payment grants one customer something. Without an `id`,
-/// removes all that were claimed. Returns the first removed session of a customer, with its owner.
+/// removes all that were claimed. Returns the removed sessions.
 ///
 /// # Errors
 /// A failure of the database.
@@ -31,17 +36,17 @@ pub(super) async fn leave_out_claimed(
     app: &App,
     bought: &mut StripeState,
     id: Option<&CustomerId>,
-) -> Result<Option<(CheckoutSessionId, CustomerId)>> {
-    let mut first = None;
+) -> Result<Claimed> {
+    let mut removed = Vec::new();
     if bought.checkout_sessions.is_empty() {
-        return Ok(first);
+        return Ok(removed);
     }
     let mut tx = app.store.read().await?;
     for session in std::mem::take(&mut bought.checkout_sessions) {
         let claimed = tx.guest_purchase(&session.id).await?;
-        let owner = claimed.as_ref().and_then(|purchase| purchase.customer_id.as_ref());
+        let owner = claimed.as_ref().and_then(|purchase| purchase.customer_id.clone());
         let is_left_out = match id {
-            Some(id) => owner.is_some_and(|owner| owner != id),
+            Some(id) => owner.as_ref().is_some_and(|owner| owner != id),
             None => claimed.is_some(),
         };
         if !is_left_out {
@@ -50,9 +55,9 @@ pub(super) async fn leave_out_claimed(
         }
         bought.paid_sessions.retain(|paid| paid.id != session.id);
         bought.invoices.retain(|invoice| Some(&invoice.id) != session.invoice.as_ref());
-        first = first.or_else(|| Some((session.id, owner?.clone())));
+        removed.push((session.id, owner));
     }
-    Ok(first)
+    Ok(removed)
 }
 
 /// Refuses to link a Stripe customer to another customer than the one who claimed a session of it;
@@ -66,13 +71,45 @@ pub(super) async fn refuse_of_another(
     id: Option<&CustomerId>,
 ) -> Result<()> {
     let mut bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
-    match leave_out_claimed(app, &mut bought, id).await? {
+    let claimed = leave_out_claimed(app, &mut bought, id).await?;
+    let owned = claimed.into_iter().find_map(|(session, owner)| Some((session, owner?)));
+    match owned {
         None => Ok(()),
         Some((session, owner)) => Err(Error::StripeLinkRefused(format!(
             "{stripe_id} paid for {session}, which belongs to {owner}, so it is linked to no other \
-             customer; claim its other single payments by their sessions"
+             customer. Run `licentia stripe claim {stripe_id} --to {owner}`, which links it or \
+             tells what to do first"
         ))),
     }
+}
+
+/// Returns the reason why an operator must decide about a Stripe customer, with what its purchases
+/// add to it, and the commands that give its single payments to the customer that it matches.
+///
+/// # Errors
+/// As [`purchases`].
+pub(super) async fn explained(
+    app: &App,
+    id: &StripeCustomerId,
+    doubt: Ambiguity,
+) -> Result<(Ambiguity, Option<String>)> {
+    let mut bought = app.stripe()?.bought(id, app.plans.sells_once()).await?;
+    let claimed = leave_out_claimed(app, &mut bought, None).await?;
+    let purchase = purchase_paid(&app.plans, &bought);
+    let is_empty = purchase.is_none() && fallback_subscriptions(&bought, &app.plans).is_empty();
+    let doubt = match doubt {
+        Ambiguity::Contradiction(..) => doubt,
+        _ if is_empty && !claimed.is_empty() => Ambiguity::AllClaimed(claimed),
+        Ambiguity::NoAccount if purchase.and_then(Purchase::plan).is_none() => {
+            Ambiguity::NoPlan(purchase.map(|purchase| purchase.id().clone()))
+        }
+        doubt => doubt,
+    };
+    let commands = match &doubt {
+        Ambiguity::Taken(owner, _) => commands_for(&single_payments(app, &bought), owner),
+        _ => None,
+    };
+    Ok((doubt, commands))
 }
 
 /// Returns the commands that give the single payments of a Stripe customer to a customer here; none
@@ -86,6 +123,17 @@ pub(super) async fn commands(
     owner: &CustomerId,
 ) -> Result<Option<String>> {
     let bought = purchases(app, id).await?;
+    Ok(commands_for(&single_payments(app, &bought), owner))
+}
+
+fn commands_for(sessions: &[&CheckoutSessionId], owner: &CustomerId) -> Option<String> {
+    let command = |id: &&CheckoutSessionId| format!("`licentia stripe claim {id} --to {owner}`");
+    let commands: Vec<_> = sessions.iter().map(command).collect();
+    (!commands.is_empty()).then(|| format!("run {}", commands.join(" and ")))
+}
+
+/// Returns the Checkout sessions of paid single payments for something of the catalog.
+fn single_payments<'b>(app: &App, bought: &'b StripeState) -> Vec<&'b CheckoutSessionId> {
     let is_single = |session: &&CheckoutSession| {
         let of_session = bought.paid_sessions.iter().filter(|paid| paid.id == session.id);
         let of_session = of_session.flat_map(|paid| &paid.lines);
@@ -96,8 +144,5 @@ pub(super) async fn commands(
             && !session.is_unpaid
             && lines.any(|line| is_bought_once(line, &app.plans))
     };
-    let sessions = bought.checkout_sessions.iter().filter(is_single);
-    let command = |id: &CheckoutSessionId| format!("`licentia stripe claim {id} --to {owner}`");
-    let commands: Vec<_> = sessions.map(|session| command(&session.id)).collect();
-    Ok((!commands.is_empty()).then(|| commands.join(" and ")))
+    bought.checkout_sessions.iter().filter(is_single).map(|session| &session.id).collect()
 }

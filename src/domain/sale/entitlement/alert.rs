@@ -85,6 +85,16 @@ pub enum Alert {
         /// The time of the payment for it.
         paid_at: Timestamp,
     },
+    /// A higher perpetual plan was bought for fewer units, or without add-ons, and replaced a lower
+    /// one whose updates have ended.
+    Shrunk {
+        /// The lower plan.
+        lower: PaidFor,
+        /// The plan of the license.
+        license: PaidFor,
+        /// The time of the payment that replaced the lower plan.
+        paid_at: Timestamp,
+    },
     /// A subscription bills an add-on that the customer owns by a single payment.
     BilledAndOwned {
         /// The add-on.
@@ -208,7 +218,8 @@ impl Alert {
             Self::Quantity { paid_at, .. } | Self::AddonWithoutPlan { paid_at, .. } => *paid_at,
             Self::UpdatesNotApplied { paid_at, .. }
             | Self::OwnedBefore { paid_at, .. }
-            | Self::UpdatesCut { paid_at, .. } => Some(*paid_at),
+            | Self::UpdatesCut { paid_at, .. }
+            | Self::Shrunk { paid_at, .. } => Some(*paid_at),
             _ => None,
         };
         paid_at.is_some_and(|paid_at| !is_recent(paid_at, now))
@@ -262,6 +273,13 @@ impl fmt::Display for Alert {
                  higher plan takes them over until {until} only; refund the rest, or grant a \
                  license",
                 lower_until.map_or("for ever".to_owned(), |end| format!("until {end}"))
+            ),
+            Self::Shrunk { lower, license, paid_at } => write!(
+                formatter,
+                "the customer had {lower}, and bought a higher one at {paid_at}, now {license}; a \
+                 license is for one purchase, here for the second one, so {}; {}",
+                lower.part_without_effect(license),
+                lower.remedy(license)
             ),
             Self::BilledAndOwned { addon } => write!(
                 formatter,

@@ -1,6 +1,7 @@
 //! The entitlements of single payments: perpetual licenses, their updates, and add-ons. Those of
 //! subscriptions are in `subscription.rs`.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
@@ -180,7 +181,12 @@ struct OwnedPlan<'a> {
     units: u32,
     /// The time after which builds are not covered; `None` covers all builds.
     updates_until: Option<Timestamp>,
+    /// The time of the first payment.
+    since: Timestamp,
 }
+
+/// The time of the first payment for each plan, by its rank.
+pub(super) type FirstPayments = BTreeMap<usize, Timestamp>;
 
 /// The months of updates that a purchase for all builds shares with units that have fewer: the most
 /// that a price can state.
@@ -218,20 +224,24 @@ fn average_end(at: Timestamp, ends: [(Timestamp, u32); 2]) -> Timestamp {
 }
 
 /// Returns what the lines of one payment bought, with the units: the plans, the lowest first, then
-/// updates, then add-ons. So the order of the lines does not matter.
+/// updates, then add-ons; and of the same thing, the line with the most units and months first. So
+/// the order of the lines does not matter.
 fn by_rank<'c>(lines: &[Line], catalog: &'c Catalog) -> Vec<(u32, BoughtOnce<'c>)> {
     let bought = lines.iter().filter_map(|line| Some((line.units(), bought_once(line, catalog)?)));
     let mut all: Vec<_> = bought.filter(|(units, _)| *units > 0).collect();
-    all.sort_by_key(|(_, bought)| match bought {
-        BoughtOnce::Plan { rank, .. } => (0, *rank),
-        BoughtOnce::Updates { rank, .. } => (1, *rank),
-        BoughtOnce::Addon(_) => (2, 0),
+    all.sort_by_key(|(units, bought)| {
+        let (kind, rank, months) = match bought {
+            BoughtOnce::Plan { rank, months, .. } => (0, *rank, months.unwrap_or(u32::MAX)),
+            BoughtOnce::Updates { rank, months, .. } => (1, *rank, *months),
+            BoughtOnce::Addon(_) => (2, 0, 0),
+        };
+        (kind, rank, Reverse((*units, months)))
     });
     all
 }
 
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
-/// belongs to every plan that it is sold with.
+/// belongs to every plan that it is sold with. Returns when each plan was first bought.
 ///
 /// Buying a plan again extends the updates of all its units, if it is bought for as many units as
 /// the customer has. Fewer units share theirs with all: one seat must not renew a hundred, and must
@@ -241,7 +251,7 @@ pub(super) fn add<'a>(
     payments: &[SinglePayment<'_>],
     catalog: &'a Catalog,
     alerts: &mut Vec<Alert>,
-) {
+) -> FirstPayments {
     let mut owned = Owned::new();
     let mut addons: Vec<(&Addon, Timestamp)> = Vec::new();
     for payment in payments {
@@ -269,6 +279,7 @@ pub(super) fn add<'a>(
             }
         }
     }
+    let first_payments = owned.iter().map(|(rank, held)| (*rank, held.since)).collect();
     entitlements.extend(owned.into_iter().map(|(rank, held)| PaidEntitlement {
         plan: held.plan,
         rank,
@@ -299,6 +310,7 @@ pub(super) fn add<'a>(
             alerts.push(Alert::AddonWithoutPlan { addon, paid_at });
         }
     }
+    first_payments
 }
 
 /// Returns whether the customer owns everything that a purchase of a plan gives, so that it has no
@@ -371,7 +383,7 @@ fn buy<'a>(
             Some(months) => taken_over(owned, (rank, plan), units, (at, months)),
             None => (None, None),
         };
-        owned.insert(rank, OwnedPlan { plan, units, updates_until });
+        owned.insert(rank, OwnedPlan { plan, units, updates_until, since: at });
         return cut;
     };
     if units >= held.units {

@@ -2,7 +2,7 @@
 //! decided in [`super::mail`].
 
 use super::Record;
-use crate::domain::license::{Coverage, Entitlement, IssuedLicense, Source};
+use crate::domain::license::{Entitlement, IssuedLicense, Source};
 use crate::domain::sale::entitlement::Assessment;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_state::StripeState;
@@ -105,36 +105,8 @@ fn replaces(
             // While something is unclear, the customer loses no part of the license.
             !is_same && (!is_unclear || new.shortfall(&held).is_none())
         }
-        Source::Operator => exceeds(&new, &held, now),
+        Source::Operator => new.exceeds(&held, now),
     }
-}
-
-/// Returns whether a license is worth more than another one that works: what is paid for than a
-/// grant, so that the customer need not wait for the grant's end, or the other way round. The first
-/// difference decides: new builds, the plan, the units and add-ons, the builds until the end, the
-/// end.
-fn exceeds(new: &Coverage, held: &Coverage, now: Timestamp) -> bool {
-    let (covers, held_covers) = (new.covers_new_builds(now), held.covers_new_builds(now));
-    if covers != held_covers {
-        return covers;
-    }
-    if new.rank != held.rank {
-        return new.rank > held.rank;
-    }
-    let (lacks, held_lacks) = (new.shortfall(held), held.shortfall(new));
-    if held_lacks.units || held_lacks.addons {
-        return true;
-    }
-    if lacks.units || lacks.addons {
-        return false;
-    }
-    // No build after the end of a license matters.
-    let builds =
-        |of: &Coverage| Timestamp::or_never(of.updates_until).min(Timestamp::or_never(of.ends));
-    if builds(new) != builds(held) {
-        return builds(new) > builds(held);
-    }
-    held_lacks.end
 }
 
 /// Returns the last grant, if it still works. It becomes current again after the last paid license,
@@ -157,5 +129,5 @@ fn is_before(
     now: Timestamp,
 ) -> bool {
     let [grant, paid] = [grant, paid].map(|one| one.coverage(catalog));
-    exceeds(&grant, &paid, now) && !exceeds(&paid, &grant, now)
+    grant.exceeds(&paid, now) && !paid.exceeds(&grant, now)
 }

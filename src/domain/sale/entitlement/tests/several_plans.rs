@@ -191,6 +191,12 @@ fn the_order_of_the_lines_of_one_payment_does_not_matter() {
     let one = license(&state(&lines), MARCH);
     assert_eq!(one, license(&state(&[second, first]), MARCH));
     assert_eq!(one, studio("2028-03-01T00:00:00Z"));
+    // Two lines for one plan: the units of the smaller one share the year of the larger one.
+    let lines = [bills("price_site_once", 1), bills("price_site_once", 3)];
+    let [first, second] = lines.clone();
+    let one = license(&state(&lines), MARCH);
+    assert_eq!(one, license(&state(&[second, first]), MARCH));
+    assert_eq!(one, ("site".to_owned(), 4, Some(time("2027-03-01T00:00:00Z"))));
 }
 
 #[test]

@@ -102,9 +102,53 @@ fn owned_units_that_a_subscription_leaves_out_are_reported() {
         found.contains("so 9 units of the first one have no effect; ask the customer which"),
         "{found}"
     );
-    let mut ended = owner("price_team_once", 10, ENDED);
-    ended.invoices.push(once("price_site_once", 1, OPEN));
-    assert!(alerts(&ended).is_empty(), "its license stays valid for its builds");
+}
+
+#[test]
+fn a_higher_perpetual_plan_with_less_than_an_ended_one_is_reported_for_thirty_days() {
+    let after = |lower: &StripeState, purchases: &[(&str, u32, i64)]| {
+        let mut state = lower.clone();
+        state.invoices.extend(purchases.iter().map(|(price, n, time)| once(price, *n, *time)));
+        assess(&state, None, &catalog(), at(NOW)).alerts
+    };
+    let ten = owner("price_team_once", 10, ENDED);
+    let recent = NOW - DAY;
+    let [alert] = &after(&ten, &[("price_site_once", 1, recent)])[..] else { panic!() };
+    let expected = format!(
+        "the customer had the perpetual license `team` with 10 units, and bought a higher one at \
+         {}, now the perpetual license `site` with 1 unit; a license is for one purchase, here for \
+         the second one, so 9 units of the first one have no effect; ask the customer which one \
+         they want, and refund the other one, or grant a license for both",
+        at(recent)
+    );
+    assert_eq!(alert.to_string(), expected);
+    assert!(!alert.is_information(at(NOW)));
+    assert!(alert.is_information(at(recent + 31 * DAY)));
+    // As many units, also by a later payment, or a plan that is not sold by the unit.
+    let once_more =
+        Invoice { id: "in_more".parse().unwrap(), ..once("price_site_once", 9, recent + 1) };
+    let mut enough = ten.clone();
+    enough.invoices.push(once_more);
+    assert_eq!(after(&enough, &[("price_site_once", 1, recent)]), []);
+    assert_eq!(after(&ten, &[("price_site_once", 10, recent)]), []);
+    assert_eq!(after(&ten, &[("price_studio_once", 1, recent)]), []);
+    // The plan between them is named by the time of its payment, the license as it is.
+    let two = [("price_studio_once", 1, recent), ("price_site_once", 1, recent + 1)];
+    let found = after(&ten, &two);
+    assert!(
+        found.iter().any(|alert| matches!(alert, Alert::Shrunk { paid_at, .. }
+        if *paid_at == at(recent))),
+        "{found:?}"
+    );
+    // Add-ons that are not sold with the higher plan.
+    let with_pdf = owner("price_team_once", 1, ENDED);
+    let pdf = ("price_pdf_once", 1, ENDED);
+    let found = after(&with_pdf, &[pdf, ("price_site_once", 1, recent)]);
+    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert!(
+        texts.iter().any(|text| text.contains("so the add-on `pdf` of the first one has no")),
+        "{texts:?}"
+    );
 }
 
 #[test]
