@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Shop};
+use crate::sell_once::customer_of;
 
 /// The settings by which Stripe creates a customer for the buyer.
 pub const WITH_CUSTOMER: [(&str, &str); 2] =
@@ -339,4 +340,36 @@ async fn stripe_28_an_account_that_was_deleted_leaves_the_purchase_to_the_buyer(
     reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     shop.settled().await;
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+#[tokio::test]
+async fn the_single_payments_of_a_deleted_account_need_nothing() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+    let customer = customer_of(&shop, &ada).await;
+    assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+    for _ in 0..2 {
+        let report = shop.sync_all().await;
+        assert!(report.unknown_buyers.is_empty() && report.need_action() == 0, "{report:?}");
+        shop.sandbox.advance_days(45);
+    }
+    assert_eq!(shop.listed().await, json!([]));
+    let id = customer.parse().unwrap();
+    let claim = async |to| buyers::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
+    let refused = claim(ClaimTarget::NewAccount).await.unwrap_err();
+    assert_eq!(refused.reason, "deleted");
+    assert!(refused.message.contains("It has no subscription"), "{}", refused.message);
+    // Whatever is paid after the deletion belongs to somebody.
+    let session = shop.session_at_stripe(&customer, "price_site_once").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(shop.listed().await[0]["plan"], "site");
+    assert_eq!(shop.sync_all().await.unknown_buyers.len(), 1);
+    // The advice works.
+    let again = shop.buyer("ada@example.com").await;
+    let to = ClaimTarget::Customer(again.customer_id.parse().unwrap());
+    assert_eq!(claim(to).await.unwrap().action, "claimed");
+    shop.settled().await;
+    assert_eq!(shop.license(&again).await["plan"], "site");
 }

@@ -180,7 +180,7 @@ pub(in crate::flows) async fn check_guest(
 async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
     Ok(match buyer {
         BuyerId::Customer(id) => {
-            let bought = unclaimed::purchases(app, id).await?;
+            let bought = unclaimed::ownerless(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {
