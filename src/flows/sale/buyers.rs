@@ -210,22 +210,25 @@ async fn record(app: &App, buyer: &BuyerId, purchase: Option<Purchase<'_>>) -> R
         // It was linked while Stripe responded.
         return Ok(link);
     }
-    match purchase.map(|purchase| purchase.id().as_str()) {
-        Some(plan) => {
-            if tx.note_unknown_buyer(buyer, plan, app.now()).await? {
-                tracing::warn!(
-                    %buyer,
-                    plan,
-                    "a buyer without an account here pays for a plan; `licentia stripe claim` \
-                     links it"
-                );
-            }
+    let plan = purchase.map(|purchase| purchase.id().as_str());
+    let is_new = match plan {
+        Some(plan) => tx.note_unknown_buyer(buyer, plan, app.now()).await?,
+        None => {
+            tx.forget_unknown_buyer(buyer).await?;
+            false
         }
-        None => tx.forget_unknown_buyer(buyer).await?,
-    }
+    };
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
     if purchase.is_some() && app.plans.checkout.allow_unknown_buyers {
+        // It warns about a buyer who stays unlinked.
         return link_or_wait(app, buyer).await;
+    }
+    if is_new {
+        tracing::warn!(
+            %buyer,
+            plan,
+            "a buyer without an account here pays for a plan; `licentia stripe claim` links it"
+        );
     }
     Ok(BuyerLink::Unlinked)
 }
