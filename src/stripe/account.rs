@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use secrecy::SecretString;
 
 use super::sale::of_page;
-use super::wire::{Identified, List, WireEndpoint, WirePaymentLink, WirePrice, WireTaxSettings};
+use super::wire::{
+    Identified, List, WireEndpoint, WirePaymentLink, WirePrice, WireProduct, WireTaxSettings,
+};
 use super::{API_VERSION, Answer, Form, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::sale::plan::CheckoutOptions;
@@ -36,6 +38,8 @@ const PROBE_URL: &str = "https://example.com/";
 pub struct StripePrice {
     /// Whether it can be sold: archived prices cannot.
     pub active: bool,
+    /// The id of its product.
+    pub product: Option<String>,
     /// The amount in the currency's smallest unit; `None` if it depends on the quantity.
     pub amount: Option<i64>,
     /// ISO 4217, lower case.
@@ -107,12 +111,23 @@ impl Stripe {
         amounts.insert(currency.clone(), price.unit_amount);
         Ok(Some(StripePrice {
             active: price.active.unwrap_or(true),
+            product: price.product,
             amount: price.unit_amount,
             currency,
             interval: price.recurring.map_or("once".to_owned(), |each| each.to_string()),
             amounts,
             has_tax_behavior: price.tax_behavior.is_some_and(|tax| tax != "unspecified"),
         }))
+    }
+
+    /// Returns whether a product is archived: none of its prices can be sold then, whatever they
+    /// say themselves (<https://docs.stripe.com/api/products/object#product_object-active>). `None`
+    /// if the key cannot read products, which only this check needs.
+    pub async fn is_product_archived(&self, id: &str) -> Answer<Option<bool>> {
+        match self.known::<WireProduct>(&format!("/products/{id}"), Vec::new()).await {
+            Err(StripeFailure::Refused { status: 401 | 403, .. }) => Ok(None),
+            found => Ok(Some(found?.is_some_and(|product| product.active == Some(false)))),
+        }
     }
 
     /// Returns the active payment links

@@ -255,12 +255,18 @@ pub struct WirePortal {
 #[derive(Debug, Deserialize)]
 pub struct WirePrice {
     pub active: Option<bool>,
+    pub product: Option<String>,
     pub unit_amount: Option<i64>,
     pub currency: Option<String>,
     pub recurring: Option<Recurring>,
     pub tax_behavior: Option<String>,
     /// Only if it is expanded.
     pub currency_options: Option<BTreeMap<String, CurrencyOption>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireProduct {
+    pub active: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]

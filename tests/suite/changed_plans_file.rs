@@ -373,6 +373,13 @@ async fn check_finds_every_difference_at_stripe() {
     add("price_pdf_2024", 1, month, &[]);
     assert_eq!(check(&former, &[]).await.code, 0);
 
+    let product = sandbox.object("price_pdf")["product"].as_str().unwrap().to_owned();
+    sandbox.edit(&product, json!({ "active": false }), "product.updated").unwrap();
+    let done = check(SOLD, &[]).await;
+    let archived = format!("add-on \"pdf\", price price_pdf: its product {product} is archived");
+    assert!(done.code == 1 && done.err.contains(&archived), "{done:?}");
+    sandbox.edit(&product, json!({ "active": true }), "product.updated").unwrap();
+
     let wrong = SOLD
         .replace("eur = 800", "eur = 850")
         .replace("gbp = 700", "chf = 700")

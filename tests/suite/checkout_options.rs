@@ -314,6 +314,29 @@ async fn an_account_that_cannot_tax_or_has_no_terms_is_refused_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_later_price_that_stripe_cannot_tax_is_refused_at_the_start() {
+    let shop = Shop::selling_with(ALL).await;
+    assert_eq!(start(&shop).await, Ok(()));
+    let (id, interval) = ("price_farm", Interval::Once);
+    let new = NewPrice { id, product: "Farm", amount: 100, currency: "usd", interval };
+    shop.sandbox.add_price(&new);
+    let farm = r#"
+        [[plan]]
+        id = "farm"
+        name = "Farm"
+        prices = [{ id = "price_farm", interval = "once", amount = 100, currency = "usd" }]
+    "#;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("more.toml");
+    let plans = format!("{}\n{ALL}\n{farm}", include_str!("harness/selling.toml"));
+    std::fs::write(&file, plans).unwrap();
+    let app = shop.another_app(file.display().to_string()).await;
+    let Err(Error::Setup(problems)) = account_check::at_start(&app).await else { panic!() };
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.contains("prices without a `tax_behavior`: price_farm. Set"), "{problem}");
+}
+
+#[tokio::test]
 async fn stripe_down_at_the_start_delays_nothing_stripe_20() {
     let shop = Shop::selling_with(ALL).await;
     for fault in [ApiFault::ErrorBefore, ApiFault::Silence] {

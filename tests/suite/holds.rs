@@ -177,6 +177,39 @@ async fn a_plans_file_that_changes_what_was_sold_names_the_licenses() {
 }
 
 #[tokio::test]
+async fn a_plans_file_in_another_order_names_who_paid_for_both_plans() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let bob = shop.buyer("bob@example.com").await;
+    let site = json!({ "plan": "site", "interval": "once" });
+    shop.purchase(&ada, studio()).await;
+    shop.purchase(&ada, site.clone()).await;
+    shop.purchase(&bob, site).await;
+    let at = |text: &str| PLANS.find(text).unwrap();
+    let places = [at("[[plan]]\nid = \"studio\""), at("[[plan]]\nid = \"site\""), at("[[addon]]")];
+    let (studio, site) = (&PLANS[places[0]..places[1]], &PLANS[places[1]..places[2]]);
+    let found = differences(&shop, &format!("{studio}{site}"), &format!("{site}{studio}")).await;
+    let text = "studio, which its customer has paid for too, ranks above it now";
+    assert_eq!(found, [("site".to_owned(), vec![text.to_owned()])]);
+}
+
+#[tokio::test]
+async fn prices_that_swap_what_they_sell_name_the_licenses() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, studio()).await;
+    let prices = &PLANS[PLANS.find("{ id = \"price_studio_once\"").unwrap()..];
+    let prices = &prices[..prices.find("{ id = \"price_studio_month\"").unwrap()];
+    let swapped = prices.replace("\"once\"", "\"\"").replace("\"updates\"", "\"once\"");
+    let found = differences(&shop, prices, &swapped.replace("\"\"", "\"updates\"")).await;
+    let sells = |price: &str, what: &str| {
+        format!("price_studio_{price}, which may have paid for it, sells {what} now")
+    };
+    let texts = vec![sells("once", "updates"), sells("updates", "perpetual licenses")];
+    assert_eq!(found, [("studio".to_owned(), texts)]);
+}
+
+#[tokio::test]
 async fn a_single_payment_without_a_license_is_drift_and_its_customer_counts() {
     let shop = Shop::selling().await;
     let admin = shop.app.admin(Scope::Read).await;

@@ -1,6 +1,8 @@
 //! Sales without a line of code: payment links and Buy Buttons, whose buyers may have no account.
 //! The numbers are those of docs/requirements.md.
 
+use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use licentia::domain::operator::admin_key::Scope;
@@ -11,9 +13,13 @@ use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use serde_json::{Value, json};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Shop};
+use crate::sell_once::customer_of;
 
 /// The settings by which Stripe creates a customer for the buyer.
 pub const WITH_CUSTOMER: [(&str, &str); 2] =
@@ -339,4 +345,83 @@ async fn stripe_28_an_account_that_was_deleted_leaves_the_purchase_to_the_buyer(
     reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     shop.settled().await;
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+#[tokio::test]
+async fn the_single_payments_of_a_deleted_account_need_nothing() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+    let customer = customer_of(&shop, &ada).await;
+    assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+    for _ in 0..2 {
+        let report = shop.sync_all().await;
+        assert!(report.unknown_buyers.is_empty() && report.need_action() == 0, "{report:?}");
+        shop.sandbox.advance_days(45);
+    }
+    assert_eq!(shop.listed().await, json!([]));
+    let id = customer.parse().unwrap();
+    let claim = async |to| buyers::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
+    let refused = claim(ClaimTarget::NewAccount).await.unwrap_err();
+    assert_eq!(refused.reason, "deleted");
+    assert!(refused.message.contains("It has no subscription"), "{}", refused.message);
+    // Whatever is paid after the deletion belongs to somebody.
+    let session = shop.session_at_stripe(&customer, "price_site_once").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(shop.listed().await[0]["plan"], "site");
+    assert_eq!(shop.sync_all().await.unknown_buyers.len(), 1);
+    // The advice works.
+    let again = shop.buyer("ada@example.com").await;
+    let to = ClaimTarget::Customer(again.customer_id.parse().unwrap());
+    assert_eq!(claim(to).await.unwrap().action, "claimed");
+    shop.settled().await;
+    assert_eq!(shop.license(&again).await["plan"], "site");
+}
+
+/// Records the texts of warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+}
+
+impl Visit for Warnings {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_buyer_who_gets_an_account_at_once_is_no_warning() {
+    let warnings = Warnings::default();
+    let _listening = tracing::subscriber::set_default(warnings.clone());
+    let about_buyers = || {
+        let all = warnings.0.lock().unwrap();
+        all.iter().filter(|text| text.contains("a buyer without an account")).count()
+    };
+    let shop = open_to_all().await;
+    shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    assert_eq!((shop.plans_held("ada@example.com").await.len(), about_buyers()), (1, 0));
+    let shop = Shop::selling().await;
+    shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    assert_eq!(about_buyers(), 1);
 }

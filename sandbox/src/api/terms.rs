@@ -112,6 +112,7 @@ fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError>
         let price = line.required("price")?;
         let at = line.full_name("price");
         require_param(world, Kind::Price, &price, &at)?;
+        require_active(world, &price, &at)?;
         let quantity = quantity(world, &price, &mut line)?;
         let adjustable = adjustable(&mut line, quantity)?;
         line.finish()?;
@@ -121,6 +122,24 @@ fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError>
         return Err(ApiError::missing("line_items"));
     }
     Ok(lines)
+}
+
+/// Refuses to sell an archived price, and one of an archived product
+/// (<https://docs.stripe.com/products-prices/manage-prices#archive-product>).
+fn require_active(world: &World, price: &str, at: &str) -> Result<(), ApiError> {
+    let object = world.get(Kind::Price, price);
+    if object["active"] == false {
+        let message = "The price specified is inactive. This field only accepts active prices.";
+        return Err(ApiError::invalid(message, at));
+    }
+    if world.get(Kind::Product, text(object, "product"))["active"] == false {
+        let message = format!(
+            "The price ID `{price}` is not available to be purchased because its product is not \
+             active."
+        );
+        return Err(ApiError::invalid(message, at));
+    }
+    Ok(())
 }
 
 /// Takes the quantity of a line. A metered price has none; here it is zero

@@ -15,7 +15,7 @@ use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::plan_diff::{LicenseChange, PlansSnapshot};
 use crate::error::Result;
 use crate::flows::sale::plans::changed_licenses;
-use crate::flows::sale::setup;
+use crate::flows::sale::setup::{self, Comparison};
 use crate::plans;
 use crate::store::{IfMissing, Store};
 use crate::stripe::Stripe;
@@ -46,9 +46,10 @@ pub struct PlansCommand {
 enum Action {
     /// Compare the plans file with the prices at Stripe
     ///
-    /// Reports each price of a plan or an add-on that Stripe does not have, that is archived there,
-    /// or that has another amount, interval or currency. Also names the payment links whose buyers
-    /// get no account or no invoice; these notes do not change the exit code. It changes nothing.
+    /// Reports each price of a plan or an add-on that Stripe does not have, that is archived there
+    /// or whose product is, or that has another amount, interval or currency. Also names the
+    /// payment links whose buyers get no account or no invoice; these notes do not change the exit
+    /// code. It changes nothing.
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// Print JSON
@@ -86,10 +87,11 @@ fn check(config: &Config, json: bool) -> Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     let stripe = Stripe::new(stripe_of(config)?, Arc::new(SystemClock))?;
-    let (differences, notes) = wait(async {
-        let notes = setup::payment_link_notes(&stripe, &catalog).await?;
-        Ok((setup::wrong_prices(&stripe, &catalog).await?, notes))
+    let (Comparison { differences, mut notes }, of_links) = wait(async {
+        let of_links = setup::payment_link_notes(&stripe, &catalog).await?;
+        Ok((setup::compare_prices(&stripe, &catalog).await?, of_links))
     })?;
+    notes.extend(of_links);
     if json {
         print_json(&json!({ "differences": differences, "notes": notes }))?;
     } else if differences.is_empty() {

@@ -91,7 +91,7 @@ impl StripeCommand {
         let stripe = Stripe::new(stripe_config, Arc::new(SystemClock))?;
         let (made, problems) = wait(async {
             let mut problems = setup::missing_rights(&stripe, &catalog).await?;
-            problems.extend(setup::wrong_prices(&stripe, &catalog).await?);
+            problems.extend(setup::compare_prices(&stripe, &catalog).await?.differences);
             let now = SystemClock.now();
             problems.extend(setup::unsupported_options(&stripe, &catalog, now).await?);
             Ok((setup::endpoint(&stripe, &Random::from_system()?, &url).await?, problems))

@@ -143,6 +143,23 @@ fn a_mail_contains_the_license_and_its_end() {
 }
 
 #[test]
+fn a_cancellation_beside_a_perpetual_license_announces_no_end() {
+    let templates = templates();
+    for (language, keeps, until) in [
+        (Language::English, "You keep your license: it does not expire.", "until the date below"),
+        (Language::German, "Ihre Lizenz behalten Sie: Sie läuft nicht ab.", "bis zum unten"),
+    ] {
+        let facts = Facts { language, ..facts(Kind::Cancellation) };
+        let ending = templates.write(&facts).unwrap();
+        let forever = templates.write(&Facts { ends: None, ..facts }).unwrap();
+        for (ending, forever) in [(ending.text, forever.text), (ending.html, forever.html)] {
+            assert!(ending.contains(until) && !ending.contains(keeps), "{ending}");
+            assert!(forever.contains(keeps) && !forever.contains(until), "{forever}");
+        }
+    }
+}
+
+#[test]
 fn a_mail_says_until_when_the_file_works_offline_if_that_is_earlier() {
     let templates = templates();
     let offline_until = Some(Timestamp::saturating(1_796_310_000));

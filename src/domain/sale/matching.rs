@@ -94,8 +94,9 @@ pub enum Ambiguity {
     NamedTwice(CustomerId),
     /// The metadata names a customer that does not exist.
     NotHere(CustomerId),
-    /// The metadata names a customer whose account was deleted.
-    Deleted(CustomerId),
+    /// The metadata names a customer whose account was deleted, and whether it has a live
+    /// subscription.
+    Deleted(CustomerId, bool),
     /// Several Stripe customers have the same email address. Our customer with it, if there is one.
     SharedEmail(Option<CustomerId>),
     /// Our customer with the email address has not verified it, or not by setting a password while
@@ -124,7 +125,7 @@ impl Ambiguity {
             Self::Contradiction(..) => "contradiction",
             Self::NamedTwice(_) => "named_twice",
             Self::NotHere(_) => "not_here",
-            Self::Deleted(_) => "deleted",
+            Self::Deleted(..) => "deleted",
             Self::SharedEmail(_) => "shared_email",
             Self::Unverified(_) => "unverified_email",
             Self::NoEmail => "no_email",
@@ -141,7 +142,7 @@ impl Ambiguity {
         match self {
             Self::Taken(id, _) | Self::Contradiction(id, _) => Some(id),
             Self::NamedTwice(id) | Self::Unverified(id) => Some(id),
-            Self::NotHere(id) | Self::Deleted(id) => Some(id),
+            Self::NotHere(id) | Self::Deleted(id, _) => Some(id),
             Self::SharedEmail(id) => id.as_ref(),
             Self::AllClaimed(claimed) => claimed.iter().find_map(|(_, owner)| owner.as_ref()),
             Self::NoEmail | Self::NoAccount | Self::Reserved | Self::NoPlan(_) => None,
@@ -182,11 +183,22 @@ impl Ambiguity {
                  account for it, remove its `metadata.customer_id` at Stripe, then run `licentia \
                  stripe claim {this} --create`"
             ),
-            Self::Deleted(id) => format!(
-                "its `metadata.customer_id` at Stripe names {id}, whose account was deleted here. \
-                 Cancel its subscription at Stripe. If the person has a new account, instead run \
-                 `licentia stripe claim {this} --to` with the id of that account"
-            ),
+            Self::Deleted(id, is_subscribed) => {
+                let remedy = match is_subscribed {
+                    true => {
+                        "Cancel its subscription at Stripe. If the person has a new account, \
+                         instead run"
+                    }
+                    false => {
+                        "It has no subscription, so nothing is charged. If the person has a new \
+                         account that the purchase is for, run"
+                    }
+                };
+                format!(
+                    "its `metadata.customer_id` at Stripe names {id}, whose account was deleted \
+                     here. {remedy} `licentia stripe claim {this} --to` with the id of that account"
+                )
+            }
             Self::SharedEmail(Some(id)) => format!(
                 "several Stripe customers have the email address of {id}. Run `licentia stripe \
                  claim {this} --to {id}` if this is the right one"

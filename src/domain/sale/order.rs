@@ -109,3 +109,18 @@ row! {
         pub updated_at: Timestamp,
     }
 }
+
+row! {
+    /// A plan that a customer has paid for, by the orders.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct OrderedPlan {
+        /// The customer.
+        pub customer_id: CustomerId,
+        /// The plan's id at the time of the order.
+        pub plan: String,
+        /// How often the price is charged. `None` if it is unknown.
+        pub billing_interval: Option<Interval>,
+        /// The status of the order.
+        pub status: OrderStatus,
+    }
+}

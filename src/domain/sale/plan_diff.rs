@@ -2,19 +2,26 @@
 //! (`licenses.rs`).
 
 mod licenses;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use licentia_verify::OnEnd;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::count::counted;
-use crate::domain::sale::plan::{
-    Addon, Catalog, Interval, Plan, Slug, Sold, promise_text, promises_less,
-};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Slug, Sold, promises_less};
 
-pub use licenses::{Difference, LicenseChange, license_change};
+pub use licenses::{Difference, LicenseChange, Purchases, license_change};
+pub use removal::Removal;
+
+/// What a price that is charged once sells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinglePurchase {
+    /// A perpetual license or an add-on.
+    License,
+    /// Updates of a perpetual license.
+    Updates,
+}
 
 /// The content of a plans file, as it is stored to compare it with the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +42,8 @@ struct GrantedItem {
     /// After how many paid months a subscription to the plan leaves a perpetual license.
     #[serde(default)]
     fallback_months: Option<u32>,
-    /// The months of builds that each one-time price of the plan pays for; `None` covers all
-    /// builds.
+    /// The one-time prices, and the months of builds that each of those of a plan pays for; `None`
+    /// covers all builds.
     #[serde(default)]
     updates_months: BTreeMap<String, Option<u32>>,
     /// The prices of the plan that extend the updates of a perpetual license.
@@ -92,7 +99,30 @@ impl PlansSnapshot {
                 removals.push(Removal::Price { id: old.id.clone(), price: price.clone(), of });
             }
         }
+        removals.extend(self.lower_ranks(new));
         removals
+    }
+
+    /// Returns the plans that rank below others now and did not before. The plans are stored in the
+    /// order of their file.
+    fn lower_ranks<'s>(&'s self, new: &'s Catalog) -> impl Iterator<Item = Removal> + 's {
+        self.plans.iter().enumerate().filter_map(|(rank, old)| {
+            let plan = new.plan(&old.id)?;
+            let lower = self.plans[..rank].iter().filter_map(|lower| new.plan(&lower.id));
+            let is_above = |other: &&Plan| new.rank(other.id.as_str()) > new.rank(&old.id);
+            let above: Vec<_> = lower.filter(is_above).map(|other| other.id.to_string()).collect();
+            (!above.is_empty()).then(|| Removal::Rank { id: plan.id.to_string(), above })
+        })
+    }
+}
+
+/// Returns what a price of a catalog sells once; `None` if it is charged again and again, or pays
+/// for nothing. A former price counts as one for the plan or the add-on itself.
+fn single_purchase(price: &str, catalog: &Catalog) -> Option<SinglePurchase> {
+    match catalog.sold(price)?.price().map(|price| price.interval) {
+        Some(Interval::Month | Interval::Year) => None,
+        Some(Interval::Updates) => Some(SinglePurchase::Updates),
+        Some(Interval::Once) | None => Some(SinglePurchase::License),
     }
 }
 
@@ -159,9 +189,10 @@ impl GrantedItem {
 
     fn of_addon(addon: &Addon, catalog: &Catalog) -> Self {
         let with_plans = catalog.plans.iter().filter(|plan| addon.is_for(plan));
+        let once = addon.prices.iter().filter(|price| !price.interval.is_recurring());
         Self {
             fallback_months: None,
-            updates_months: BTreeMap::new(),
+            updates_months: once.map(|price| (price.id.clone(), None)).collect(),
             updates: BTreeSet::new(),
             with_plans: names(with_plans.map(|plan| &plan.id)),
             id: addon.id.to_string(),
@@ -209,207 +240,17 @@ impl GrantedItem {
         // Other prices are looked up by the caller.
         let one_time = self.updates_months.keys().filter(|price| new.prices.contains(*price));
         for price in one_time {
-            let was_updates = self.updates.contains(price);
-            if was_updates != new.updates.contains(price) {
-                removals.push(Removal::Purchase { id: id(), price: price.clone(), was_updates });
+            let is_updates = self.updates.contains(price);
+            let before = if is_updates { SinglePurchase::Updates } else { SinglePurchase::License };
+            let after = single_purchase(price, catalog);
+            if after != Some(before) {
+                removals.push(Removal::Purchase { id: id(), price: price.clone(), before, after });
             }
         }
         for plan in self.with_plans.iter().filter_map(|plan| catalog.plan(plan)) {
             if !new.with_plans.contains(plan.id.as_str()) {
                 removals.push(Removal::WithPlan { id: id(), plan: plan.id.to_string() });
             }
-        }
-    }
-}
-
-/// Something that a plan or add-on granted and no longer grants. `id` is that of the plan or
-/// add-on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removal {
-    /// The plan or add-on itself.
-    Gone {
-        /// Its former id.
-        id: String,
-    },
-    /// A feature.
-    Feature {
-        /// The plan or add-on.
-        id: String,
-        /// The feature.
-        feature: String,
-    },
-    /// A limit that is lower or missing.
-    Limit {
-        /// The plan or add-on.
-        id: String,
-        /// The limit's name.
-        limit: String,
-        /// Its former value.
-        before: u64,
-        /// Its present value.
-        after: Option<u64>,
-    },
-    /// A limit that is no longer multiplied by the quantity.
-    PerUnit {
-        /// The plan.
-        id: String,
-        /// The limit's name.
-        limit: String,
-    },
-    /// A perpetual license after a number of paid months: they are more, or it is gone.
-    Fallback {
-        /// The plan.
-        id: String,
-        /// The former number of months.
-        before: u32,
-        /// The present number of months.
-        after: Option<u32>,
-    },
-    /// A one-time price that pays for fewer months of builds.
-    Updates {
-        /// The plan.
-        id: String,
-        /// The price.
-        price: String,
-        /// The former number of months; `None` covered all builds.
-        before: Option<u32>,
-        /// The present number of months.
-        after: u32,
-    },
-    /// A price that sold a perpetual license sells updates now, or the other way round.
-    Purchase {
-        /// The plan.
-        id: String,
-        /// The price.
-        price: String,
-        /// Whether it sold updates.
-        was_updates: bool,
-    },
-    /// The promise about the end of a license is weaker.
-    OnEnd {
-        /// The plan.
-        id: String,
-        /// The former promise.
-        before: OnEnd,
-        /// The present promise.
-        after: OnEnd,
-    },
-    /// Apps warn later.
-    WarnDays {
-        /// The plan.
-        id: String,
-        /// The former number of days.
-        before: u32,
-        /// The present number of days.
-        after: u32,
-    },
-    /// License tokens live shorter.
-    TokenDays {
-        /// The plan.
-        id: String,
-        /// The former number of days.
-        before: u32,
-        /// The present number of days.
-        after: u32,
-    },
-    /// A plan that the add-on is no longer sold with.
-    WithPlan {
-        /// The add-on.
-        id: String,
-        /// The plan.
-        plan: String,
-    },
-    /// A price at Stripe that no longer pays for it.
-    Price {
-        /// The plan or add-on.
-        id: String,
-        /// The price.
-        price: String,
-        /// The plan or add-on that it pays for now, if any.
-        of: Option<String>,
-    },
-}
-
-impl fmt::Display for Removal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Gone { id } => write!(
-                formatter,
-                "`{id}` is no longer in the plans file: its licenses stay as they are and are not \
-                 refreshed; if it was renamed, list `{id}` in `former_ids`"
-            ),
-            Self::Feature { id, feature } => {
-                write!(formatter, "`{id}` no longer grants `{feature}`")
-            }
-            Self::Limit { id, limit, before, after: Some(after) } => {
-                write!(formatter, "`{id}` grants {after} `{limit}` instead of {before}")
-            }
-            Self::Limit { id, limit, before, after: None } => {
-                write!(formatter, "`{id}` no longer has the limit `{limit}` ({before})")
-            }
-            Self::PerUnit { id, limit } => {
-                write!(formatter, "`{id}` no longer multiplies `{limit}` by the quantity")
-            }
-            Self::Fallback { id, before, after: Some(after) } => write!(
-                formatter,
-                "`{id}` leaves a perpetual license after {} instead of {before}: perpetual \
-                 licenses that it has left are revoked or cover fewer builds",
-                counted(*after, "paid month")
-            ),
-            Self::Fallback { id, before, after: None } => write!(
-                formatter,
-                "`{id}` no longer leaves a perpetual license after {}: perpetual licenses that it \
-                 has left are revoked",
-                counted(*before, "paid month")
-            ),
-            Self::Updates { id, price, before, after } => write!(
-                formatter,
-                "{price} pays for {} of builds of `{id}` and not for {}: perpetual licenses that \
-                 were bought at it cover fewer builds; sell fewer months by another price",
-                counted(*after, "month"),
-                before.map_or("all".to_owned(), |before| before.to_string())
-            ),
-            Self::Purchase { id, price, was_updates: true } => write!(
-                formatter,
-                "{price} sold updates of `{id}` and counts as a purchase of the plan now, with \
-                 units of its own; keep it under `prices` with `sold = false`, because \
-                 `former_prices` does not say what it sold"
-            ),
-            Self::Purchase { id, price, was_updates: false } => write!(
-                formatter,
-                "{price} sold perpetual licenses of `{id}` and counts as updates now: its buyers \
-                 lose the license"
-            ),
-            Self::OnEnd { id, before, after } => write!(
-                formatter,
-                "`{id}` promises less about the end, `on_end`: {} instead of {}; a license in the \
-                 field keeps its promise until it is refreshed",
-                promise_text(after),
-                promise_text(before)
-            ),
-            Self::WarnDays { id, before, after } => write!(
-                formatter,
-                "apps with a license of `{id}` warn {} before a change for the worse instead of \
-                 {before}",
-                counted(*after, "day")
-            ),
-            Self::TokenDays { id, before, after } => write!(
-                formatter,
-                "license tokens of `{id}` work for {} without a refresh instead of {before}",
-                counted(*after, "day")
-            ),
-            Self::WithPlan { id, plan } => write!(
-                formatter,
-                "`{id}` is no longer sold with `{plan}`: customers who pay for both lose it"
-            ),
-            Self::Price { id, price, of: Some(of) } => {
-                write!(formatter, "{price} pays for `{of}` instead of `{id}`")
-            }
-            Self::Price { id, price, of: None } => write!(
-                formatter,
-                "{price} no longer pays for `{id}`; if anybody pays it or has bought something \
-                 for it, put it back under `prices` with `sold = false`"
-            ),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
 
 use crate::app::App;
@@ -42,6 +43,12 @@ pub async fn problems(stripe: &Stripe, catalog: &Catalog, now: Timestamp) -> Ans
             options.automatic_tax = false;
         }
     }
+    if options.automatic_tax
+        && let Some(problem) = untaxed(stripe, catalog).await?
+    {
+        problems.push(problem);
+        options.automatic_tax = false;
+    }
     let Some((plan, price)) = first_price(catalog) else { return Ok(problems) };
     // Stripe names one problem at a time. Each round turns its option off.
     while options != CheckoutOptions::default() {
@@ -62,6 +69,34 @@ pub async fn problems(stripe: &Stripe, catalog: &Catalog, now: Timestamp) -> Ans
         }
     }
     Ok(problems)
+}
+
+/// Returns the problem if Stripe Tax would refuse to sell some of the prices: those that do not say
+/// whether their amounts contain taxes, unless the account has a default. The session of a check
+/// has one price only.
+async fn untaxed(stripe: &Stripe, catalog: &Catalog) -> Answer<Option<String>> {
+    let fetched = sold_prices(catalog).map(async |price| {
+        let found = stripe.price(&price.id).await?;
+        // The check of the prices names one that Stripe does not have.
+        let is_untaxed = found.is_some_and(|found| !found.has_tax_behavior);
+        Ok::<_, StripeFailure>(is_untaxed.then_some(price.id.as_str()))
+    });
+    let untaxed: Vec<_> = try_join_all(fetched).await?.into_iter().flatten().collect();
+    if untaxed.is_empty() || stripe.has_default_tax_behavior().await? {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "`checkout.automatic_tax`: Stripe refuses it for prices without a `tax_behavior`: {}. Set \
+         it, or the account's default at https://dashboard.stripe.com/settings/tax",
+        untaxed.join(", ")
+    )))
+}
+
+/// Returns every price that is sold, of plans and add-ons.
+fn sold_prices(catalog: &Catalog) -> impl Iterator<Item = &Price> {
+    let of_plans = catalog.plans.iter().flat_map(|plan| &plan.prices);
+    let of_addons = catalog.addons.iter().flat_map(|addon| &addon.prices);
+    of_plans.chain(of_addons).filter(|price| price.is_for_sale)
 }
 
 /// Returns what Stripe's refusal means, and turns off the option that it names, or else all.
@@ -112,7 +147,11 @@ pub async fn at_start(app: &App) -> Result<()> {
         return Ok(());
     }
     let key = stripe.config().secret_key.expose_secret();
-    let checked = format!("{key}\n{}\n{options:?}", price.id);
+    let mut prices = vec![price.id.as_str()];
+    if options.automatic_tax {
+        prices.extend(sold_prices(&app.plans).map(|price| price.id.as_str()));
+    }
+    let checked = format!("{key}\n{}\n{options:?}", prices.join("\n"));
     let hash = keyed(app, Purpose::AccountCheck, &checked).await?;
     if app.store.read().await?.was_account_checked(&hash).await? {
         return Ok(());

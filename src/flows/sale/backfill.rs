@@ -280,8 +280,11 @@ pub(in crate::flows) async fn step(
         },
         LinkDecision::Leave(Ambiguity::NotHere(id)) => {
             let mut tx = app.store.read().await?;
-            let deleted = tx.has_audit_entry(&id, AuditAction::CustomerDeleted).await?;
-            Err(if deleted { Ambiguity::Deleted(id) } else { Ambiguity::NotHere(id) })
+            let deleted_at = tx.audited_at(&id, AuditAction::CustomerDeleted).await?;
+            Err(match deleted_at {
+                Some(_) => Ambiguity::Deleted(id, one.plan.is_some()),
+                None => Ambiguity::NotHere(id),
+            })
         }
         LinkDecision::Leave(doubt) => Err(doubt),
     }))

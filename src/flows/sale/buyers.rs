@@ -206,7 +206,7 @@ pub(in crate::flows) async fn check_guest(
 async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
     Ok(match buyer {
         BuyerId::Customer(id) => {
-            let bought = unclaimed::purchases(app, id).await?;
+            let bought = unclaimed::ownerless(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {
@@ -242,26 +242,27 @@ async fn record(
         // It was linked while Stripe responded.
         return Ok(link);
     }
-    match purchase.map(|purchase| purchase.id().as_str()) {
-        Some(plan) => {
-            if tx.note_unknown_buyer(buyer, plan, app.now()).await? {
-                tracing::warn!(
-                    %buyer,
-                    plan,
-                    "a buyer without an account here pays for a plan; `licentia stripe claim` \
-                     links it"
-                );
-            }
-        }
+    let plan = purchase.map(|purchase| purchase.id().as_str());
+    let is_new = match plan {
+        Some(plan) => tx.note_unknown_buyer(buyer, plan, app.now()).await?,
         None => {
             if let Some(seen_at) = seen_at {
                 tx.forget_unknown_buyer_seen_at(buyer, seen_at).await?;
             }
+            false
         }
-    }
+    };
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
     if purchase.is_some() && app.plans.checkout.allow_unknown_buyers {
+        // It warns about a buyer who stays unlinked.
         return link_or_wait(app, buyer).await;
+    }
+    if is_new {
+        tracing::warn!(
+            %buyer,
+            plan,
+            "a buyer without an account here pays for a plan; `licentia stripe claim` links it"
+        );
     }
     Ok(BuyerLink::Unlinked)
 }

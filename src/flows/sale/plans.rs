@@ -1,11 +1,17 @@
 //! A changed plans file: reports what it takes away from customers, before they notice.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::app::App;
+use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::order::OrderedPlan;
 use crate::domain::sale::plan::Catalog;
-use crate::domain::sale::plan_diff::{LicenseChange, PlansSnapshot, Removal, license_change};
+use crate::domain::sale::plan_diff::{
+    LicenseChange, PlansSnapshot, Purchases, Removal, license_change,
+};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -62,13 +68,20 @@ pub async fn changed_licenses(
     loop {
         let mut tx = store.read().await?;
         let licenses = tx.working_licenses(now, last.as_ref(), READ_AT_ONCE).await?;
-        drop(tx);
         let Some((newest, _)) = licenses.last() else { return Ok(count) };
-        last = Some(newest.customer_id.clone());
+        let newest = newest.customer_id.clone();
+        let orders = tx.ordered_plans((last.as_ref(), &newest)).await?;
+        drop(tx);
+        let mut orders_of: BTreeMap<CustomerId, Vec<OrderedPlan>> = BTreeMap::new();
+        for order in orders {
+            orders_of.entry(order.customer_id.clone()).or_default().push(order);
+        }
+        last = Some(newest);
         count += licenses.len();
-        for (license, billed) in &licenses {
-            let items = billed.billed_items.as_ref();
-            license_change(license, items, old, new).map_or(Ok(()), &mut report)?;
+        for (license, beside) in &licenses {
+            let orders = orders_of.get(&license.customer_id).map_or(&[][..], Vec::as_slice);
+            let purchases = Purchases { beside, orders };
+            license_change(license, purchases, old, new).map_or(Ok(()), &mut report)?;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Connects the Stripe account: checks the key and the prices, and creates the webhook endpoint. It
 //! links no customers: the backfill does.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::try_join_all;
 
 use crate::domain::ids::AttemptId;
@@ -70,12 +72,21 @@ pub async fn unsupported_options(
     }
 }
 
-/// Returns a problem for each difference between Stripe and a price of a plan or an add-on, and for
-/// each other price of the plans file that Stripe does not have.
+/// The result of a comparison of the plans file with Stripe.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// A problem for each difference.
+    pub differences: Vec<String>,
+    /// What could not be compared.
+    pub notes: Vec<String>,
+}
+
+/// Compares the prices of the plans and add-ons with those at Stripe, and finds the other prices of
+/// the plans file that Stripe does not have.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
-pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
+pub async fn compare_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Comparison> {
     let plans = catalog.plans.iter().map(|plan| ("plan", &plan.id, &plan.prices));
     let addons = catalog.addons.iter().map(|addon| ("add-on", &addon.id, &addon.prices));
     let prices = plans.chain(addons).flat_map(|(kind, id, prices)| {
@@ -86,6 +97,8 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
     });
     let fetched = try_join_all(fetched).await?;
     let unknown = unknown_prices(stripe, catalog).await?;
+    let sold = fetched.iter().filter(|(_, price, _)| price.is_for_sale);
+    let archived = archived_products(stripe, sold.filter_map(|(.., found)| found.as_ref())).await?;
     let lacks_tax = |price: &Price, found: &Option<StripePrice>| {
         price.is_for_sale && found.as_ref().is_some_and(|found| !found.has_tax_behavior)
     };
@@ -99,10 +112,33 @@ pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<Stri
              settings"
                 .to_owned()
         });
-        let problems = differences(price, found.as_ref()).into_iter().chain(tax);
+        let product = found.as_ref().and_then(|found| found.product.as_deref());
+        let is_archived = |id: &&str| archived.iter().flatten().any(|archived| archived == id);
+        let product = product.filter(|_| price.is_for_sale).filter(is_archived);
+        let product = product.map(|id| format!("its product {id} is archived at Stripe"));
+        let problems = differences(price, found.as_ref()).into_iter().chain(tax).chain(product);
         problems.map(move |problem| format!("{of}, price {}: {problem}", price.id))
     });
-    Ok(problems.chain(unknown).collect())
+    let differences = problems.chain(unknown).collect();
+    let note = "whether the products of the prices are archived was not checked: the key needs \
+                *read* for products";
+    let notes = archived.is_none().then(|| note.to_owned()).into_iter().collect();
+    Ok(Comparison { differences, notes })
+}
+
+/// Returns the archived products of these prices; `None` if the key cannot read products.
+async fn archived_products(
+    stripe: &Stripe,
+    prices: impl Iterator<Item = &StripePrice>,
+) -> Result<Option<Vec<String>>> {
+    let products: BTreeSet<&str> = prices.filter_map(|price| price.product.as_deref()).collect();
+    let found = products.into_iter().map(async |id| {
+        let is_archived = stripe.is_product_archived(id).await?;
+        let archived = |is_archived: bool| is_archived.then(|| id.to_owned());
+        Ok::<_, crate::error::Error>(is_archived.map(archived))
+    });
+    let found: Option<Vec<_>> = try_join_all(found).await?.into_iter().collect();
+    Ok(found.map(|found| found.into_iter().flatten().collect()))
 }
 
 /// Returns a problem for each price in `former_prices` or `other_prices` that Stripe does not have.

@@ -5,11 +5,13 @@
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
+use crate::domain::operator::audit::AuditAction;
 use crate::domain::sale::buyer::{Purchase, purchase_paid};
 use crate::domain::sale::entitlement::{fallback_subscriptions, is_bought_once};
-use crate::domain::sale::matching::Ambiguity;
+use crate::domain::sale::matching::{Ambiguity, Tag};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
 /// Returns what a Stripe customer bought, without the single payments that were claimed by their
@@ -32,6 +34,32 @@ pub(super) async fn purchases_and_owner(
     let mut bought = app.stripe()?.bought(id, app.plans.sells_once()).await?;
     let claimed = leave_out_claimed(app, &mut bought, None).await?;
     Ok((bought, claimed.into_iter().find_map(|(_, owner)| owner)))
+}
+
+/// Returns the same without the single payments of an account before it was deleted: they need
+/// nothing, like those of a guest whose account was deleted.
+///
+/// # Errors
+/// As [`purchases`].
+pub(super) async fn ownerless(app: &App, id: &StripeCustomerId) -> Result<StripeState> {
+    let mut bought = purchases(app, id).await?;
+    let is_subscribed = bought.invoices.iter().all(|invoice| invoice.subscription.is_some());
+    if is_subscribed && bought.paid_sessions.is_empty() {
+        return Ok(bought);
+    }
+    let tag = app.stripe()?.find_customer(id).await?.map(|customer| customer.tag);
+    let Some(Tag::Ours(owner)) = tag else { return Ok(bought) };
+    let mut tx = app.store.read().await?;
+    let deleted_at = tx.audited_at(&owner, AuditAction::CustomerDeleted).await?;
+    drop(tx);
+    let Some(deleted_at) = deleted_at else { return Ok(bought) };
+    let is_later = |charged: Option<Timestamp>, created| charged.unwrap_or(created) > deleted_at;
+    bought.invoices.retain(|invoice| {
+        let charged = invoice.charged_at.or(invoice.paid_at);
+        invoice.subscription.is_some() || is_later(charged, invoice.created)
+    });
+    bought.paid_sessions.retain(|session| is_later(session.charged_at, session.created));
+    Ok(bought)
 }
 
 /// The Checkout sessions that were claimed, each with its customer; `None` for a deleted one.
@@ -110,6 +138,10 @@ pub(super) async fn explained(
     let is_empty = purchase.is_none() && fallback_subscriptions(&bought, &app.plans).is_empty();
     let doubt = match doubt {
         Ambiguity::Contradiction(..) => doubt,
+        Ambiguity::Deleted(owner, _) => {
+            let is_subscribed = bought.subscriptions.iter().any(|one| one.status.is_live());
+            Ambiguity::Deleted(owner, is_subscribed)
+        }
         _ if is_empty && !claimed.is_empty() => Ambiguity::AllClaimed(claimed),
         Ambiguity::NoAccount if purchase.and_then(Purchase::plan).is_none() => {
             Ambiguity::NoPlan(purchase.map(|purchase| purchase.id().clone()))

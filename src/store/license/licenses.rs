@@ -321,8 +321,9 @@ impl Tx {
             self,
             fetch_all: Both<BilledBeside, IssuedLicense>,
             "SELECT {columns} FROM licenses
-             LEFT JOIN (SELECT customer_id AS payer, items AS billed_items FROM subscriptions)
-                 AS billed ON payer = customer_id
+             LEFT JOIN (SELECT customer_id AS payer, items AS billed_items,
+                               status AS billed_status FROM subscriptions) AS billed
+                 ON payer = customer_id
              WHERE superseded_at IS NULL AND revoked_at IS NULL
                AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1)
                AND customer_id > $2

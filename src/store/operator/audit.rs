@@ -14,16 +14,20 @@ use crate::store::Tx;
 use crate::store::statement::{Statement, sql};
 
 impl Tx {
-    /// Returns whether the customer has an entry with this action.
-    pub async fn has_audit_entry(&mut self, id: &CustomerId, action: AuditAction) -> Result<bool> {
+    /// Returns the time of the customer's first entry with this action.
+    pub async fn audited_at(
+        &mut self,
+        id: &CustomerId,
+        action: AuditAction,
+    ) -> Result<Option<Timestamp>> {
         let entry = sql!(
             self,
-            fetch_optional: (String,),
-            "SELECT audit_id FROM audit_log WHERE customer_id = $1 AND action = $2 LIMIT 1",
+            fetch_optional: (Timestamp,),
+            "SELECT at FROM audit_log WHERE customer_id = $1 AND action = $2 ORDER BY at LIMIT 1",
             id,
             action,
         )?;
-        Ok(entry.is_some())
+        Ok(entry.map(|(at,)| at))
     }
 
     /// Inserts an entry, in the transaction of the change that it records. `request_id` is the

@@ -3,7 +3,7 @@
 
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::page::PageRequest;
-use crate::domain::sale::order::Order;
+use crate::domain::sale::order::{Order, OrderedPlan};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -89,6 +89,20 @@ impl Tx {
              ORDER BY created_at DESC, order_id LIMIT $2",
             id,
             most,
+        )
+    }
+
+    /// Returns the plans of the orders of the customers after `from` up to `to`.
+    pub async fn ordered_plans(
+        &mut self,
+        (from, to): (Option<&CustomerId>, &CustomerId),
+    ) -> Result<Vec<OrderedPlan>> {
+        sql!(
+            self,
+            fetch_all: OrderedPlan,
+            "SELECT DISTINCT {columns} FROM orders WHERE customer_id > $1 AND customer_id <= $2",
+            from.map_or("", CustomerId::as_str),
+            to,
         )
     }
 

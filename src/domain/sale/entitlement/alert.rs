@@ -128,6 +128,8 @@ pub enum Alert {
         price: String,
         /// The plan and the add-ons that our order of the payment names; none without an order.
         bought: Vec<String>,
+        /// Whether it was also for something of the plans file.
+        is_partial: bool,
         /// The time of the payment.
         paid_at: Timestamp,
     },
@@ -304,8 +306,8 @@ impl fmt::Display for Alert {
                 paid.part_without_effect(license),
                 paid.remedy(license)
             ),
-            Self::UnknownPurchase { price, bought, paid_at } => {
-                formatter.write_str(&unknown_purchase(price, bought, *paid_at))
+            Self::UnknownPurchase { price, bought, is_partial, paid_at } => {
+                formatter.write_str(&unknown_purchase(price, bought, *is_partial, *paid_at))
             }
             Self::PurchasesGone => formatter.write_str(
                 "the customer had a perpetual license, and its Stripe customer was deleted with \
@@ -362,11 +364,17 @@ fn updates_not_applied(plan: &Slug, (paid, held): (u32, u32), paid_at: Timestamp
     )
 }
 
-fn unknown_purchase(price: &str, bought: &[String], paid_at: Timestamp) -> String {
+fn unknown_purchase(
+    price: &str,
+    bought: &[String],
+    is_partial: bool,
+    paid_at: Timestamp,
+) -> String {
     if bought.is_empty() {
+        let part = if is_partial { "this part of the payment" } else { "the payment" };
         return format!(
             "the customer paid for {price} at {paid_at}, which nothing in the plans file has, so \
-             the payment has no effect; add the price to `prices` of what it sells, or to \
+             {part} has no effect; add the price to `prices` of what it sells, or to \
              `other_prices` if it is for no plan"
         );
     }

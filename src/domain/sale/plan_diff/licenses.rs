@@ -5,11 +5,58 @@ use std::fmt;
 
 use licentia_verify::OnEnd;
 
-use super::updates_months;
+use super::{SinglePurchase, single_purchase, updates_months};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Basis, Content, IssuedLicense, Source};
-use crate::domain::sale::plan::{Catalog, Plan, Price, Slug, promise_text, promises_less};
-use crate::domain::sale::subscription::{BilledItem, BilledItems};
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::OrderedPlan;
+use crate::domain::sale::plan::{
+    Addon, Catalog, Interval, Plan, Price, Slug, promise_text, promises_less,
+};
+use crate::domain::sale::policy::Consequence;
+use crate::domain::sale::subscription::{BilledBeside, BilledItem, BilledItems};
+
+/// What the customer of a license has paid for, as far as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Purchases<'a> {
+    /// The customer's subscription.
+    pub beside: &'a BilledBeside,
+    /// The plans of the customer's orders.
+    pub orders: &'a [OrderedPlan],
+}
+
+impl<'a> Purchases<'a> {
+    /// Returns what the customer's subscription bills.
+    fn billed(self) -> Option<&'a BilledItems> {
+        self.beside.billed_items.as_ref()
+    }
+
+    /// Returns the ids of all plans of which the customer may have an entitlement by the new plans:
+    /// of single payments, of a subscription that has not ended, and of what one left.
+    fn plans(self, old: &'a Catalog, new: &'a Catalog) -> impl Iterator<Item = &'a str> {
+        let ordered = self.orders.iter().filter(|order| {
+            let leaves =
+                || new.plan(&order.plan).is_some_and(|plan| plan.fallback_months.is_some());
+            let was_single = !order.billing_interval.is_some_and(Interval::is_recurring);
+            counts(order.status, new) && (was_single || leaves())
+        });
+        let is_live = self.beside.billed_status.as_ref().is_some_and(|status| status.is_live());
+        let billed = self.billed().filter(|_| is_live);
+        let subscribed = billed.into_iter().flat_map(|billed| &billed.0);
+        let subscribed = subscribed.filter_map(|item| old.by_price(&item.price));
+        let subscribed = subscribed.map(|(_, plan)| plan.id.as_str());
+        ordered.map(|order| order.plan.as_str()).chain(subscribed)
+    }
+}
+
+/// Returns whether an order may count as paid.
+fn counts(status: OrderStatus, catalog: &Catalog) -> bool {
+    match status {
+        OrderStatus::Succeeded | OrderStatus::Disputed => true,
+        OrderStatus::Refunded => catalog.policy.refund == Consequence::Keep,
+        OrderStatus::Pending | OrderStatus::Failed => false,
+    }
+}
 
 /// A license that another plans file changes, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +85,22 @@ pub enum Difference {
         of: Option<String>,
         /// Whether it is only one of the prices at which the license may have been bought.
         is_possible: bool,
+    },
+    /// A one-time price at which it, or one of its add-ons, may have been bought, sells something
+    /// else now.
+    Purchase {
+        /// The price.
+        price: String,
+        /// What it sells now; `None` if it is charged again and again.
+        after: Option<SinglePurchase>,
+    },
+    /// A plan that its customer has paid for too ranks above its plan now, or, for what a
+    /// subscription left, below it.
+    Rank {
+        /// The other plan.
+        plan: String,
+        /// Whether it ranks above now.
+        is_above: bool,
     },
     /// Its plan is another one now, or has another id.
     NewPlan(String),
@@ -117,6 +180,21 @@ impl fmt::Display for Difference {
                     }
                 }
             }
+            Self::Purchase { price, after } => {
+                let sells = match after {
+                    Some(SinglePurchase::License) => "sells perpetual licenses",
+                    Some(SinglePurchase::Updates) => "sells updates",
+                    None => "is charged for each period",
+                };
+                write!(formatter, "{price}, which may have paid for it, {sells} now")
+            }
+            Self::Rank { plan, is_above } => {
+                let place = if *is_above { "above" } else { "below" };
+                write!(
+                    formatter,
+                    "{plan}, which its customer has paid for too, ranks {place} it now"
+                )
+            }
             Self::NewPlan(id) => write!(formatter, "its plan is now {id}"),
             Self::Gains(feature) => write!(formatter, "gains {feature}"),
             Self::Loses(feature) => write!(formatter, "loses {feature}"),
@@ -151,11 +229,11 @@ impl fmt::Display for Difference {
 }
 
 /// Returns how a license changes at its next refresh or sync when the old plans are replaced by the
-/// new ones; `None` if it does not. `billed` is what the customer's subscription bills.
+/// new ones; `None` if it does not.
 #[must_use]
 pub fn license_change(
     license: &IssuedLicense,
-    billed: Option<&BilledItems>,
+    purchases: Purchases<'_>,
     old: &Catalog,
     new: &Catalog,
 ) -> Option<LicenseChange> {
@@ -163,7 +241,7 @@ pub fn license_change(
     let signed = || license.claims().map(Content::from);
     let before = license.content(old).or_else(signed)?;
     let is_subscribed = license.source == Source::Paid && license.basis == Basis::Subscription;
-    let billed = billed.filter(|_| is_subscribed);
+    let billed = purchases.billed().filter(|_| is_subscribed);
     let differences = match billed.and_then(|billed| moved(billed, old, new)) {
         Some(Moved::To(plan)) => {
             let moved = IssuedLicense { plan: plan.id.to_string(), ..license.clone() };
@@ -177,6 +255,7 @@ pub fn license_change(
                 let mut all = differences(&before, &after);
                 all.extend(token_days(license, old, new));
                 all.extend(purchase_differences(license, billed, old, new));
+                all.extend(ranks(license, purchases, old, new));
                 all
             }
             None if license.entitlement(old).is_none() => Vec::new(),
@@ -240,8 +319,57 @@ fn purchase_differences(
             }
         }
     }
+    all.extend(other_purchases(license, old, new));
     all.extend(prices_gone(license, billed, old, new));
     all
+}
+
+/// Returns the plans that the customer has paid for too and that changed places with the plan of
+/// the license: the highest plan that was paid for is the license. What a subscription leaves also
+/// depends on the plans above it, which count for it.
+fn ranks(
+    license: &IssuedLicense,
+    purchases: Purchases<'_>,
+    old: &Catalog,
+    new: &Catalog,
+) -> Vec<Difference> {
+    let is_left = license.source == Source::Paid && license.basis == Basis::Fallback;
+    let is_above = |catalog: &Catalog, plan: &str| {
+        catalog.plan(plan).map(|_| catalog.rank(plan) > catalog.rank(&license.plan))
+    };
+    let moved = purchases.plans(old, new).filter_map(|plan| {
+        let (before, after) = (is_above(old, plan)?, is_above(new, plan)?);
+        let is_same = new.is_same_plan(plan, &license.plan);
+        let counts = !is_same && before != after && (after || is_left);
+        let id = new.plan(plan)?.id.to_string();
+        counts.then_some(Difference::Rank { plan: id, is_above: after })
+    });
+    let mut all: Vec<Difference> = Vec::new();
+    for difference in moved {
+        if !all.contains(&difference) {
+            all.push(difference);
+        }
+    }
+    all
+}
+
+/// Returns the one-time prices of the license's plan and add-ons that sell something else now. The
+/// add-ons beside a subscription may have been bought once.
+fn other_purchases(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Vec<Difference> {
+    let plan = old.plan(&license.plan).filter(|_| license.basis == Basis::Once);
+    let of_plan = plan.into_iter().flat_map(Plan::price_ids);
+    let addons = license.addons.0.iter().filter_map(|id| old.addon(id.as_str()));
+    let prices = of_plan.chain(addons.flat_map(Addon::price_ids));
+    let other = prices.filter_map(|price| {
+        let (before, was_former) =
+            (single_purchase(price, old)?, old.sold(price)?.price().is_none());
+        let (now, after) = (new.sold(price)?, single_purchase(price, new));
+        let is_of_same = new.is_same_plan(old.sold(price)?.id().as_str(), now.id().as_str());
+        // A former price may have been charged for each period before too.
+        let is_other = after != Some(before) && !(was_former && after.is_none());
+        (is_of_same && is_other).then(|| Difference::Purchase { price: price.to_owned(), after })
+    });
+    other.collect()
 }
 
 /// Returns the prices that paid for a license and its add-ons, or may have, and pay for something

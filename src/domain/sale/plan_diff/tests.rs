@@ -4,7 +4,15 @@ use super::*;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Basis, Extras, IssuedLicense, LicenseToken, Source};
 use crate::domain::sale::entitlement::tests::{DAY, NOW, at, selling};
-use crate::domain::sale::subscription::{BilledItem, BilledItems};
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::OrderedPlan;
+use crate::domain::sale::subscription::{BilledBeside, BilledItem, BilledItems, Status};
+
+/// A customer without a subscription.
+const NOTHING: BilledBeside = BilledBeside { billed_items: None, billed_status: None };
+
+/// The purchases of a customer of whom nothing is stored.
+const NO_PURCHASES: Purchases<'static> = Purchases { beside: &NOTHING, orders: &[] };
 
 /// Returns the texts of what these changes of the tests' plans file take away.
 fn removals(change: impl FnOnce(&mut Catalog)) -> Vec<String> {
@@ -63,7 +71,7 @@ fn a_weaker_promise_about_the_end_is_reported() {
         plan(&mut new, "team").on_end = after;
         let removals = PlansSnapshot::of(&old).removals(&new);
         let license = license("team", Basis::Subscription);
-        let change = license_change(&license, None, &old, &new);
+        let change = license_change(&license, NO_PURCHASES, &old, &new);
         let differences = change.into_iter().flat_map(|change| change.differences);
         let texts = |texts: Vec<String>| texts.join("; ");
         (
@@ -98,7 +106,8 @@ fn fewer_days_of_warning_and_of_a_token_are_reported() {
         (team.warn_days, team.token_days) = (warn_days, token_days);
         let removals: Vec<_> =
             PlansSnapshot::of(&old).removals(&new).iter().map(Removal::to_string).collect();
-        let change = license_change(&license("team", Basis::Subscription), None, &old, &new);
+        let change =
+            license_change(&license("team", Basis::Subscription), NO_PURCHASES, &old, &new);
         let differences = change.into_iter().flat_map(|change| change.differences);
         (removals, differences.map(|difference| difference.to_string()).collect::<Vec<_>>())
     };
@@ -199,8 +208,11 @@ fn changes(
     let license = license(plan, basis);
     let items =
         billed.iter().map(|price| BilledItem { price: (*price).to_owned(), quantity: Some(1) });
-    let billed = Some(BilledItems(items.collect())).filter(|billed| !billed.0.is_empty());
-    let change = license_change(&license, billed.as_ref(), &old, &new);
+    let items = Some(BilledItems(items.collect())).filter(|items| !items.0.is_empty());
+    let status = items.as_ref().map(|_| Status::Active);
+    let beside = BilledBeside { billed_items: items, billed_status: status };
+    let purchases = Purchases { beside: &beside, orders: &[] };
+    let change = license_change(&license, purchases, &old, &new);
     let differences = change.into_iter().flat_map(|change| change.differences);
     differences.map(|difference| difference.to_string()).collect()
 }
@@ -265,4 +277,98 @@ fn what_an_earlier_version_stored_is_read_and_compared() {
     (less.plans[2].fallback_months, less.addons[0].plans) = (None, Some(Vec::new()));
     less.plans[1].features.clear();
     assert_eq!(old.removals(&less).len(), 1, "what it did not store is not known");
+}
+
+#[test]
+fn a_plan_that_ranks_below_another_one_now_is_reported() {
+    let moved = |from: &str, to: &str| {
+        removals(|new| {
+            let place = |new: &Catalog, id: &str| new.rank(id);
+            let (from, to) = (place(new, from), place(new, to));
+            let plan = new.plans.remove(from);
+            new.plans.insert(to, plan);
+        })
+    };
+    let below = |id: &str, above: &str| {
+        format!("`{id}` ranks below {above} now: customers who have paid for both lose `{id}`")
+    };
+    assert_eq!(moved("studio", "site"), [below("site", "`studio`")]);
+    assert_eq!(moved("site", "team"), [below("site", "`team` and `studio`")]);
+    let renamed = removals(|new| {
+        let former = std::mem::replace(&mut plan(new, "site").id, "farm".parse().unwrap());
+        plan(new, "farm").former_ids.push(former);
+        new.plans.reverse();
+    });
+    assert!(renamed.iter().any(|text| text.starts_with("`farm` ranks below")), "{renamed:?}");
+}
+
+#[test]
+fn a_license_of_a_plan_that_was_overtaken_changes_if_its_customer_paid_for_both() {
+    let order = |plan: &str, interval: Interval, status: OrderStatus| OrderedPlan {
+        customer_id: CustomerId::from_random(1),
+        plan: plan.to_owned(),
+        billing_interval: Some(interval),
+        status,
+    };
+    let (paid, once) = (OrderStatus::Succeeded, Interval::Once);
+    let found = |(of, basis): (&str, Basis), order: OrderedPlan, swap: (&str, &str)| {
+        let (old, mut new) = (selling(), selling());
+        let (one, other) = (new.rank(swap.0), new.rank(swap.1));
+        new.plans.swap(one, other);
+        let purchases = Purchases { orders: &[order.clone(), order], ..NO_PURCHASES };
+        let change = license_change(&license(of, basis), purchases, &old, &new);
+        let differences = change.into_iter().flat_map(|change| change.differences);
+        differences.map(|difference| difference.to_string()).collect::<Vec<_>>()
+    };
+    let site = ("site", Basis::Once);
+    let swap = ("studio", "site");
+    let expected = "studio, which its customer has paid for too, ranks above it now";
+    assert_eq!(found(site, order("studio", once, paid), swap), [expected]);
+    assert_eq!(found(site, order("studio", Interval::Updates, paid), swap), [expected]);
+    assert_eq!(found(site, order("studio", once, OrderStatus::Disputed), swap), [expected]);
+    for unpaid in [OrderStatus::Pending, OrderStatus::Failed, OrderStatus::Refunded] {
+        assert_eq!(found(site, order("studio", once, unpaid), swap), [""; 0], "{unpaid:?}");
+    }
+    assert_eq!(
+        found(site, order("studio", Interval::Month, paid), swap),
+        [""; 0],
+        "it leaves none"
+    );
+    assert_eq!(found(site, order("site", once, paid), swap), [""; 0], "only its own plan");
+    assert_eq!(found(("studio", Basis::Once), order("site", once, paid), swap), [""; 0]);
+    let swap = ("team", "site");
+    let expected = "team, which its customer has paid for too, ranks above it now";
+    assert_eq!(
+        found(site, order("team", Interval::Month, paid), swap),
+        [expected],
+        "it leaves one"
+    );
+    let expected = "site, which its customer has paid for too, ranks below it now";
+    assert_eq!(found(("team", Basis::Fallback), order("site", once, paid), swap), [expected]);
+}
+
+#[test]
+fn a_license_that_may_have_been_bought_at_a_price_that_sells_something_else_changes() {
+    let once = ("studio", Basis::Once);
+    let swapped = |new: &mut Catalog| {
+        let studio = plan(new, "studio");
+        (studio.prices[0].interval, studio.prices[1].interval) =
+            (Interval::Updates, Interval::Once);
+    };
+    let expected = [
+        "price_studio_once, which may have paid for it, sells updates now",
+        "price_studio_updates, which may have paid for it, sells perpetual licenses now",
+    ];
+    assert_eq!(changes(once, &[], swapped), expected);
+    assert_eq!(changes(("studio", Basis::Subscription), &[], swapped), [""; 0]);
+    let of_addon = |new: &mut Catalog| {
+        for price in &mut new.addons[0].prices {
+            price.interval = Interval::Month;
+        }
+    };
+    let expected = "price_pdf_once, which may have paid for it, is charged for each period now";
+    assert_eq!(changes(once, &[], of_addon), [expected]);
+    let lost = "price_pdf_once was charged once for `pdf` and is charged for each period now: its \
+                buyers lose `pdf`";
+    assert_eq!(removals(of_addon), [lost]);
 }

@@ -24,6 +24,8 @@ pub(super) struct UnknownPayment<'a> {
     price: &'a str,
     /// The line.
     line: &'a Line,
+    /// Whether another line of the payment is for something of the catalog.
+    has_known_line: bool,
     /// The subscription that it bills.
     subscription: Option<&'a StripeSubscriptionId>,
     /// The purchase in our order; `None` if there is no order of it.
@@ -62,7 +64,9 @@ pub(super) fn unknown_payments<'a>(
             Some(order) => Some(bought(order, payment.lines, catalog)?),
             None => None,
         };
-        Some(UnknownPayment { payment, price, line, subscription, bought })
+        let mut prices = payment.lines.iter().filter_map(|line| line.price.as_deref());
+        let has_known_line = prices.any(|price| catalog.sold(price).is_some());
+        Some(UnknownPayment { payment, price, line, has_known_line, subscription, bought })
     });
     unknown.collect()
 }
@@ -145,6 +149,7 @@ impl UnknownPayment<'_> {
         Some(Alert::UnknownPurchase {
             price: self.price.to_owned(),
             bought: plan.into_iter().chain(addons).collect(),
+            is_partial: self.has_known_line,
             paid_at: self.payment.at,
         })
     }

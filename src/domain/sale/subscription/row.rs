@@ -152,6 +152,8 @@ row! {
     pub struct BilledBeside {
         /// The items; `None` without a subscription, or if no sync has read it.
         pub billed_items: Option<BilledItems>,
+        /// The status of the subscription; `None` without one.
+        pub billed_status: Option<Status>,
     }
 }
 

@@ -179,6 +179,10 @@ fn a_payment_for_a_price_that_was_never_known_is_reported_for_thirty_days() {
         both.invoices[0].payment = payment;
         both
     };
+    let first = settle_by(selling(), &record(), &both(Payment::Unremarkable), NOW);
+    let [alert] = &first.alerts[..] else { panic!("{:?}", first.alerts) };
+    let text = alert.to_string();
+    assert!(text.contains("so this part of the payment has no effect"), "{text}");
     let owner = settled(selling(), &record(), &both(Payment::Unremarkable));
     let settlement = settle_by(selling(), &owner, &both(Payment::Unremarkable), NOW);
     assert_eq!((settlement.alerts.len(), settlement.needs_action), (0, false));
