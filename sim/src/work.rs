@@ -274,10 +274,7 @@ impl History {
                 | Error::UnknownAddon(_)
                 | Error::CurrencyNotSold { .. }
                 | Error::CurrencyPinned { .. }
-                | Error::LowerThanOwned { .. }
-                | Error::SmallerThanOwned { .. }
-                | Error::OwnedAlready { .. }
-                | Error::OwnedAddon { .. }
+                | Error::OwnsMore(_)
                 | Error::UpdatesEnded { .. }
                 | Error::NoPerpetualLicense { .. }
                 | Error::AddonBesideGrant { .. }

@@ -17,6 +17,10 @@ impl From<NotSold> for Error {
             NotSold::Pinned { pinned, sold } => {
                 Self::CurrencyPinned { pinned: pinned.to_string(), sold: texts(sold) }
             }
+            NotSold::Owned(reason) => Self::OwnsMore(reason),
+            NotSold::UpdatesEnded { plan, units } => Self::UpdatesEnded { plan, units },
+            NotSold::UpdatesQuantity(units) => Self::UpdatesQuantity { units },
+            NotSold::NoLicense(plan) => Self::NoPerpetualLicense { plan },
         }
     }
 }
