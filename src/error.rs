@@ -265,6 +265,15 @@ errors! {
         /// The plan.
         plan: String,
     } => NoPerpetualLicense,
+    /// Updates extend no license that a subscription left.
+    #[error(
+        "the customer's license for `{plan}` is what a subscription left, and updates extend only \
+         one that was bought; for newer builds, subscribe again, or buy it with `interval` `once`"
+    )]
+    LeftBySubscription {
+        /// The plan.
+        plan: String,
+    } => NoPerpetualLicense,
     /// This return URL of a checkout or the portal is not allowed.
     #[error(
         "`{0}`: use a URL within an allowed origin (the vendor sets `return_origins`), and \

@@ -277,6 +277,7 @@ impl History {
                 | Error::OwnsMore(_)
                 | Error::UpdatesEnded { .. }
                 | Error::NoPerpetualLicense { .. }
+                | Error::LeftBySubscription { .. }
                 | Error::AddonBesideGrant { .. }
         );
         // The portal needs a reset after an undone change of the address.

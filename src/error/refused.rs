@@ -20,7 +20,8 @@ impl From<NotSold> for Error {
             NotSold::Owned(reason) => Self::OwnsMore(reason),
             NotSold::UpdatesEnded { plan, units } => Self::UpdatesEnded { plan, units },
             NotSold::UpdatesQuantity(units) => Self::UpdatesQuantity { units },
-            NotSold::NoLicense(plan) => Self::NoPerpetualLicense { plan },
+            NotSold::NoLicense { plan, is_left: false } => Self::NoPerpetualLicense { plan },
+            NotSold::NoLicense { plan, is_left: true } => Self::LeftBySubscription { plan },
         }
     }
 }

@@ -81,7 +81,12 @@ pub enum NotSold {
     /// Updates are sold for all units that the customer has: these.
     UpdatesQuantity(u32),
     /// Updates are sold for a perpetual license of the plan, which the customer has not bought.
-    NoLicense(String),
+    NoLicense {
+        /// The plan.
+        plan: String,
+        /// Whether the customer has one that a subscription left. Updates do not extend it.
+        is_left: bool,
+    },
 }
 
 impl From<OwnsMore> for NotSold {

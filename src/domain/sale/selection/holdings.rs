@@ -315,10 +315,14 @@ impl<'a> Holdings<'a> {
     /// which may be more than are sold at once. One seat must not renew a hundred.
     ///
     /// # Errors
-    /// [`NotSold::NoLicense`], or [`NotSold::UpdatesQuantity`] if other units are wanted.
+    /// [`NotSold::NoLicense`], also for what a subscription left, or [`NotSold::UpdatesQuantity`]
+    /// if other units are wanted.
     pub fn units_of_updates(&self, plan: &Plan, wanted: Option<u32>) -> Result<u32, NotSold> {
         let held = self.owned.plans.iter().find(|paid| paid.plan.id == plan.id);
-        let units = held.ok_or_else(|| NotSold::NoLicense(plan.id.to_string()))?.quantity;
+        let Some(PaidEntitlement { quantity: units, .. }) = held.cloned() else {
+            let is_left = self.assessment.perpetual(plan).is_some();
+            return Err(NotSold::NoLicense { plan: plan.id.to_string(), is_left });
+        };
         if wanted.is_some_and(|wanted| wanted != units) {
             return Err(NotSold::UpdatesQuantity(units));
         }
@@ -396,7 +400,6 @@ impl<'a> Holdings<'a> {
             }),
         ];
         for (before, after) in licenses {
-            let before = before.filter(|license| license.basis != Basis::Fallback);
             let Some((before, after)) = before.zip(after) else { continue };
             let has = before.coverage(self.catalog);
             let lacks = after.coverage(self.catalog).shortfall(&has);
