@@ -15,13 +15,13 @@ use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::count::counted;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::grant::{NothingToSend, WouldShorten};
-use crate::domain::license::parts::parts_text;
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
 use crate::domain::sale::plan::Quantity;
 use crate::domain::sale::promotion::CodeRefused;
+use crate::domain::sale::selection::holdings::OwnsMore;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 
@@ -241,50 +241,9 @@ errors! {
     /// A promotion code cannot be used.
     #[error("`promotion_code`: {0}")]
     InvalidPromotionCode(#[from] CodeRefused) => InvalidPromotionCode,
-    /// The customer owns a higher plan.
-    #[error(
-        "the customer owns the higher plan `{owned}`, whose updates {updates}, so this one would \
-         have no effect; choose `{owned}`, its updates, or a higher plan"
-    )]
-    LowerThanOwned {
-        /// The plan that the customer owns.
-        owned: String,
-        /// When its updates end: `never end`, or `end at` or `ended at` a time.
-        updates: String,
-    } => LowerThanOwned,
-    /// The license would shrink to what the purchase is for.
-    #[error(
-        "the customer owns `{owned}`{}, and a license is for one purchase: with `{plan}` for {}, \
-         the license would shrink; choose at least {}{}",
-        parts_text(Some(*units), addons, None),
-        counted(*wanted, "unit"),
-        counted(*units, "unit"),
-        if addons.is_empty() { "" } else { " of a plan that these add-ons are sold with" }
-    )]
-    SmallerThanOwned {
-        /// The plan that the customer owns.
-        owned: String,
-        /// Its units.
-        units: u32,
-        /// The ids of its add-ons.
-        addons: Vec<String>,
-        /// The plan of the purchase.
-        plan: String,
-        /// Its units.
-        wanted: u32,
-    } => LowerThanOwned,
-    /// The customer owns all of it.
-    #[error("the customer owns all of this already: the plan `{owned}` with all updates")]
-    OwnedAlready {
-        /// The plan that the customer owns.
-        owned: String,
-    } => LowerThanOwned,
-    /// The customer owns this add-on.
-    #[error("`addons`: the customer owns `{addon}` for ever already; leave it out")]
-    OwnedAddon {
-        /// The add-on.
-        addon: String,
-    } => LowerThanOwned,
+    /// The customer has more already, or all of it.
+    #[error("{0}")]
+    OwnsMore(OwnsMore) => LowerThanOwned,
     /// Add-ons that are bought alone have no effect on a license that an operator granted.
     #[error(
         "`addons`: the customer's license for `{granted}` was granted, so an add-on that is bought \
@@ -303,6 +262,15 @@ errors! {
          it with `interval` `once`"
     )]
     NoPerpetualLicense {
+        /// The plan.
+        plan: String,
+    } => NoPerpetualLicense,
+    /// Updates extend no license that a subscription left.
+    #[error(
+        "the customer's license for `{plan}` is what a subscription left, and updates extend only \
+         one that was bought; for newer builds, subscribe again, or buy it with `interval` `once`"
+    )]
+    LeftBySubscription {
         /// The plan.
         plan: String,
     } => NoPerpetualLicense,

@@ -274,12 +274,10 @@ impl History {
                 | Error::UnknownAddon(_)
                 | Error::CurrencyNotSold { .. }
                 | Error::CurrencyPinned { .. }
-                | Error::LowerThanOwned { .. }
-                | Error::SmallerThanOwned { .. }
-                | Error::OwnedAlready { .. }
-                | Error::OwnedAddon { .. }
+                | Error::OwnsMore(_)
                 | Error::UpdatesEnded { .. }
                 | Error::NoPerpetualLicense { .. }
+                | Error::LeftBySubscription { .. }
                 | Error::AddonBesideGrant { .. }
         );
         // The portal needs a reset after an undone change of the address.

@@ -17,6 +17,11 @@ impl From<NotSold> for Error {
             NotSold::Pinned { pinned, sold } => {
                 Self::CurrencyPinned { pinned: pinned.to_string(), sold: texts(sold) }
             }
+            NotSold::Owned(reason) => Self::OwnsMore(reason),
+            NotSold::UpdatesEnded { plan, units } => Self::UpdatesEnded { plan, units },
+            NotSold::UpdatesQuantity(units) => Self::UpdatesQuantity { units },
+            NotSold::NoLicense { plan, is_left: false } => Self::NoPerpetualLicense { plan },
+            NotSold::NoLicense { plan, is_left: true } => Self::LeftBySubscription { plan },
         }
     }
 }

@@ -104,7 +104,8 @@ async fn rent_for_a_year(shop: &Shop, buyer: &mut Buyer, addons: &[&str]) {
     shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
     shop.settled().await;
     // The plan is not owned yet, so the request sells it.
-    assert_eq!(offered(shop, buyer, rent(&[])).await, 40_000);
+    let price = 40_000 + if addons.is_empty() { 0 } else { 700 };
+    assert_eq!(offered(shop, buyer, rent(addons)).await, price);
     shop.pass_days(buyer, 367).await;
 }
 

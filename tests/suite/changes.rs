@@ -516,3 +516,34 @@ async fn a_trial_is_changed_without_a_payment_and_a_paused_one_is_resumed() {
     assert_eq!((resumed.status, resumed.text("/status")), (200, "active"), "{resumed:?}");
     assert_eq!(own.seats().await, 3);
 }
+
+#[tokio::test]
+async fn a_change_to_less_than_the_customer_owns_is_refused() {
+    let plan = r#"
+[[plan]]
+id = "loft"
+name = "Loft"
+features = ["export"]
+limits = { seats = 1 }
+per_unit = ["seats"]
+quantity = { min = 1, max = 20 }
+prices = [
+    { id = "price_loft_month", interval = "month", amount = 100, currency = "usd" },
+    { id = "price_loft_once", interval = "once", amount = 5000, currency = "usd", updates_months = 12 },
+]
+"#;
+    let shop = Shop::selling_with(plan).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let loft = |interval: &str| json!({ "plan": "loft", "interval": interval, "quantity": 10 });
+    shop.purchase(&ada, loft("once")).await;
+    shop.purchase(&ada, loft("month")).await;
+    let preview = async |wanted: Value| ada.client.post(PREVIEW, &wanted).await;
+    for wanted in [json!({ "quantity": 9 }), json!({ "plan": "team", "quantity": 10 })] {
+        let refused = preview(wanted.clone()).await;
+        assert_eq!(refused.problem(), (409, "change_not_possible"), "{wanted}");
+    }
+    let detail = preview(json!({ "quantity": 1 })).await.text("/detail").to_owned();
+    assert!(detail.contains("owns `loft` with 10 units"), "{detail}");
+    assert!(detail.ends_with("choose at least 10 units"), "{detail}");
+    assert_eq!(preview(json!({ "quantity": 12 })).await.status, 200);
+}

@@ -190,3 +190,100 @@ async fn a_subscription_that_was_paid_for_a_year_leaves_a_perpetual_license() {
         assert_eq!(shop.sync_all().await.drifted.len(), 0);
     }
 }
+
+/// A plan above the others, sold by the unit for ever and by subscription, which leaves a perpetual
+/// license, and an add-on.
+const LOFT: &str = r#"
+[[plan]]
+id = "loft"
+name = "Loft"
+features = ["export"]
+limits = { seats = 1 }
+per_unit = ["seats"]
+quantity = { min = 1, max = 20 }
+fallback_months = 12
+prices = [
+    { id = "price_loft_year", interval = "year", amount = 1000, currency = "usd" },
+    { id = "price_loft_once", interval = "once", amount = 5000, currency = "usd", updates_months = 12 },
+    { id = "price_loft_updates", interval = "updates", amount = 900, currency = "usd", updates_months = 12 },
+]
+
+[[addon]]
+id = "cad"
+name = "CAD"
+features = ["cad"]
+plans = ["loft"]
+prices = [
+    { id = "price_cad_year", interval = "year", amount = 100, currency = "usd" },
+    { id = "price_cad_once", interval = "once", amount = 700, currency = "usd" },
+]
+"#;
+
+fn loft(interval: &str, units: u32, addons: &[&str]) -> Value {
+    json!({ "plan": "loft", "interval": interval, "quantity": units, "addons": addons })
+}
+
+#[tokio::test]
+async fn the_page_sells_an_owner_no_fewer_units_than_the_checkout() {
+    let shop = Shop::selling_with(LOFT).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, loft("once", 10, &[])).await;
+    let session = shop.open_checkout(&ada, loft("year", 12, &[])).await;
+    let choose = |units| shop.sandbox.choose_quantity(&session, "price_loft_year", units);
+    assert!(choose(9).is_err());
+    choose(11).unwrap();
+    // More units share their updates, while those last.
+    let session = shop.open_checkout(&ada, loft("once", 3, &[])).await;
+    shop.sandbox.choose_quantity(&session, "price_loft_once", 1).unwrap();
+    shop.pass_days(&mut ada, 400).await;
+    assert_eq!(shop.order(&ada, loft("once", 9, &[])).await.problem(), (422, "invalid_quantity"));
+    let session = shop.open_checkout(&ada, loft("once", 12, &[])).await;
+    let choose = |units| shop.sandbox.choose_quantity(&session, "price_loft_once", units);
+    assert!(choose(9).is_err());
+    choose(10).unwrap();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(seats(&shop, &ada).await, 20);
+}
+
+#[tokio::test]
+async fn a_license_that_a_subscription_left_is_not_replaced_by_a_smaller_one() {
+    let shop = Shop::selling_with(LOFT).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.purchase(&ada, loft("year", 7, &["cad"])).await;
+    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
+    shop.settled().await;
+    let refused = async |wanted: Value| {
+        let refused = shop.order(&ada, wanted.clone()).await;
+        assert_eq!(refused.problem(), (409, "lower_than_owned"), "{wanted}");
+        refused.text("/detail").to_owned()
+    };
+    refused(loft("once", 1, &[])).await;
+    shop.pass_days(&mut ada, 367).await;
+    assert_eq!(seats(&shop, &ada).await, 7);
+    let refused = async |wanted: Value| {
+        let refused = shop.order(&ada, wanted.clone()).await;
+        assert_eq!(refused.problem(), (409, "lower_than_owned"), "{wanted}");
+        refused.text("/detail").to_owned()
+    };
+    let detail = refused(loft("once", 1, &[])).await;
+    let expected = "the customer keeps `loft` with 7 units and the add-on `cad`, and a license is \
+                    for one purchase: with `loft` for 1 unit, the license would shrink; choose at \
+                    least 7 units and these add-ons too";
+    assert_eq!(detail, expected);
+    refused(loft("once", 6, &["cad"])).await;
+    refused(loft("once", 7, &[])).await;
+    let updates = shop.order(&ada, json!({ "plan": "loft", "interval": "updates" })).await;
+    assert_eq!(updates.problem(), (409, "no_perpetual_license"));
+    let detail = updates.text("/detail");
+    assert!(detail.contains("license for `loft` is what a subscription left"), "{detail}");
+    // A subscription for fewer units replaces it only while it runs.
+    shop.open_checkout(&ada, loft("year", 3, &[])).await;
+    let session = shop.open_checkout(&ada, loft("once", 8, &["cad"])).await;
+    let choose = |units| shop.sandbox.choose_quantity(&session, "price_loft_once", units);
+    assert!(choose(6).is_err());
+    choose(7).unwrap();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!((seats(&shop, &ada).await, shop.sync_all().await.need_action()), (7, 0));
+}

@@ -423,6 +423,34 @@ async fn a_lost_response_sells_once_stripe_7() {
     }
 }
 
+#[tokio::test]
+async fn a_perpetual_plan_with_less_than_the_subscription_is_refused() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "team", "quantity": 5, "addons": ["pdf"] })).await;
+    let refused = shop.order(&ada, studio()).await;
+    assert_eq!(refused.problem(), (409, "lower_than_owned"));
+    let expected = "the customer subscribes to `team` with 5 units and the add-on `pdf`, and a \
+                    license is for one purchase: with `studio` for 1 unit, the license would \
+                    shrink; choose these add-ons too, or let the subscription end before the \
+                    purchase";
+    assert_eq!(refused.text("/detail"), expected);
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once", "addons": ["pdf"] })).await;
+    assert_eq!(shop.license(&ada).await["addons"], json!(["pdf"]));
+    // On Stripe's page, too.
+    let bob = shop.buyer("bob@example.com").await;
+    shop.purchase(&bob, json!({ "plan": "team", "quantity": 5 })).await;
+    let site = |units: u32| json!({ "plan": "site", "interval": "once", "quantity": units });
+    assert_eq!(shop.order(&bob, site(4)).await.problem(), (409, "lower_than_owned"));
+    let session = shop.open_checkout(&bob, site(7)).await;
+    let choose = |units| shop.sandbox.choose_quantity(&session, "price_site_once", units);
+    assert!(choose(4).is_err());
+    choose(5).unwrap();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(shop.license(&bob).await["quantity"], 5);
+}
+
 /// Returns the Stripe customer of a buyer.
 pub async fn customer_of(shop: &Shop, buyer: &Buyer) -> String {
     let id = buyer.customer_id.parse().unwrap();

@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use crate::domain::column::row;
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
-use crate::domain::sale::entitlement::{BoughtOnce, PaidEntitlement, all_bought_once, assess};
+use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
 use crate::domain::sale::promotion::{EnteredCode, PromotionCode};
+use crate::domain::sale::selection::holdings::{Owned, Subscribed};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
@@ -150,8 +151,8 @@ pub struct Paid<'a> {
     pub now: Option<PaidEntitlement<'a>>,
     /// In the last second of the present period.
     pub at_end: Option<PaidEntitlement<'a>>,
-    /// The add-ons that were bought once.
-    pub owned_addons: Vec<&'a Addon>,
+    /// What was bought once.
+    pub owned: Owned<'a>,
 }
 
 /// Returns the customer's current subscription, and what is paid for. `current` is the one that was
@@ -173,8 +174,8 @@ pub fn current<'a>(
     };
     let end = subscription.period_end(catalog).map(|end| now.max(end - TimeDelta::seconds(1)));
     let at_end = end.and_then(|end| its(assess(state, current, catalog, end).entitlements));
-    let owned_addons = all_bought_once(state, catalog).filter_map(BoughtOnce::addon).collect();
-    Ok((subscription, Paid { now: its(assessment.entitlements), at_end, owned_addons }))
+    let owned = Owned::of(state, &assessment, catalog, now);
+    Ok((subscription, Paid { now: its(assessment.entitlements), at_end, owned }))
 }
 
 /// Returns how a subscription changes as requested.
@@ -196,10 +197,9 @@ pub fn decide<'a>(
     }
     let before = ItemsBefore::of(subscription, catalog)?;
     let after = ItemsAfter::of(&before, subscription, request, catalog)?;
-    let is_owned = |addon: &&Addon| paid.owned_addons.contains(addon);
-    if let Some(addon) = added(&before, &after).find(is_owned) {
-        return Err(ChangeRefused::OwnedAddon(addon.id.to_string()));
-    }
+    let billed = Subscribed::new(before.plan, before.quantity(), &before.addons);
+    let wanted = Subscribed::new(after.plan, after.quantity, &after.addons);
+    paid.owned.refuse_change((&billed, &wanted), catalog)?;
     let edits = edits(&before, &after);
     let is_trialing = subscription.status == Status::Trialing;
     if is_trialing && after.is_higher_without_trial(&before, catalog) {

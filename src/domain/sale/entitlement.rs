@@ -64,6 +64,14 @@ impl<'a> Assessment<'a> {
         let left = left.filter(|license| license.plan.id == plan.id);
         bought.map(PaidEntitlement::entitlement).or_else(|| left.cloned())
     }
+
+    /// Returns what would be the license at `now` if the customer had no subscription.
+    #[must_use]
+    pub fn license_without_subscription(&self, now: Timestamp) -> Option<Entitlement<'a>> {
+        let perpetual = self.entitlements.iter().filter(|paid| paid.of.is_none());
+        let perpetual: Vec<_> = perpetual.cloned().collect();
+        license_entitlement(&perpetual, now).map(PaidEntitlement::entitlement)
+    }
 }
 
 /// Returns what a customer may use at `now`, because of everything that Stripe says. `current` is

@@ -1,7 +1,11 @@
 //! Decides what a customer buys: checks a request against the plans file, and fills in what it
-//! leaves out. Stripe's page does the rest ([`crate::flows::sale::checkout`]).
+//! leaves out. `holdings.rs` compares it with what the customer has. Stripe's page does the rest
+//! ([`crate::flows::sale::checkout`]).
+
+pub mod holdings;
 
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Quantity};
+use holdings::OwnsMore;
 
 /// The request of a customer who wants to buy.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Selection<'c> {
     pub price: Option<&'c Price>,
     /// The units.
     pub quantity: u32,
+    /// The units that the customer may choose on Stripe's page.
+    pub choosable: Quantity,
     /// The add-ons with their prices.
     pub addons: Vec<(&'c Addon, &'c Price)>,
     /// The currency.
@@ -63,6 +69,30 @@ pub enum NotSold {
         /// The currencies of the plan.
         sold: Vec<Currency>,
     },
+    /// The customer has more already, or all of it.
+    Owned(OwnsMore),
+    /// The updates of the customer's units have ended, and fewer units would not renew them.
+    UpdatesEnded {
+        /// The plan.
+        plan: String,
+        /// The units that the customer has.
+        units: u32,
+    },
+    /// Updates are sold for all units that the customer has: these.
+    UpdatesQuantity(u32),
+    /// Updates are sold for a perpetual license of the plan, which the customer has not bought.
+    NoLicense {
+        /// The plan.
+        plan: String,
+        /// Whether the customer has one that a subscription left. Updates do not extend it.
+        is_left: bool,
+    },
+}
+
+impl From<OwnsMore> for NotSold {
+    fn from(reason: OwnsMore) -> Self {
+        Self::Owned(reason)
+    }
 }
 
 impl Selection<'_> {
@@ -100,7 +130,8 @@ pub fn select<'c>(
     }
     let (price, currency) = price(plan, interval, request.currency.as_ref(), customer)?;
     let addons = addons(catalog, plan, interval, &currency, &request.addons)?;
-    Ok(Selection { plan, interval, price: Some(price), quantity, addons, currency })
+    let (price, choosable) = (Some(price), plan.quantity);
+    Ok(Selection { plan, interval, price, quantity, choosable, addons, currency })
 }
 
 /// Returns the add-ons of a request alone, for a customer with a perpetual license for the plan. They are sold in the currency of the request, or else in that of earlier purchases,
@@ -125,8 +156,15 @@ pub fn select_addons<'c>(
     for currency in usual.into_iter().chain(of_first).chain(of_plan) {
         match addons(catalog, plan, interval, currency, &request.addons) {
             Ok(addons) => {
-                let (price, quantity, currency) = (None, 1, currency.clone());
-                return Ok(Selection { plan, interval, price, quantity, addons, currency });
+                return Ok(Selection {
+                    plan,
+                    interval,
+                    price: None,
+                    quantity: 1,
+                    choosable: Quantity::ONE,
+                    addons,
+                    currency: currency.clone(),
+                });
             }
             Err(reason) if request.currency.is_some() => return Err(reason),
             Err(reason) => refused = reason,

@@ -10,11 +10,12 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source};
+use crate::domain::license::{Entitlement, IssuedLicense, Source};
 use crate::domain::sale::attempt::CreatedObject;
-use crate::domain::sale::entitlement::{Assessment, PaidEntitlement, all_bought_once, assess};
+use crate::domain::sale::entitlement::Assessment;
 use crate::domain::sale::plan::{Interval, Plan};
 use crate::domain::sale::promotion::{CodeUse, EnteredCode};
+use crate::domain::sale::selection::holdings::{Holdings, OwnsMore};
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
@@ -49,12 +50,11 @@ pub struct CheckoutRequest {
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
 /// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
-/// [`Error::TooManyRequests`] after wrong codes, [`Error::LowerThanOwned`],
-/// [`Error::SmallerThanOwned`], [`Error::OwnedAlready`], [`Error::OwnedAddon`],
-/// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`],
-/// [`Error::AddonBesideGrant`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
-/// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::NamedTooOften`],
-/// [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
+/// [`Error::TooManyRequests`] after wrong codes, [`Error::OwnsMore`], [`Error::UpdatesQuantity`],
+/// [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`], [`Error::AddonBesideGrant`],
+/// [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
+/// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
+/// or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
     refuse_unknown(app, &request.purchase)?;
     for (field, url) in [("success_url", &request.success_url), ("cancel_url", &request.cancel_url)]
@@ -193,51 +193,31 @@ impl<'a> Offer<'a> {
 ///
 /// # Errors
 /// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
-/// [`Error::UnknownPlan`], [`Error::AlreadySubscribed`], [`Error::LowerThanOwned`],
-/// [`Error::SmallerThanOwned`], [`Error::OwnedAlready`], [`Error::OwnedAddon`],
-/// [`Error::UpdatesQuantity`], [`Error::UpdatesEnded`], [`Error::NoPerpetualLicense`], or
-/// [`Error::AddonBesideGrant`].
+/// [`Error::UnknownPlan`], [`Error::AlreadySubscribed`], or [`Error::AddonBesideGrant`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
     purchase: &PurchaseRequest,
     state: &StripeState,
 ) -> Result<Selection<'a>> {
-    let assessment = assess(state, None, &app.plans, app.now());
-    let owned: Vec<_> =
-        assessment.entitlements.iter().filter(|paid| paid.basis == Basis::Once).collect();
+    let holdings = Holdings::of(state, &app.plans, app.now());
     let plan = app.plans.plan(&purchase.plan).ok_or(Error::UnknownPlan)?;
-    let held = owned.iter().find(|paid| paid.plan.id == plan.id).map(|paid| paid.quantity);
     let held = match purchase.interval {
-        Some(Interval::Updates) => {
-            Some(held.ok_or_else(|| Error::NoPerpetualLicense { plan: plan.id.to_string() })?)
-        }
+        Some(Interval::Updates) => Some(holdings.units_of_updates(plan, purchase.quantity)?),
         _ => None,
     };
-    // Updates are for all units that the customer has, which may be more than are sold at once: one
-    // seat must not renew a hundred.
-    if let Some((held, wanted)) = held.zip(purchase.quantity)
-        && held != wanted
-    {
-        return Err(Error::UpdatesQuantity { units: held });
-    }
     let quantity = purchase.quantity.filter(|_| held.is_none());
     let purchase = PurchaseRequest { quantity, ..purchase.clone() };
-    let mut selection = match addons_alone(app, lease, &purchase, plan, &assessment).await? {
+    let assessment = &holdings.assessment;
+    let mut selection = match addons_alone(app, lease, &purchase, plan, assessment).await? {
         Some(_) => selection::select_addons(&app.plans, &purchase, &state.currency())?,
         None => selection::select(&app.plans, &purchase, &state.currency())?,
     };
     selection.quantity = held.unwrap_or(selection.quantity);
-    refuse_owned(app, &owned, &selection, state)?;
+    holdings.refuse(&selection)?;
+    selection.choosable = holdings.choosable(&selection);
     if selection.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
-        refuse_shrinking(app, &owned, &selection)?;
-    } else if selection.interval == Interval::Once && selection.price.is_some() {
-        // More units of the plan that holds are added to it; another plan replaces it.
-        let highest = owned.iter().max_by_key(|paid| paid.rank).copied();
-        let replaced: Vec<_> =
-            highest.into_iter().filter(|paid| paid.plan.id != selection.plan.id).collect();
-        refuse_shrinking(app, &replaced, &selection)?;
     }
     Ok(selection)
 }
@@ -247,7 +227,7 @@ async fn select<'a>(
 /// bought again.
 ///
 /// # Errors
-/// [`Error::OwnedAddon`], or [`Error::AddonBesideGrant`] when a grant stays the license, so that
+/// [`Error::OwnsMore`], or [`Error::AddonBesideGrant`] when a grant stays the license, so that
 /// the add-ons would have no effect. A failure of the database.
 async fn addons_alone<'a>(
     app: &App,
@@ -277,7 +257,7 @@ async fn addons_alone<'a>(
     }
     let mut own = held.iter().flat_map(|held| &held.addons).map(|addon| addon.id.as_str());
     match own.find(|addon| purchase.addons.iter().any(|wanted| wanted == addon)) {
-        Some(addon) => Err(Error::OwnedAddon { addon: addon.to_owned() }),
+        Some(addon) => Err(Error::OwnsMore(OwnsMore::Addon(addon.to_owned()))),
         None => Ok(held),
     }
 }
@@ -303,78 +283,6 @@ fn is_worth_more_with(
     let addons = held.addons.iter().copied().chain(more).collect();
     let license = Entitlement { addons, ..held.clone() }.coverage(&app.plans);
     license.exceeds(&granted.coverage(&app.plans), app.now())
-}
-
-/// Refuses a purchase that would add nothing, or too little, to the perpetual licenses of the
-/// customer.
-fn refuse_owned(
-    app: &App,
-    owned: &[&PaidEntitlement<'_>],
-    selection: &Selection<'_>,
-    state: &StripeState,
-) -> Result<()> {
-    let (plan, quantity, interval) = (selection.plan, selection.quantity, selection.interval);
-    let addons: Vec<_> = selection.addons.iter().map(|(addon, _)| *addon).collect();
-    let mut bought = all_bought_once(state, &app.plans);
-    if let Some(addon) = bought.find_map(|one| one.addon().filter(|one| addons.contains(one))) {
-        return Err(Error::OwnedAddon { addon: addon.id.to_string() });
-    }
-    // More units can be added; otherwise neither units nor builds.
-    let has_all = |paid: &&&PaidEntitlement<'_>| match interval {
-        _ if selection.price.is_none() => false,
-        Interval::Month | Interval::Year => paid.has_all_of(plan, quantity, &addons, &app.plans),
-        Interval::Once if plan.is_per_unit() => false,
-        Interval::Once | Interval::Updates => {
-            paid.plan.id == plan.id && paid.updates_until.is_none()
-        }
-    };
-    if owned.iter().any(|paid| has_all(&paid)) {
-        return Err(Error::OwnedAlready { owned: plan.id.to_string() });
-    }
-    let rank = app.plans.rank(plan.id.as_str());
-    // The perpetual license for the highest plan is valid. A subscription for a lower plan is valid
-    // instead while it covers builds that the perpetual license does not.
-    let outranks = |paid: &&&PaidEntitlement<'_>| {
-        paid.rank > rank && (!interval.is_recurring() || paid.covers_new_builds(app.now()))
-    };
-    if let Some(higher) = owned.iter().filter(outranks).max_by_key(|paid| paid.rank) {
-        let (owned, now) = (higher.plan.id.to_string(), app.now());
-        let updates = higher.updates_until.map_or("never end".into(), |end| {
-            let verb = if end > now { "end" } else { "ended" };
-            format!("{verb} at {end}")
-        });
-        return Err(Error::LowerThanOwned { owned, updates });
-    }
-    let has_ended = |paid: &&&PaidEntitlement<'_>| {
-        paid.plan.id == plan.id && paid.quantity > quantity && !paid.covers_new_builds(app.now())
-    };
-    if interval == Interval::Once
-        && selection.price.is_some()
-        && let Some(ended) = owned.iter().find(has_ended)
-    {
-        return Err(Error::UpdatesEnded { plan: plan.id.to_string(), units: ended.quantity });
-    }
-    Ok(())
-}
-
-/// Refuses a purchase whose license would have less than a perpetual license of the customer.
-fn refuse_shrinking(
-    app: &App,
-    owned: &[&PaidEntitlement<'_>],
-    selection: &Selection<'_>,
-) -> Result<()> {
-    let (plan, quantity) = (selection.plan, selection.quantity);
-    let is_shrunk = |paid: &&&PaidEntitlement<'_>| paid.is_shrunk_by(plan, quantity, &app.plans);
-    match owned.iter().filter(is_shrunk).max_by_key(|paid| paid.quantity) {
-        None => Ok(()),
-        Some(owned) => Err(Error::SmallerThanOwned {
-            owned: owned.plan.id.to_string(),
-            units: owned.quantity,
-            addons: owned.entitlement().addon_ids().texts(),
-            plan: plan.id.to_string(),
-            wanted: quantity,
-        }),
-    }
 }
 
 /// Returns the length of the trial at Stripe: each customer has one.

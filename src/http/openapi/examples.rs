@@ -14,6 +14,7 @@ use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
 use crate::domain::sale::plan::Quantity;
 use crate::domain::sale::promotion::CodeRefused;
+use crate::domain::sale::selection::holdings::OwnsMore;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 use crate::error::{Code, Error};
@@ -72,10 +73,10 @@ fn with_content() -> Vec<Error> {
         Error::CurrencyNotSold { sold: vec!["usd".into(), "eur".into()] },
         Error::CurrencyPinned { pinned: "gbp".into(), sold: vec!["usd".into(), "eur".into()] },
         Error::InvalidPromotionCode(CodeRefused::Expired),
-        Error::LowerThanOwned {
-            owned: "studio".into(),
+        Error::OwnsMore(OwnsMore::Higher {
+            plan: "studio".into(),
             updates: "end at 2027-11-20T15:00:00Z".into(),
-        },
+        }),
         Error::NoPerpetualLicense { plan: "studio".into() },
         Error::StripeLinkRefused(
             "Stripe has no customer cus_Abc123 in this account and mode".into(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::domain::sale::selection::NotSold;
+use crate::domain::sale::selection::holdings::OwnsMore;
 
 /// The reason why a subscription cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub enum ChangeRefused {
     Ending,
     /// It is in a trial, and the requested plan, which is higher, has none.
     Trial,
-    /// The customer owns this add-on, which the change adds.
-    OwnedAddon(String),
+    /// The customer has more already, or all of it, by single payments.
+    Owned(OwnsMore),
     /// A schedule of the vendor manages the subscription.
     Scheduled,
     /// The change adds something, which is billed now, and takes away something that is paid until
@@ -39,12 +40,7 @@ pub enum ChangeRefused {
 impl fmt::Display for ChangeRefused {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::OwnedAddon(addon) => {
-                return write!(
-                    formatter,
-                    "the customer owns `{addon}` for ever already; leave it out of `addons`"
-                );
-            }
+            Self::Owned(reason) => return reason.fmt(formatter),
             Self::NoSubscription => "there is no subscription",
             Self::NotSold(_) => "it is not sold",
             Self::Incomplete => {
@@ -86,6 +82,12 @@ impl fmt::Display for ChangeRefused {
                  period on"
             }
         })
+    }
+}
+
+impl From<OwnsMore> for ChangeRefused {
+    fn from(reason: OwnsMore) -> Self {
+        Self::Owned(reason)
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::entitlement;
 use crate::domain::sale::entitlement::tests::{catalog_of, subscription};
+use crate::domain::sale::selection::holdings::OwnsMore;
 
 const PLANS: &str = r#"
     product = "app"
@@ -55,7 +56,7 @@ fn held(prices: &[&str], units: u32) -> Subscription {
 
 /// Returns what is paid for, if nothing was bought once.
 fn paid_for<'a>(now: Option<PaidEntitlement<'a>>, at_end: Option<PaidEntitlement<'a>>) -> Paid<'a> {
-    Paid { now, at_end, owned_addons: Vec::new() }
+    Paid { now, at_end, ..Paid::default() }
 }
 
 /// The decision: the edits, and when they are billed.
@@ -307,9 +308,12 @@ fn what_was_removed_from_a_shorter_period_is_billed_for_the_rest_of_the_longer_o
 fn an_add_on_that_was_bought_once_is_not_sold_again() {
     let catalog = catalog_of(PLANS);
     let (subscription, pdf) = (held(&["team_m"], 5), catalog.addon("pdf").unwrap());
-    let paid = Paid { owned_addons: vec![pdf], ..Paid::default() };
+    let paid = {
+        let owned = Owned { addons: vec![pdf], ..Owned::default() };
+        Paid { owned, ..Paid::default() }
+    };
     let refused = decide(&subscription, &paid, &with_addons(&["pdf"]), &catalog).unwrap_err();
-    assert_eq!(refused, ChangeRefused::OwnedAddon("pdf".into()));
+    assert_eq!(refused, ChangeRefused::Owned(OwnsMore::Addon("pdf".into())));
     assert!(refused.to_string().contains("owns `pdf` for ever"), "{refused}");
 }
 

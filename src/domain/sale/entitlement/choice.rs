@@ -48,33 +48,6 @@ impl<'a> PaidEntitlement<'a> {
         self.of.is_some_and(|subscription| subscription.status.is_live())
     }
 
-    /// Returns whether a license for a subscription to so many units of a plan has less than this
-    /// perpetual license: fewer units, or not its add-ons, because they are not sold with the plan.
-    /// A perpetual license of a higher plan is not compared.
-    #[must_use]
-    pub fn is_shrunk_by(&self, plan: &Plan, units: u32, catalog: &Catalog) -> bool {
-        // Add-ons that were bought once belong to every plan that they are sold with.
-        let addons = self.addons.iter().filter(|addon| addon.is_for(plan)).copied().collect();
-        let owned = self.entitlement().coverage(catalog);
-        let lacks = subscribed(plan, units, addons).coverage(catalog).shortfall(&owned);
-        self.basis == Basis::Once && !lacks.plan && (lacks.units || lacks.addons)
-    }
-
-    /// Returns whether this perpetual license has everything that a subscription to so many units
-    /// of a plan with these add-ons grants.
-    #[must_use]
-    pub fn has_all_of(
-        &self,
-        plan: &Plan,
-        units: u32,
-        addons: &[&Addon],
-        catalog: &Catalog,
-    ) -> bool {
-        let bought = subscribed(plan, units, addons.to_vec()).coverage(catalog);
-        let lacks = self.entitlement().coverage(catalog).shortfall(&bought);
-        self.basis == Basis::Once && lacks.is_none()
-    }
-
     /// Returns what a license for it grants.
     #[must_use]
     pub fn entitlement(&self) -> Entitlement<'a> {
@@ -94,12 +67,6 @@ impl<'a> PaidEntitlement<'a> {
         let lacks = self.entitlement().coverage(catalog).shortfall(&license.coverage(catalog));
         Shortfall { end: false, ..lacks }.is_none()
     }
-}
-
-/// Returns what a subscription to so many units of a plan with these add-ons grants.
-fn subscribed<'a>(plan: &'a Plan, units: u32, addons: Vec<&'a Addon>) -> Entitlement<'a> {
-    let alone = Entitlement::new(plan, Source::Paid, Term::default());
-    Entitlement { quantity: units, addons, ..alone }
 }
 
 /// Returns the entitlement that becomes the license. `None` if there is none.

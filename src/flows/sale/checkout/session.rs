@@ -24,10 +24,10 @@ pub(super) fn parameters(
     request: &CheckoutRequest,
     options: CheckoutOptions,
 ) -> SessionParameters {
-    let Selection { plan, interval, price: price_of_plan, currency, .. } = selection;
+    let Selection { plan, interval, price: price_of_plan, choosable, currency, .. } = selection;
     let is_chosen_on_page = price_of_plan.is_some()
         && plan.is_per_unit()
-        && plan.quantity.min < plan.quantity.max
+        && choosable.min < choosable.max
         && *interval != Interval::Updates;
     let mut lines = selection.lines();
     let (price, quantity) =
@@ -46,7 +46,7 @@ pub(super) fn parameters(
             SessionMode::Payment
         },
         currency: has_several_currencies.then(|| currency.to_string()),
-        adjustable: is_chosen_on_page.then_some((plan.quantity.min, plan.quantity.max)),
+        adjustable: is_chosen_on_page.then_some((choosable.min, choosable.max)),
         options: options.of_page(),
         promotion_code: None,
         trial_days: None,
