@@ -15,8 +15,8 @@ use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
 use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{
-    BuyerId, GuestSession, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase,
-    purchase_paid, purchase_subscribed,
+    BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase, purchase_paid,
+    purchase_subscribed,
 };
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
