@@ -335,7 +335,7 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let ends_at = subscription.ends_at(&app.plans);
     let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));
     if at == CancelAt::PeriodEnd && is_scheduled {
-        return Ok(());
+        return give_up_waiting(app, lease, subscription, &state).await;
     }
     let name = if at == CancelAt::Now { "now" } else { "period_end" };
     if at == CancelAt::PeriodEnd {
@@ -345,6 +345,8 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let replaces_schedule = subscription.schedule.is_some();
     let detail = json!({ "at": name, "replaces_schedule": replaces_schedule });
     record(app, lease, action, detail).await?;
+    // Stripe leaves its invoice payable: a year could be paid that the end cuts short.
+    discard_waiting(app, subscription, &state).await?;
     let (stripe, id) = (app.stripe()?, &subscription.id);
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {

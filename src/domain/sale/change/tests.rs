@@ -365,6 +365,8 @@ fn only_the_open_invoice_of_a_change_is_the_one_that_waits() {
     subscription.pending_until = Some(Timestamp::saturating(100));
     assert_eq!(waiting_invoice(&subscription, &invoices), Some(&waiting.id));
     assert_eq!(waiting_invoice(&subscription, &invoices[..1]), None, "it was paid meanwhile");
+    (subscription.pending_until, subscription.status) = (None, Status::Paused);
+    assert_eq!(waiting_invoice(&subscription, &invoices), Some(&waiting.id), "a resumption");
 }
 
 #[test]
