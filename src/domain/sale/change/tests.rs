@@ -34,6 +34,7 @@ const PLANS: &str = r#"
     name = "PDF"
     features = ["pdf"]
     plans = ["team"]
+    former_prices = ["pdf_2020"]
     prices = [
         { id = "pdf_m", interval = "month", amount = 300, currency = "usd" },
         { id = "pdf_y", interval = "year", amount = 3000, currency = "usd" },
@@ -346,6 +347,25 @@ fn a_trial_does_not_become_a_higher_plan_without_one() {
     ] {
         let decided = decided(&trial(price), (1, &[]), &wanted, &catalog);
         assert_eq!(decided.map(|(_, billing)| billing), expected, "{wanted:?}");
+    }
+}
+
+#[test]
+fn a_second_item_of_an_add_on_is_left_alone_until_its_price_cannot_stay() {
+    let catalog = catalog_of(PLANS);
+    let pdf: &[&str] = &["team_m", "pdf_m", "pdf_2020"];
+    let cad: &[&str] = &["team_m", "cad_2020", "cad_m"];
+    let year = [set("team_m", "team_y", 5), set("pdf_m", "pdf_y", 1), remove("pdf_2020")];
+    for (prices, wanted, expected) in [
+        (pdf, units(8), vec![set("team_m", "team_m", 8)]),
+        (pdf, with_addons(&["pdf"]), vec![]),
+        (pdf, with_addons(&[]), vec![remove("pdf_m"), remove("pdf_2020")]),
+        (pdf, every(Interval::Year), year.to_vec()),
+        // Stripe allows one item for each price.
+        (cad, plan("starter"), vec![set("team_m", "starter_m", 1), remove("cad_2020")]),
+    ] {
+        let decided = decided(&held(prices, 5), (5, &["pdf", "cad"]), &wanted, &catalog);
+        assert_eq!(decided.map(|(edits, _)| edits), Ok(expected), "{wanted:?}");
     }
 }
 
