@@ -245,7 +245,7 @@ async fn paused() -> (Shop, Buyer, String, String) {
 async fn a_paused_subscription_ends_at_once_and_another_can_be_bought() {
     let (shop, ada, subscription, _) = paused().await;
     let body = json!({ "plan": "team", "interval": "month" });
-    let refused = shop.checkout(&ada, &body).await;
+    let refused = shop.order(&ada, body.clone()).await;
     assert_eq!((refused.status, refused.text("/code")), (409, "already_subscribed"));
     assert!(refused.text("/detail").contains("/api/subscriptions/cancel"), "{refused:?}");
     let at = json!({ "at": "period_end" });
