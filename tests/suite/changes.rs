@@ -297,7 +297,7 @@ async fn a_year_that_is_paid_after_its_end_was_scheduled_is_reported_stripe_12()
 
 #[tokio::test]
 async fn a_deleted_account_cannot_pay_a_change_that_waited() {
-    let own = Subscriber::with_five_seats().await;
+    let own = Subscriber::with(json!({ "plan": "team", "quantity": 5 })).await;
     own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
     assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
     let waiting = own.newest_invoice()["id"].as_str().unwrap().to_owned();

@@ -118,7 +118,7 @@ fn a_period_that_is_paid_beyond_a_scheduled_end_is_reported_stripe_12() {
     let cut = Alert::PaidBeyondEnd { id, ends_at: at(ends_at), paid_until: at(PERIOD_END) };
     assert_eq!(alerts(ends_at, scheduled_at), [cut]);
     assert_eq!(alerts(PERIOD_END, scheduled_at), [], "everything that was paid is used");
-    assert_eq!(alerts(ends_at, scheduled_at - 1), [], "whoever shortened it knew what was paid");
+    assert_eq!(alerts(ends_at, scheduled_at - 1), [], "it was paid before the end was scheduled");
 }
 
 #[test]
