@@ -230,9 +230,9 @@ pub fn decide<'a>(
     })
 }
 
-/// Returns the invoice of a former change, or of the resumption of a paused subscription, that waits
-/// for its payment; `None` if none waits. The subscription may have a newer invoice, for example of
-/// a renewal. In `invoices`, the oldest is first.
+/// Returns the invoice of a former change, or of the resumption of a paused subscription, that
+/// waits for its payment; `None` if none waits. The subscription may have a newer invoice, for
+/// example of a renewal. In `invoices`, the oldest is first.
 #[must_use]
 pub fn waiting_invoice<'a>(
     subscription: &Subscription,
