@@ -306,6 +306,36 @@ async fn the_mail_before_the_first_charge_is_sent_once_stripe_8() {
 }
 
 #[tokio::test]
+async fn the_mails_about_a_trial_without_a_card_ask_for_one_stripe_8() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    trial_without_card(&shop, &ada).await;
+    let mails = |shop: &Shop| {
+        let all = shop.sandbox.mails().into_iter();
+        all.filter(|mail| mail.to.contains(&"ada@example.com".to_owned())).collect::<Vec<_>>()
+    };
+    let before = mails(&shop).len();
+    shop.pass_days(&mut ada, 11).await;
+    let since = mails(&shop).split_off(before);
+    let asks = since.iter().find(|mail| mail.subject().ends_with("acme-app ends soon"));
+    let text = asks.unwrap_or_else(|| panic!("{since:?}")).text.clone().unwrap();
+    for part in ["add one before", "20.00", "/account/portal?token="] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("your payment method"), "{text}");
+    let before = mails(&shop).len();
+    shop.pass_days(&mut ada, 3).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "paused");
+    // The reminder would ask the customer to subscribe again.
+    shop.pass_days(&mut ada, 1).await;
+    let since = mails(&shop).split_off(before);
+    let [paused] = since.as_slice() else { panic!("{since:?}") };
+    assert!(paused.subject().ends_with("is paused"), "{}", paused.subject());
+    let text = paused.text.as_ref().unwrap();
+    assert!(text.contains("Nothing was charged") && text.contains("/account/portal?"), "{text}");
+}
+
+#[tokio::test]
 async fn an_extended_trial_is_followed_and_announced_again() {
     let shop = Shop::selling_with(CLOUD).await;
     let mut ada = shop.buyer("ada@example.com").await;
