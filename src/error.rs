@@ -283,7 +283,8 @@ errors! {
     /// The customer already has a subscription.
     #[error(
         "the customer already has a subscription; change it by POST /api/subscriptions/change, or \
-         by POST /api/subscriptions/portal"
+         by POST /api/subscriptions/portal; resume a paused one by POST /api/subscriptions/resume, \
+         or end it by POST /api/subscriptions/cancel"
     )]
     AlreadySubscribed => AlreadySubscribed,
     /// The customer has no subscription that can be changed.

@@ -257,6 +257,55 @@ async fn a_change_to_what_is_there_gives_up_one_that_waits_for_its_payment() {
 }
 
 #[tokio::test]
+async fn a_cancellation_gives_up_a_change_that_waits_for_its_payment_stripe_12() {
+    for at in ["period_end", "now"] {
+        let own = Subscriber::with_five_seats().await;
+        let end = own.shop.subscription(&own.ada).await["current_period_end"].clone();
+        own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
+        assert_eq!(own.change(&json!({ "interval": "year" })).await.status, 402);
+        let given_up = own.newest_invoice()["id"].as_str().unwrap().to_owned();
+        let canceled = own.ada.client.post(CANCEL, &json!({ "at": at })).await;
+        assert_eq!(canceled.status, 200, "{canceled:?}");
+        assert_eq!(canceled.body["payment_pending"], false, "{at}");
+        assert_eq!(own.shop.sandbox.object(&given_up)["status"], "void", "{at}");
+        if at == "period_end" {
+            assert_eq!(canceled.body["cancel_at"], end);
+            assert_eq!(own.seats().await, 5);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_year_that_is_paid_after_its_end_was_scheduled_is_reported_stripe_12() {
+    let own = Subscriber::with_five_seats().await;
+    own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
+    assert_eq!(own.change(&json!({ "interval": "year" })).await.status, 402);
+    let invoice = own.newest_invoice()["id"].as_str().unwrap().to_owned();
+    // Canceled in the portal, the change stays payable.
+    own.shop.sandbox.cancel(&own.subscription, true).unwrap();
+    let intent = own.shop.sandbox.payment_intent(&invoice).unwrap();
+    own.shop.sandbox.authenticate(&intent, true).unwrap();
+    own.shop.settled().await;
+    let report = own.shop.sync_all().await;
+    assert!(report.alerts[0].alerts[0].contains("refund the rest"), "{report:?}");
+    assert!(report.alerts[0].needs_action);
+    let resumed = own.ada.client.post(RESUME, &Value::Null).await;
+    assert_eq!(resumed.status, 200, "{resumed:?}");
+    own.shop.settled().await;
+    assert_eq!(own.shop.sync_all().await.alerts.len(), 0, "the year is used in full");
+}
+
+#[tokio::test]
+async fn a_deleted_account_cannot_pay_a_change_that_waited() {
+    let own = Subscriber::with(json!({ "plan": "team", "quantity": 5 })).await;
+    own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
+    assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
+    let waiting = own.newest_invoice()["id"].as_str().unwrap().to_owned();
+    assert_eq!(own.ada.client.delete("/api/customers/me").await.status, 204);
+    assert_eq!(own.shop.sandbox.object(&waiting)["status"], "void");
+}
+
+#[tokio::test]
 async fn a_change_replaces_one_that_waits_for_its_payment() {
     let own = Subscriber::with_five_seats().await;
     own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();

@@ -231,6 +231,58 @@ async fn without_a_card_the_subscription_pauses_and_there_is_no_license() {
     assert_eq!(shop.claims(&ada).await.plan, "cloud");
 }
 
+/// Returns a shop with a subscription that is paused, its owner, and Stripe's ids of both.
+async fn paused() -> (Shop, Buyer, String, String) {
+    let shop = Shop::selling_with(CLOUD).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let (subscription, customer) = trial_without_card(&shop, &ada).await;
+    shop.pass_days(&mut ada, 14).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "paused");
+    (shop, ada, subscription, customer)
+}
+
+#[tokio::test]
+async fn a_paused_subscription_ends_at_once_and_another_can_be_bought() {
+    let (shop, ada, subscription, _) = paused().await;
+    let body = json!({ "plan": "team", "interval": "month" });
+    let refused = shop.order(&ada, body.clone()).await;
+    assert_eq!((refused.status, refused.text("/code")), (409, "already_subscribed"));
+    assert!(refused.text("/detail").contains("/api/subscriptions/cancel"), "{refused:?}");
+    let at = json!({ "at": "period_end" });
+    let canceled = ada.client.post("/api/subscriptions/cancel", &at).await;
+    assert_eq!((canceled.status, canceled.text("/status")), (200, "canceled"), "{canceled:?}");
+    assert_eq!(shop.sandbox.object(&subscription)["status"], "canceled");
+    shop.settled().await;
+    shop.purchase(&ada, body).await;
+    assert_eq!(shop.claims(&ada).await.plan, "team");
+}
+
+#[tokio::test]
+async fn a_resumed_subscription_no_longer_has_the_end_that_was_scheduled() {
+    let (shop, ada, subscription, customer) = paused().await;
+    shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    // In the Dashboard, an end can be scheduled beside a pause.
+    let path = format!("subscriptions/{subscription}");
+    shop.at_stripe(&path, &[("cancel_at_period_end", "true")]).await;
+    shop.settled().await;
+    let resumed = ada.client.post("/api/subscriptions/resume", &Value::Null).await;
+    assert_eq!((resumed.status, resumed.text("/status")), (200, "active"), "{resumed:?}");
+    assert_eq!(resumed.body["cancel_at"], Value::Null);
+    assert_eq!(shop.sandbox.object(&subscription)["cancel_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_end_voids_the_invoice_of_a_resumption_that_waits_for_its_payment() {
+    let (shop, ada, subscription, customer) = paused().await;
+    shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
+    let refused = ada.client.post("/api/subscriptions/resume", &Value::Null).await;
+    assert_eq!(refused.status, 402, "{refused:?}");
+    let waiting = shop.sandbox.object(&subscription)["latest_invoice"].clone();
+    let at = json!({ "at": "now" });
+    assert_eq!(ada.client.post("/api/subscriptions/cancel", &at).await.status, 200);
+    assert_eq!(shop.sandbox.object(waiting.as_str().unwrap())["status"], "void");
+}
+
 #[tokio::test]
 async fn the_mail_before_the_first_charge_is_sent_once_stripe_8() {
     let shop = Shop::selling_with(CLOUD).await;
@@ -251,6 +303,36 @@ async fn the_mail_before_the_first_charge_is_sent_once_stripe_8() {
     shop.pass_days(&mut ada, 3).await;
     assert_eq!(paid(&shop, &ada).await, 2000);
     assert_eq!(announcements(&shop, &ada).len(), 1);
+}
+
+#[tokio::test]
+async fn the_mails_about_a_trial_without_a_card_ask_for_one_stripe_8() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    trial_without_card(&shop, &ada).await;
+    let mails = |shop: &Shop| {
+        let all = shop.sandbox.mails().into_iter();
+        all.filter(|mail| mail.to.contains(&"ada@example.com".to_owned())).collect::<Vec<_>>()
+    };
+    let before = mails(&shop).len();
+    shop.pass_days(&mut ada, 11).await;
+    let since = mails(&shop).split_off(before);
+    let asks = since.iter().find(|mail| mail.subject().ends_with("acme-app ends soon"));
+    let text = asks.unwrap_or_else(|| panic!("{since:?}")).text.clone().unwrap();
+    for part in ["add one before", "20.00", "/account/portal?token="] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("your payment method"), "{text}");
+    let before = mails(&shop).len();
+    shop.pass_days(&mut ada, 3).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "paused");
+    // The reminder would ask the customer to subscribe again.
+    shop.pass_days(&mut ada, 1).await;
+    let since = mails(&shop).split_off(before);
+    let [paused] = since.as_slice() else { panic!("{since:?}") };
+    assert!(paused.subject().ends_with("is paused"), "{}", paused.subject());
+    let text = paused.text.as_ref().unwrap();
+    assert!(text.contains("Nothing was charged") && text.contains("/account/portal?"), "{text}");
 }
 
 #[tokio::test]

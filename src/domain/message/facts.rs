@@ -44,6 +44,10 @@ pub struct Facts<'a> {
     pub status: Option<&'a str>,
     /// The payment that the mail reports, or the unpaid invoice.
     pub payment: Option<Payment<'a>>,
+    /// Whether there is no payment method for the first payment that the mail announces.
+    pub needs_payment_method: bool,
+    /// Whether the subscription is paused.
+    pub is_paused: bool,
     /// The links.
     pub links: Links,
 }
@@ -122,6 +126,8 @@ impl<'a> Facts<'a> {
             keys: None,
             status: None,
             payment: None,
+            needs_payment_method: false,
+            is_paused: false,
             links: Links::default(),
         };
         let Some(license) = license else { return facts };
@@ -180,6 +186,8 @@ impl<'a> Facts<'a> {
             ("offline_until", Value::from(self.offline_until.map(|time| language.time(time)))),
             ("license", Value::from(self.token)),
             ("payment", Value::from(payment)),
+            ("needs_payment_method", Value::from(self.needs_payment_method)),
+            ("paused", Value::from(self.is_paused)),
             ("links", Value::from_pairs(made.into_iter().chain(own))),
         ])
     }

@@ -6,7 +6,9 @@ use crate::domain::account::mail_link::LinkKind::{
 };
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
-use Case::{Forever, NoLicense, Offline, Once, Paid, Unpaid, Unverified, Usual};
+use Case::{
+    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, Unpaid, Unverified, Usual,
+};
 use LicenseUse::{Attached, IfItWorks, Named, NotUsed};
 
 /// The use of a license in a mail.
@@ -43,6 +45,10 @@ text_enum! {
         Unpaid = "unpaid",
         /// There is no license that works.
         NoLicense = "no_license",
+        /// There is no payment method.
+        NoPaymentMethod = "no_payment_method",
+        /// The subscription is paused.
+        Paused = "paused",
     }
 }
 
@@ -146,15 +152,16 @@ kinds! {
     Extended = "extended": Attached, [], [Usual, Unverified, Offline];
     /// A payment is due or being processed; the license works until then.
     PaymentPending = "payment_pending": Attached, [Portal], [Unpaid, Usual, Unverified, Offline];
-    /// A payment failed; the license works until the end of the grace period.
+    /// A payment failed; the license works until the end of the grace period. Also a subscription
+    /// that was paused because its trial ended without a payment method.
     PaymentProblem = "payment_problem": IfItWorks, [Portal],
-        [Unpaid, Usual, Unverified, Offline, NoLicense];
+        [Unpaid, Usual, Unverified, Offline, NoLicense, Paused];
     /// The subscription is canceled or has ended: the license until its last day, if there is one.
     Cancellation = "cancellation": IfItWorks, [Portal], [Usual, Unverified, Offline, Paid];
     /// An order was paid, and no other mail reports it.
     Receipt = "receipt": Named, [Portal], [Paid, Unverified];
-    /// The trial at Stripe ends soon, and the first payment begins.
-    PaymentBegins = "payment_begins": Named, [Portal], [Usual, Unverified];
+    /// The trial at Stripe ends soon, and the first payment begins, if there is a payment method.
+    PaymentBegins = "payment_begins": Named, [Portal], [Usual, Unverified, NoPaymentMethod];
     /// A trial with a card that has had one was ended, and the first period charged.
     TrialCardUsed = "trial_card_used": NotUsed, [Portal], [Usual, Unverified];
     /// The trial ends soon.

@@ -40,7 +40,7 @@ pub(super) fn facts(
     let plan = paid.unwrap_or(catalog.trial());
     let (use_of_license, is_verified) = (kind.license(), case != Case::Unverified);
     let is_attached = matches!(use_of_license, LicenseUse::Attached | LicenseUse::IfItWorks);
-    let has_license = is_attached && case != Case::NoLicense;
+    let has_license = is_attached && !matches!(case, Case::NoLicense | Case::Paused);
     let is_over = matches!(kind, Kind::TrialEnded | Kind::LicenseEnded);
     let ends = match kind {
         _ if case == Case::Forever || use_of_license == LicenseUse::NotUsed => None,
@@ -87,6 +87,8 @@ pub(super) fn facts(
             currency: price.map_or("usd", |price| price.currency.as_str()),
             invoice_url: Some(INVOICE),
         }),
+        needs_payment_method: case == Case::NoPaymentMethod,
+        is_paused: case == Case::Paused,
         links: Links { made, ..Links::to_pages(SERVER, true) },
     }
 }

@@ -40,6 +40,8 @@ fn facts(kind: Kind) -> Facts<'static> {
         keys: None,
         status: None,
         payment: None,
+        needs_payment_method: false,
+        is_paused: false,
         links: Links::to_pages("https://licenses.acme.example", true),
     }
 }

@@ -230,15 +230,17 @@ pub fn decide<'a>(
     })
 }
 
-/// Returns the invoice of a former change that waits for its payment; `None` if none waits. The
-/// subscription may have a newer invoice, for example of a renewal. In `invoices`, the oldest is
-/// first.
+/// Returns the invoice of a former change, or of the resumption of a paused subscription, that
+/// waits for its payment; `None` if none waits. The subscription may have a newer invoice, for
+/// example of a renewal. In `invoices`, the oldest is first.
 #[must_use]
 pub fn waiting_invoice<'a>(
     subscription: &Subscription,
     invoices: &'a [Invoice],
 ) -> Option<&'a InvoiceId> {
-    subscription.pending_until?;
+    if !subscription.may_wait() {
+        return None;
+    }
     let is_its = |invoice: &&Invoice| {
         invoice.subscription.as_ref() == Some(&subscription.id)
             && invoice.status == InvoiceStatus::Open
@@ -286,6 +288,25 @@ impl<'a> ItemsBefore<'a> {
     fn quantity(&self) -> u32 {
         self.item.quantity.unwrap_or(1)
     }
+
+    /// Returns the ids of the add-ons, each once.
+    fn addon_ids(&self) -> Vec<String> {
+        let mut ids: Vec<String> = Vec::new();
+        for (addon, _) in &self.addons {
+            if !ids.iter().any(|id| *id == addon.id.to_string()) {
+                ids.push(addon.id.to_string());
+            }
+        }
+        ids
+    }
+
+    /// Returns the item of an add-on that gets `price`. An add-on may have several items, at its
+    /// present and at a former price, and Stripe allows one item for each price.
+    fn item_for(&self, addon: &Addon, price: &str) -> Option<&'a Item> {
+        let items = || self.addons.iter().filter(|(held, _)| held.id == addon.id);
+        let with_price = items().find(|(_, item)| item.price == price);
+        with_price.or_else(|| items().next()).map(|(_, item)| *item)
+    }
 }
 
 /// The items that the subscription bills after the change.
@@ -332,8 +353,7 @@ impl<'a> ItemsAfter<'a> {
             (price.id.clone(), Some(interval))
         };
         let quantity = quantity(before, plan, request)?;
-        let kept = || before.addons.iter().map(|(addon, _)| addon.id.to_string()).collect();
-        let ids: Vec<String> = request.addons.clone().unwrap_or_else(kept);
+        let ids = request.addons.clone().unwrap_or_else(|| before.addon_ids());
         // An add-on that stays is not checked: it may have a former price.
         let keeps = |addon: &Addon| {
             let held = before.addons.iter().find(|(held, _)| held.id == addon.id);
@@ -420,6 +440,14 @@ fn edits(before: &ItemsBefore<'_>, after: &ItemsAfter<'_>) -> Vec<ItemEdit> {
     for (addon, item) in &before.addons {
         match after.addons.iter().find(|(kept, _)| kept.id == addon.id) {
             Some((_, price)) if *price == item.price => {}
+            // A second item of the same add-on. At another interval it could not stay.
+            Some((_, price))
+                if before.item_for(addon, price).is_some_and(|of| of.id != item.id) =>
+            {
+                if !after.is_same_price {
+                    edits.push(ItemEdit::Remove { item: item.id.clone() });
+                }
+            }
             Some((_, price)) => edits.push(ItemEdit::Set {
                 item: item.id.clone(),
                 price: price.clone(),

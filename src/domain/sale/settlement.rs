@@ -321,6 +321,7 @@ fn needs_action(
         | Alert::BilledAndOwned { .. }
         | Alert::SecondPlan { .. }
         | Alert::WithoutEffect { .. }
+        | Alert::PaidBeyondEnd { .. }
         | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,
         Alert::UnknownPrice(_)

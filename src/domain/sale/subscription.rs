@@ -79,6 +79,8 @@ pub struct Subscription {
     pub cancel_at: Option<Timestamp>,
     /// Whether it is scheduled to end with its period.
     pub cancel_at_period_end: bool,
+    /// The time at which its end was requested.
+    pub canceled_at: Option<Timestamp>,
     /// The time at which it ended.
     pub ended_at: Option<Timestamp>,
     /// The end of Stripe's trial.
@@ -115,6 +117,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Returns whether a change or a resumption may wait for the payment of its invoice. Stripe
+    /// reports no pending update while a resumption waits.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.pending_until.is_some() || self.status == Status::Paused
+    }
+
     /// Returns the highest plan among the items, and the plan's item. The order of the items does
     /// not matter.
     #[must_use]

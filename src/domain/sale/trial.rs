@@ -115,7 +115,9 @@ pub fn notices(state: &StripeState, catalog: &Catalog, now: Timestamp) -> Vec<No
         let begins = is_trialing
             && !subscription.is_trial_refused
             && (now < trial_end && trial_end <= now + ANNOUNCED_BEFORE)
-            && subscription.ends_at(catalog).is_none();
+            && subscription.ends_at(catalog).is_none()
+            // Stripe mails an invoice, and charges nothing.
+            && !subscription.has_sent_invoices;
         let kind = match (is_refused && now < trial_end + REFUSAL_REPORTED_FOR, begins) {
             (true, _) => Kind::TrialCardUsed,
             (_, true) => Kind::PaymentBegins,

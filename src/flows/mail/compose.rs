@@ -10,6 +10,7 @@ use crate::domain::message::{Facts, Kind, Language, Letter, LicenseUse, Links, P
 use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Currency;
+use crate::domain::sale::subscription::Status;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -50,13 +51,11 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let makes_links = !kind.links().is_empty();
     let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
     let Some(about) = about(&mut tx, kind, mail, app.now()).await? else { return Ok(None) };
-    if !is_still_true(kind, &about, app.now()) {
+    let Billing { charge, needs_payment_method, is_paused } =
+        billing(app, &mut tx, kind, mail.customer_id.as_ref()).await?;
+    if !is_still_true(kind, &about, is_paused, app.now()) {
         return Ok(None);
     }
-    let charge = match (kind, &mail.customer_id) {
-        (Kind::PaymentBegins, Some(id)) => first_charge(app, &mut tx, id).await?,
-        _ => None,
-    };
     let Some(made) = make_links(app, &mut tx, kind, &about).await? else { return Ok(None) };
     if made.is_empty() {
         // It must have ended before the next one begins.
@@ -86,6 +85,7 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
     let (links, keys) = (links(app, made), app.keys.bundle());
     let facts = Facts { language, links, payment, keys: keys.as_deref(), status, ..facts };
+    let facts = Facts { needs_payment_method, is_paused, ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
 }
@@ -208,6 +208,36 @@ async fn former_owner(tx: &mut Tx, email: &Email, now: Timestamp) -> Result<Opti
     }
 }
 
+/// What a mail says about the payment of the subscription.
+#[derive(Default)]
+struct Billing {
+    /// The list price of the first period, and its currency.
+    charge: Option<(i64, String)>,
+    /// Whether there is no payment method for it.
+    needs_payment_method: bool,
+    /// Whether the subscription is paused.
+    is_paused: bool,
+}
+
+/// Reads what a mail of this kind says about the payment of a customer's subscription.
+async fn billing(app: &App, tx: &mut Tx, kind: Kind, id: Option<&CustomerId>) -> Result<Billing> {
+    let Some(id) = id else { return Ok(Billing::default()) };
+    Ok(match kind {
+        Kind::PaymentBegins => {
+            let charge = first_charge(app, tx, id).await?;
+            let (_, payment_method) = tx.stripe_state(id).await?;
+            let needs_payment_method = payment_method.is_none();
+            Billing { charge, needs_payment_method, ..Billing::default() }
+        }
+        Kind::PaymentProblem | Kind::LicenseEnded => {
+            let subscription = tx.subscription(id).await?;
+            let is_paused = subscription.is_some_and(|row| row.status == Status::Paused);
+            Billing { is_paused, ..Billing::default() }
+        }
+        _ => Billing::default(),
+    })
+}
+
 /// Returns the list price of the first period of a customer's subscription, and its currency;
 /// `None` if the plans file does not have each of its prices.
 async fn first_charge(app: &App, tx: &mut Tx, id: &CustomerId) -> Result<Option<(i64, String)>> {
@@ -223,14 +253,16 @@ async fn first_charge(app: &App, tx: &mut Tx, id: &CustomerId) -> Result<Option<
 }
 
 /// Returns whether a mail still says the truth: an address that is not verified, a trial that has
-/// not been bought, a license that was not replaced.
-fn is_still_true(kind: Kind, about: &About, now: Timestamp) -> bool {
+/// not been bought, a license that was not replaced. A paused subscription is resumed, so a
+/// reminder to subscribe again would be wrong.
+fn is_still_true(kind: Kind, about: &About, is_paused: bool, now: Timestamp) -> bool {
     let works = about.current.as_ref().filter(|license| license.works(now));
     match kind {
         Kind::Verify | Kind::VerifyAddress => !about.is_for_verified_mailbox(),
         Kind::TrialEnding => works.is_some_and(|license| license.source == Source::Trial),
         Kind::PaymentBegins => works.is_some_and(|license| license.source == Source::Paid),
-        Kind::TrialEnded | Kind::LicenseEnded => works.is_none(),
+        Kind::TrialEnded => works.is_none(),
+        Kind::LicenseEnded => works.is_none() && !is_paused,
         _ => true,
     }
 }

@@ -332,10 +332,12 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
         // Stripe ends it if the first payment is not made within a day.
         return Err(ChangeRefused::Incomplete.into());
     }
+    // The period of a paused one is over, so nothing is paid that could be used.
+    let at = if subscription.status == Status::Paused { CancelAt::Now } else { at };
     let ends_at = subscription.ends_at(&app.plans);
     let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));
     if at == CancelAt::PeriodEnd && is_scheduled {
-        return Ok(());
+        return give_up_waiting(app, lease, subscription, &state).await;
     }
     let name = if at == CancelAt::Now { "now" } else { "period_end" };
     if at == CancelAt::PeriodEnd {
@@ -345,6 +347,8 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let replaces_schedule = subscription.schedule.is_some();
     let detail = json!({ "at": name, "replaces_schedule": replaces_schedule });
     record(app, lease, action, detail).await?;
+    // Stripe leaves its invoice payable: a year could be paid that the end cuts short.
+    discard_waiting(app, subscription, &state).await?;
     let (stripe, id) = (app.stripe()?, &subscription.id);
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {
@@ -366,22 +370,42 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
         return Err(ChangeRefused::Incomplete.into());
     }
     let is_paused = subscription.status == Status::Paused;
-    if !is_paused && subscription.ends_at(&app.plans).is_none() {
+    let is_ending = subscription.ends_at(&app.plans).is_some();
+    if !is_paused && !is_ending {
         return Ok(());
     }
-    if !is_paused {
+    if is_ending {
         refuse_vendors_schedule(app, subscription).await?;
     }
-    let replaces_schedule = !is_paused && subscription.schedule.is_some();
+    let replaces_schedule = is_ending && subscription.schedule.is_some();
     let detail = json!({ "replaces_schedule": replaces_schedule });
     record(app, lease, AuditAction::SubscriptionResumeRequested, detail).await?;
-    let (stripe, place) = (app.stripe()?, app.fail_points.at(Place::ChangeMade));
-    if !is_paused {
-        schedule::release(app, subscription.schedule.as_deref()).await?;
-        let by_period = subscription.cancel_at_period_end;
-        let resumed = stripe.set_end(id, false, by_period, place).await;
-        return settle_end(app, lease, id, resumed).await;
+    if is_ending {
+        let undone = undo_end(app, subscription).await?;
+        if !is_paused {
+            return settle_end(app, lease, id, undone).await;
+        }
+        undone?;
     }
+    resume_paused(app, lease, subscription, &state).await
+}
+
+/// Undoes the scheduled end of a subscription.
+async fn undo_end(app: &App, subscription: &Subscription) -> Result<Answer<()>> {
+    schedule::release(app, subscription.schedule.as_deref()).await?;
+    let place = app.fail_points.at(Place::ChangeMade);
+    let by_period = subscription.cancel_at_period_end;
+    Ok(app.stripe()?.set_end(&subscription.id, false, by_period, place).await)
+}
+
+/// Resumes a paused subscription, which is charged.
+async fn resume_paused(
+    app: &App,
+    lease: &Lease,
+    subscription: &Subscription,
+    state: &StripeState,
+) -> Result<()> {
+    let (stripe, id) = (app.stripe()?, &subscription.id);
     let method = &subscription.default_payment_method;
     if method.is_none() && state.default_payment_method.is_none() {
         // The customer adds one in the portal.
@@ -390,7 +414,7 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
         let url = portal_for_owner(app, &customer, None).await?;
         return Err(Error::PaymentActionRequired { url: Some(url) });
     }
-    let resumed = stripe.resume_subscription(id, place).await;
+    let resumed = stripe.resume_subscription(id, app.fail_points.at(Place::ChangeMade)).await;
     let state = sync::sync_held(app, lease).await?.state;
     let found = state.subscriptions.iter().find(|one| one.id == *id);
     let found = found.ok_or(Error::NoSubscription)?;

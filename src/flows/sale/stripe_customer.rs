@@ -363,6 +363,13 @@ pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     // Listed after the checkout is closed, so that no subscription is missed.
     for subscription in stripe.subscriptions(stripe_id).await? {
         if !subscription.status.has_ended() {
+            // An invoice that waits for its payment stays payable.
+            if subscription.may_wait()
+                && let Some(invoice) = &subscription.latest_invoice
+            {
+                let at = app.fail_points.at(Place::ChangeCleared);
+                ended(stripe.void_invoice(invoice.as_str(), at).await)?;
+            }
             let at = app.fail_points.at(Place::AccountSubscriptionEnded);
             ended(stripe.cancel_subscription(&subscription.id, at).await)?;
         }

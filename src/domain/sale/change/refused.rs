@@ -51,7 +51,8 @@ impl fmt::Display for ChangeRefused {
                  /api/subscriptions/portal, and try again once it is paid"
             }
             Self::Paused => {
-                "the subscription is paused; resume it first, by POST /api/subscriptions/resume"
+                "the subscription is paused; resume it first, by POST /api/subscriptions/resume, \
+                 or end it, by POST /api/subscriptions/cancel"
             }
             Self::UnknownPrice => {
                 "the plan of the subscription is no longer sold; ask the vendor to change it"

@@ -35,6 +35,7 @@ const PLANS: &str = r#"
     name = "PDF"
     features = ["pdf"]
     plans = ["team"]
+    former_prices = ["pdf_2020"]
     prices = [
         { id = "pdf_m", interval = "month", amount = 300, currency = "usd" },
         { id = "pdf_y", interval = "year", amount = 3000, currency = "usd" },
@@ -354,6 +355,25 @@ fn a_trial_does_not_become_a_higher_plan_without_one() {
 }
 
 #[test]
+fn a_second_item_of_an_add_on_is_left_alone_until_its_price_cannot_stay() {
+    let catalog = catalog_of(PLANS);
+    let pdf: &[&str] = &["team_m", "pdf_m", "pdf_2020"];
+    let cad: &[&str] = &["team_m", "cad_2020", "cad_m"];
+    let year = [set("team_m", "team_y", 5), set("pdf_m", "pdf_y", 1), remove("pdf_2020")];
+    for (prices, wanted, expected) in [
+        (pdf, units(8), vec![set("team_m", "team_m", 8)]),
+        (pdf, with_addons(&["pdf"]), vec![]),
+        (pdf, with_addons(&[]), vec![remove("pdf_m"), remove("pdf_2020")]),
+        (pdf, every(Interval::Year), year.to_vec()),
+        // Stripe allows one item for each price.
+        (cad, plan("starter"), vec![set("team_m", "starter_m", 1), remove("cad_2020")]),
+    ] {
+        let decided = decided(&held(prices, 5), (5, &["pdf", "cad"]), &wanted, &catalog);
+        assert_eq!(decided.map(|(edits, _)| edits), Ok(expected), "{wanted:?}");
+    }
+}
+
+#[test]
 fn only_the_open_invoice_of_a_change_is_the_one_that_waits() {
     use crate::domain::sale::invoice::InvoiceStatus::{Open, Paid};
     let mut subscription = held(&["team_m"], 5);
@@ -369,6 +389,8 @@ fn only_the_open_invoice_of_a_change_is_the_one_that_waits() {
     subscription.pending_until = Some(Timestamp::saturating(100));
     assert_eq!(waiting_invoice(&subscription, &invoices), Some(&waiting.id));
     assert_eq!(waiting_invoice(&subscription, &invoices[..1]), None, "it was paid meanwhile");
+    (subscription.pending_until, subscription.status) = (None, Status::Paused);
+    assert_eq!(waiting_invoice(&subscription, &invoices), Some(&waiting.id), "a resumption");
 }
 
 #[test]

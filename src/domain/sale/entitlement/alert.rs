@@ -32,8 +32,18 @@ pub enum Alert {
     NoItems(StripeSubscriptionId),
     /// A subscription status that this version does not know.
     UnknownStatus(String),
-    /// The customer paid a renewal after this subscription had ended.
+    /// The customer paid an invoice after this subscription had ended.
     PaidAfterEnd(StripeSubscriptionId),
+    /// The customer paid for a period that is longer than the subscription, after its end was
+    /// scheduled.
+    PaidBeyondEnd {
+        /// The subscription.
+        id: StripeSubscriptionId,
+        /// The scheduled end.
+        ends_at: Timestamp,
+        /// The end of the paid period.
+        paid_until: Timestamp,
+    },
     /// The customer has a number of units that the plan or the add-on does not sell.
     Quantity {
         /// The plan or the add-on.
@@ -252,8 +262,15 @@ impl fmt::Display for Alert {
             ),
             Self::PaidAfterEnd(id) => write!(
                 formatter,
-                "the customer paid a renewal after the subscription {id} had ended; the period is \
-                 licensed, and no renewal follows; ask whether they want a new subscription"
+                "the customer paid an invoice of the subscription {id} after it had ended; the \
+                 period is licensed, and no renewal follows; ask whether they want a new \
+                 subscription"
+            ),
+            Self::PaidBeyondEnd { id, ends_at, paid_until } => write!(
+                formatter,
+                "the customer paid for the subscription {id} until {paid_until} after its end at \
+                 {ends_at} was scheduled, and the license ends with it; move the end at Stripe, \
+                 or refund the rest"
             ),
             Self::Quantity { item, found, sold, paid_at } => {
                 formatter.write_str(&quantity(item, *found, *sold, *paid_at))

@@ -31,7 +31,7 @@ pub(super) struct PaidLine<'i> {
     /// The line.
     pub line: &'i Line,
     /// The id of its invoice.
-    invoice: &'i InvoiceId,
+    pub invoice: &'i InvoiceId,
     /// The units that no later line credits.
     pub units: u32,
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::counted::{CountedInvoices, charges, counted_invoices, credits};
+use super::counted::{CountedInvoices, PaidLine, charges, counted_invoices, credits};
 use crate::domain::sale::invoice::{Invoice, Line};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::subscription::Subscription;
@@ -149,7 +149,8 @@ pub(super) fn is_later_period_revoked(
 /// `None` if it was not canceled. Dunning cancels a subscription whose renewal is not paid in time,
 /// and the invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was
 /// paid before the end grants nothing: the vendor or the customer canceled the subscription. What
-/// any invoice credits is removed, whenever that was paid. A change that credits what a late
+/// any invoice credits is removed, whenever that was paid. Which of a charge and the end came first
+/// within one second is unknown, so the payment counts. A change that credits what a late
 /// invoice sold is paid by that one, although Stripe reported it as paid before.
 pub(super) fn paid_after_end<'i>(
     subscription: &Subscription,
@@ -161,7 +162,9 @@ pub(super) fn paid_after_end<'i>(
     let is_late = |invoice: &Invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
-            && invoice.paid_at.is_some_and(|paid| paid > ended_at)
+            && invoice.paid_at.is_some_and(|paid| {
+                paid > ended_at || (paid == ended_at && invoice.charged_at.is_some())
+            })
             && !invoice.is_forgiven()
     };
     let (mut late, mut sold) = (BTreeSet::new(), BTreeSet::new());
@@ -178,6 +181,23 @@ pub(super) fn paid_after_end<'i>(
         }
     }
     Some(counted.only(&late))
+}
+
+/// Returns the end of a paid period that is longer than the subscription, if it was paid after the
+/// end was scheduled: an open invoice stays payable, and what it sells is cut short.
+pub(super) fn paid_beyond_end(
+    subscription: &Subscription,
+    own: &CountedInvoices<'_>,
+    catalog: &Catalog,
+) -> Option<(Timestamp, Timestamp)> {
+    let (ends_at, scheduled_at) = (subscription.ends_at(catalog)?, subscription.canceled_at?);
+    let is_since = |paid: &&PaidLine<'_>| {
+        let mut invoices = own.invoices.iter().filter(|invoice| invoice.id == *paid.invoice);
+        invoices.any(|invoice| invoice.paid_at >= Some(scheduled_at))
+    };
+    let since = own.paid_lines.iter().filter(|paid| paid.units > 0).filter(is_since);
+    let end = since.filter_map(|paid| plan_period(paid.line, catalog)).map(|(end, _)| end).max();
+    end.filter(|end| *end > ends_at + SKEW).map(|end| (ends_at, end))
 }
 
 /// Returns the highest plan of these invoices whose period has not ended, with its rank and the end

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::counted::{CountedInvoices, charges, counted_invoices};
 use super::paid::{
     is_addon_paid, is_beside_the_plan, is_later_period_revoked, last_payment, last_period,
-    paid_after_end, paid_through, paid_units, plan_period,
+    paid_after_end, paid_beyond_end, paid_through, paid_units, plan_period,
 };
 use super::{Alert, PaidEntitlement, is_recent};
 use crate::domain::license::{Basis, Phase, Term};
@@ -88,6 +88,9 @@ pub(super) fn standing<'a>(
         return Standing::Nothing;
     }
     alerts.extend(unsold_items(subscription, plan, catalog));
+    alerts.extend(paid_beyond_end(subscription, &own, catalog).map(|(ends_at, paid_until)| {
+        Alert::PaidBeyondEnd { id: subscription.id.clone(), ends_at, paid_until }
+    }));
     match granted(subscription, (plan, item), &own, catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             let rank = catalog.rank(plan.id.as_str());

@@ -71,6 +71,7 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         currency: Some("usd".into()),
         cancel_at: None,
         cancel_at_period_end: false,
+        canceled_at: None,
         ended_at: None,
         trial_end: None,
         latest_invoice: None,

@@ -225,6 +225,7 @@ fn each_state_at_stripe_decides_about_a_paid_license() {
         ("nothing changed", paid("active"), (None, 0, None)),
         ("canceled immediately", paid("canceled"), (None, 1, Some(Kind::Cancellation))),
         ("unpaid", paid("unpaid"), (None, 1, Some(Kind::Cancellation))),
+        ("paused", paid("paused"), (None, 1, Some(Kind::PaymentProblem))),
         ("scheduled end", ending, (issued("professional"), 0, Some(Kind::Cancellation))),
         ("deleted at Stripe", deleted, (None, 1, Some(Kind::Cancellation))),
         ("unknown status", paid("odd"), (None, 0, None)),
