@@ -92,8 +92,8 @@ async fn truth_of(history: &History, id: &str) -> Result<(CustomerId, Option<Tru
     Ok((id, stripe_id.map(|stripe_id| Truth::of(history, stripe_id.as_str()))))
 }
 
-/// Returns whether a trial has ended so recently that it was not over by the clock of the server that
-/// synced last. No event announces the end by another clock.
+/// Returns whether a trial has ended so recently that it was not over by the clock of the server
+/// that synced last. No event announces the end by another clock.
 fn has_just_ended_a_trial(history: &History, truth: &Truth) -> bool {
     let now = history.world.now();
     let mut ends = truth.subscriptions.iter().filter_map(|found| found["trial_end"].as_i64());

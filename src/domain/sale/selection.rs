@@ -134,9 +134,10 @@ pub fn select<'c>(
     Ok(Selection { plan, interval, price, quantity, choosable, addons, currency })
 }
 
-/// Returns the add-ons of a request alone, for a customer with a perpetual license for the plan. They are sold in the currency of the request, or else in that of earlier purchases,
-/// or else in the first one of the first add-on in which all of them are sold, or else in that of
-/// the plan's first price.
+/// Returns the add-ons of a request alone, for a customer with a perpetual license for the plan.
+/// They are sold in the currency of the request, or else in that of earlier purchases, or else in
+/// the first one of the first add-on in which all of them are sold, or else in that of the plan's
+/// first price.
 ///
 /// # Errors
 /// [`NotSold::Plan`] and [`NotSold::Addon`].

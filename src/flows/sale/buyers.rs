@@ -112,8 +112,8 @@ pub async fn claim(
     }
 }
 
-/// Removes a Stripe customer from the unknown buyers if nothing of it is left to be claimed. Returns
-/// whether nothing is.
+/// Removes a Stripe customer from the unknown buyers if nothing of it is left to be claimed.
+/// Returns whether nothing is.
 async fn forget_if_claimed(app: &App, stripe_id: &StripeCustomerId) -> Result<bool> {
     let buyer = BuyerId::from(stripe_id.clone());
     let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;

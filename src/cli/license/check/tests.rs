@@ -44,11 +44,13 @@ fn trust(step: &Map<String, Value>) -> KeySet {
 fn request(step: &Map<String, Value>) -> Request<'_> {
     let text = |name: &str| step.get(name).and_then(Value::as_str);
     let seconds = |name: &str| step.get(name).and_then(Value::as_u64).map(Duration::from_secs);
+    // A negative age counts as 0.
+    let age = step.get("max_status_age").and_then(Value::as_i64);
     let now = SystemTime::UNIX_EPOCH + seconds("now").unwrap_or_default();
     Request {
         keys: text("keys"),
         status: text("status"),
-        max_status_age: seconds("max_status_age"),
+        max_status_age: age.map(|age| Duration::from_secs(age.max(0).unsigned_abs())),
         memory: text("memory"),
         build: seconds("build").map(|build| SystemTime::UNIX_EPOCH + build),
         device: text("device"),
