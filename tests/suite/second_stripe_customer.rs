@@ -170,7 +170,7 @@ async fn stripe_30_each_refusal_to_replace_a_stripe_customer_names_the_sessions_
 }
 
 #[tokio::test]
-async fn stripe_30_a_purchase_without_a_plan_is_never_told_to_create_an_account() {
+async fn stripe_30_the_advice_about_a_purchase_without_a_plan_creates_no_account() {
     let shop = Shop::selling().await;
     let with_customer = shop.bought_at("price_pdf_once", &WITH_CUSTOMER, "eve@example.com").await;
     let theirs = shop.stripe_customer_of(&with_customer);
@@ -187,7 +187,7 @@ async fn stripe_30_a_purchase_without_a_plan_is_never_told_to_create_an_account(
 }
 
 #[tokio::test]
-async fn stripe_30_a_subscription_beside_a_claimed_session_is_linked_to_its_owner_or_told_apart() {
+async fn stripe_30_a_stripe_customer_with_a_claimed_payment_is_linked_to_its_owner_only() {
     let shop = Shop::selling().await;
     let (ada, _) = owner(&shop).await;
     let bob = shop.buyer("bob@example.com").await;
