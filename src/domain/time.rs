@@ -108,9 +108,11 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
+/// A time before 1970 becomes the first time, and one after the year 9999 the latest one.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        Self::from(DateTime::<Utc>::from(time))
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::saturating(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 }
 
