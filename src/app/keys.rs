@@ -53,16 +53,23 @@ impl StoredKeys {
 
     /// Returns the content of the next bundle, if the published one is out of date.
     #[must_use]
-    pub fn next_content(&self) -> Option<BundleContent> {
-        self.content_unless_stored_since(Timestamp::saturating(0))
+    pub fn next_content(&self, now: Timestamp) -> Option<BundleContent> {
+        self.content_unless_stored_since(Timestamp::saturating(0), now)
     }
 
-    /// Returns the content of the next bundle, if the published one is out of date or was stored
-    /// before `oldest`.
-    fn content_unless_stored_since(&self, oldest: Timestamp) -> Option<BundleContent> {
+    /// Returns the content of the next bundle, if the published one is out of date, was stored
+    /// before `oldest`, or is dated by a clock that was ahead: apps that see it would refuse what
+    /// is signed now.
+    fn content_unless_stored_since(
+        &self,
+        oldest: Timestamp,
+        now: Timestamp,
+    ) -> Option<BundleContent> {
         let wanted = BundleContent::of(&self.records);
-        let recent = self.bundle.as_ref().filter(|bundle| bundle.stored_at >= oldest);
+        let times = oldest..=now + SKEW;
+        let recent = self.bundle.as_ref().filter(|bundle| times.contains(&bundle.stored_at));
         let published = recent.and_then(|bundle| bundle::read(&bundle.token));
+        let published = published.filter(|claims| Timestamp::saturating(claims.iat) <= now + SKEW);
         (published.map(|claims| claims.content).as_ref() != Some(&wanted)).then_some(wanted)
     }
 
@@ -168,14 +175,14 @@ impl KeyStore<'_> {
         let stored = StoredKeys::read(&mut tx).await?;
         drop(tx);
         let is_pinned = stored.root.as_ref() == Some(&root.public);
-        if is_pinned && stored.content_unless_stored_since(oldest).is_none() {
+        if is_pinned && stored.content_unless_stored_since(oldest, now).is_none() {
             return Ok(());
         }
         let mut tx = self.store.write().await?;
         let pinned = tx.add_root_record(&root.public, now).await?;
         must_be_pinned(root, &pinned)?;
         let stored = StoredKeys::read(&mut tx).await?;
-        let Some(content) = stored.content_unless_stored_since(oldest) else {
+        let Some(content) = stored.content_unless_stored_since(oldest, now) else {
             return tx.commit(self.fail_points.at(Place::BundleStored)).await;
         };
         let claims = content.claims(self.issuer, stored.seq(), now);
@@ -382,7 +389,7 @@ impl App {
             own.correct_publication(last_read, &before.records, now).await?;
         }
         let stored = StoredKeys::read(&mut self.store.read().await?).await?;
-        let root = if is_unchanged && stored.next_content().is_none() {
+        let root = if is_unchanged && stored.next_content(now).is_none() {
             Ok(None)
         } else {
             RootKey::load(config)

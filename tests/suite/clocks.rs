@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use licentia::app::App;
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::time::SKEW;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::sale::inbox;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
+use licentia::random::Random;
 use licentia_sandbox::{ApiFault, Card, Times};
 use reqwest::Method;
 use serde_json::Value;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use crate::harness::database::{execute, number};
 use crate::harness::shop::Shop;
 use crate::harness::{Answer, START, TestApp};
+use crate::status_lists::{FIRST, claims, offline as offline_with_list};
 
 /// The seconds that the clock was ahead.
 const AHEAD: [i64; 2] = [3600, 365 * 86_400];
@@ -76,6 +79,34 @@ async fn the_current_license_is_reissued_if_a_fast_clock_issued_it() {
         }
         let numbers = "SELECT COUNT(*) FROM licenses WHERE superseded_at IS NULL AND seq = 4";
         assert_eq!(number(&app.app.store, numbers).await, i64::try_from(place + 1).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_and_a_list_of_a_fast_clock_are_signed_again_when_it_is_corrected() {
+    let app = TestApp::start().await;
+    let license = app.sign_up("ada@example.com").await;
+    let dates = async || {
+        app.app.reload_keys().await.unwrap();
+        let bundle = app.client.get("/.well-known/license-keys").await.text;
+        let list = app.client.get(FIRST).await.text;
+        [bundle, list].map(|document| claims(&document)["iat"].as_i64().unwrap())
+    };
+    for seconds in AHEAD {
+        app.clock.advance_seconds(seconds);
+        // Each start signs both.
+        let random = Random::from_system().unwrap();
+        App::start(&app.config, app.clock.clone(), random).await.unwrap();
+        let ahead = app.app.now().epoch_seconds();
+        assert!(dates().await.iter().all(|date| (ahead - 300..=ahead).contains(date)));
+        app.clock.advance_seconds(-seconds);
+        let now = app.app.now().epoch_seconds();
+        assert!(dates().await.iter().all(|date| (now - 300..=now).contains(date)), "{seconds}");
+        let now = Duration::from_secs(now.unsigned_abs());
+        assert_eq!(
+            status_lists::offline(&app.client, license.text("/license/token"), now).await,
+            None
+        );
     }
 }
 

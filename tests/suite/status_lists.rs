@@ -60,7 +60,8 @@ pub fn bits_of(list: &str) -> Vec<u8> {
     decompress_to_vec_zlib(&URL_SAFE_NO_PAD.decode(lst).unwrap()).unwrap()
 }
 
-fn claims(list: &str) -> Value {
+/// Returns the claims of a signed document.
+pub fn claims(list: &str) -> Value {
     let part = list.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }

@@ -206,7 +206,7 @@ impl KeyDatabase {
             self.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
         }
         let stored = self.stored().await?;
-        Ok(match (&stored.bundle, stored.next_content()) {
+        Ok(match (&stored.bundle, stored.next_content(SystemClock.now())) {
             (Some(bundle), None) => format!("The key bundle {} is up to date.", bundle.seq),
             (Some(_), Some(_)) => "The root key is not on this server: sign the new key bundle \
                                    with it (licentia keys bundle --help)."

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::BACKDATED;
 use crate::domain::column::row;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 
 /// The path of all lists. That of a list follows, with its id.
 pub const PATH: &str = "/.well-known/license-status";
@@ -102,12 +102,14 @@ row! {
 }
 
 impl StatusList {
-    /// Returns whether the list must be signed again at `now` with a newer `iat`: it is too old, or
-    /// older than the key that is valid from `valid_from`.
+    /// Returns whether the list must be signed again at `now` with another `iat`: it is too old,
+    /// older than the key that is valid from `valid_from`, or dated by a clock that was ahead.
     #[must_use]
     pub fn is_due(&self, now: Timestamp, valid_from: Timestamp) -> bool {
         let backdated = self.issued_at + BACKDATED;
-        backdated + RENEWED_AFTER <= now || (backdated < valid_from && backdated < now)
+        backdated + RENEWED_AFTER <= now
+            || (backdated < valid_from && backdated < now)
+            || self.issued_at > now + SKEW
     }
 
     /// Returns the claims of the list with these bits set. Indexes beyond the end are left out.

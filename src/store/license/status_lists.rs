@@ -5,7 +5,7 @@
 use crate::domain::ids::UserId;
 use crate::domain::license::BACKDATED;
 use crate::domain::license::status_list::{DRAWS, StatusIndex, StatusList};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::store::statement::sql;
 use crate::store::{Store, Tx};
@@ -87,7 +87,7 @@ impl Tx {
 
     /// Gives a list, whose bits have changed in this transaction, its next version. The `iat` is
     /// the time, backdated like that of a license, or the second after the last `iat`, but not in
-    /// the future. It never goes back.
+    /// the future. It goes back only from the time of a clock that was ahead.
     pub(in crate::store) async fn status_list_changed(
         &mut self,
         list_id: i64,
@@ -97,12 +97,13 @@ impl Tx {
             self,
             execute,
             "UPDATE status_lists SET version = version + 1,
-                 issued_at = CASE WHEN issued_at < $2 THEN $2
+                 issued_at = CASE WHEN issued_at < $2 OR issued_at > $4 THEN $2
                      WHEN issued_at < $3 THEN issued_at + 1 ELSE issued_at END
              WHERE list_id = $1",
             list_id,
             now - BACKDATED,
             now,
+            now + SKEW,
         )
         .map(drop)
     }
@@ -114,22 +115,25 @@ impl Tx {
             self,
             execute,
             "UPDATE status_lists SET version = version + 1, issued_at = $3
-             WHERE list_id = $1 AND version = $2 AND issued_at < $3",
+             WHERE list_id = $1 AND version = $2 AND (issued_at < $3 OR issued_at > $4)",
             list.list_id,
             list.version,
             now - BACKDATED,
+            now + SKEW,
         )
         .map(drop)
     }
 
-    /// Gives all lists a new `iat`, if theirs are earlier. After a restored backup, apps have seen
-    /// later ones, and refuse those of the backup.
+    /// Gives all lists a new `iat`, if theirs are earlier, or from a clock that was ahead. After a
+    /// restored backup, apps have seen later ones, and refuse those of the backup.
     pub async fn renew_status_lists(&mut self, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
-            "UPDATE status_lists SET version = version + 1, issued_at = $1 WHERE issued_at < $1",
+            "UPDATE status_lists SET version = version + 1, issued_at = $1
+             WHERE issued_at < $1 OR issued_at > $2",
             now - BACKDATED,
+            now + SKEW,
         )
         .map(drop)
     }
