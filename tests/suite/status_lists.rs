@@ -185,7 +185,7 @@ async fn a_list_is_a_signed_document_that_caches_can_keep_license_3() {
 
 /// An app may refuse a list that is too old, so a list without a change is signed again.
 #[tokio::test]
-async fn a_list_is_signed_again_each_hour_and_never_goes_back_license_3() {
+async fn a_list_is_signed_again_each_hour_and_goes_back_only_from_a_wrong_clock_license_3() {
     let app = TestApp::start().await;
     let license = app.sign_up("ada@example.com").await;
     let iat = async || claims(&app.client.get(FIRST).await.text)["iat"].as_i64().unwrap();
@@ -194,12 +194,15 @@ async fn a_list_is_signed_again_each_hour_and_never_goes_back_license_3() {
     assert_eq!(iat().await, START - 60);
     app.clock.advance_seconds(2);
     assert_eq!(iat().await, START + 3_541);
-    // A clock was ahead, or much was revoked within a minute: apps that saw this list would refuse
-    // one that is older, and miss what is revoked in it.
-    let ahead = START + 40_000_000;
-    let change = format!("UPDATE status_lists SET issued_at = {ahead}, version = version + 1");
-    execute(&app.app.store, &change).await.unwrap();
-    app.clock.advance_seconds(2);
+    let set_iat = async |iat: i64| {
+        let change = format!("UPDATE status_lists SET issued_at = {iat}, version = version + 1");
+        execute(&app.app.store, &change).await.unwrap();
+        app.clock.advance_seconds(2);
+    };
+    // Another server's clock is a minute ahead: apps that saw its list would refuse one that is
+    // older, and miss what is revoked in it.
+    let ahead = START + 3_661;
+    set_iat(ahead).await;
     assert_eq!(iat().await, ahead);
     let before = app.client.get(FIRST).await.text;
     let support = app.admin(Scope::Support).await;
@@ -208,6 +211,10 @@ async fn a_list_is_signed_again_each_hour_and_never_goes_back_license_3() {
     assert_eq!(iat().await, ahead);
     assert_ne!(app.client.get(FIRST).await.text, before);
     let token = license.text("/license/token");
+    assert_eq!(offline(&app.client, token, NOW).await, Some(Code::Revoked));
+    // A clock was a year ahead: apps that saw its list refuse every license as signed before.
+    set_iat(START + 365 * 86_400).await;
+    assert_eq!(iat().await, START + 3_545);
     assert_eq!(offline(&app.client, token, NOW).await, Some(Code::Revoked));
 }
 
