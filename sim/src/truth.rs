@@ -244,9 +244,8 @@ impl Truth {
     }
 
     /// The periods that were paid after the subscription had ended: dunning cancels, and the
-    /// invoice stays payable. What the vendor forgives then is no payment. Whether an invoice, or
-    /// its payment, of the same second was there before the end cannot be told: `certainly` leaves
-    /// it out. What a
+    /// invoice stays payable. What the vendor forgives then is no payment. Whether an invoice of
+    /// the same second was there before the end cannot be told: `certainly` leaves it out. What a
     /// credit for such an invoice paid is paid with it, which is possible and not certain.
     pub fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
         let id = id_of(subscription);
@@ -254,10 +253,7 @@ impl Truth {
         let ended = ended.filter(|_| subscription["status"] == "canceled").unwrap_or(i64::MAX);
         let own = self.invoices.iter().filter(move |invoice| invoice.subscription == id);
         let own = own.filter(move |invoice| invoice.created < ended || !certainly);
-        let is_late = move |i: &Invoice| {
-            let mut paid_at = i.paid_at.into_iter();
-            i.is_good() && paid_at.any(|paid| paid > ended || (paid == ended && !certainly))
-        };
+        let is_late = move |i: &Invoice| i.is_good() && i.paid_at.is_some_and(|paid| paid > ended);
         let is_by_credit = move |invoice: &Invoice| {
             invoice.is_good()
                 && self.invoices.iter().any(|late| {

@@ -149,9 +149,8 @@ pub(super) fn is_later_period_revoked(
 /// `None` if it was not canceled. Dunning cancels a subscription whose renewal is not paid in time,
 /// and the invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was
 /// paid before the end grants nothing: the vendor or the customer canceled the subscription. What
-/// any invoice credits is removed, whenever that was paid. Which of a charge and the end came first
-/// within one second is unknown, so the payment counts. A change that credits what a late
-/// invoice sold is paid by that one, although Stripe reported it as paid before.
+/// any invoice credits is removed, whenever that was paid. A change that credits what a late invoice
+/// sold is paid by that one, although Stripe reported it as paid before.
 pub(super) fn paid_after_end<'i>(
     subscription: &Subscription,
     invoices: &'i [Invoice],
@@ -162,9 +161,7 @@ pub(super) fn paid_after_end<'i>(
     let is_late = |invoice: &Invoice| {
         // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
-            && invoice.paid_at.is_some_and(|paid| {
-                paid > ended_at || (paid == ended_at && invoice.charged_at.is_some())
-            })
+            && invoice.paid_at.is_some_and(|paid| paid > ended_at)
             && !invoice.is_forgiven()
     };
     let (mut late, mut sold) = (BTreeSet::new(), BTreeSet::new());

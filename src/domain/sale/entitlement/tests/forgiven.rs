@@ -89,20 +89,6 @@ fn a_renewal_that_is_forgiven_after_the_end_grants_nothing_in_any_way_stripe_25(
 }
 
 #[test]
-fn a_charge_in_the_second_of_the_end_is_licensed_and_reported_stripe_22() {
-    let ended = PERIOD_START + DAY;
-    let mut state = paid("canceled");
-    state.subscriptions[0].ended_at = Some(at(ended));
-    state.invoices[0].paid_at = Some(at(ended));
-    assert_eq!(entitlement(&state, NOW), None, "nothing was charged");
-    state.invoices[0].charged_at = Some(at(ended));
-    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, None));
-    let catalog = catalog();
-    let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
-    assert_eq!(alerts, [Alert::PaidAfterEnd("sub_1".parse().unwrap())]);
-}
-
-#[test]
 fn a_period_that_is_paid_beyond_a_scheduled_end_is_reported_stripe_12() {
     let mut state = paid("active");
     let (ends_at, scheduled_at) = (PERIOD_START + 9 * DAY, PERIOD_START + DAY);
