@@ -328,7 +328,13 @@ async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> 
         if entered.is_none_or(|customer| customer.customer_id != *owner) {
             continue;
         }
-        match guests::claim(app, &guest, &ClaimTarget::Recognized, Actor::System).await {
+        let claimed = guests::claim(app, &guest, &ClaimTarget::Recognized, Actor::System).await;
+        // Another worker may have claimed it, for another event about the same purchase.
+        let buyer = BuyerId::Guest(session.clone());
+        if known(&mut app.store.read().await?, &buyer).await?.is_some() {
+            continue;
+        }
+        match claimed {
             Ok(Ok(_)) => {}
             Ok(Err(doubt)) => {
                 tracing::warn!(%session, reason = doubt.as_str(), "a payment was not claimed");
