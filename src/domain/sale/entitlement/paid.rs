@@ -149,8 +149,8 @@ pub(super) fn is_later_period_revoked(
 /// `None` if it was not canceled. Dunning cancels a subscription whose renewal is not paid in time,
 /// and the invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was
 /// paid before the end grants nothing: the vendor or the customer canceled the subscription. What
-/// any invoice credits is removed, whenever that was paid. A change that credits what a late invoice
-/// sold is paid by that one, although Stripe reported it as paid before.
+/// any invoice credits is removed, whenever that was paid. A change that credits what a late
+/// invoice sold is paid by that one, although Stripe reported it as paid before.
 pub(super) fn paid_after_end<'i>(
     subscription: &Subscription,
     invoices: &'i [Invoice],
