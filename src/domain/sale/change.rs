@@ -151,7 +151,7 @@ pub struct Paid<'a> {
     pub now: Option<PaidEntitlement<'a>>,
     /// In the last second of the present period.
     pub at_end: Option<PaidEntitlement<'a>>,
-    /// What was bought once.
+    /// The purchases by single payments.
     pub owned: Owned<'a>,
 }
 

@@ -196,9 +196,12 @@ pub(in crate::flows) async fn check_guest(
     if let Some(purchase) = guest.purchase(&app.plans) {
         return record(app, &buyer, Some(purchase), None).await;
     }
-    // The buyer is known only now, so Stripe is asked again before a record is removed.
     let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
-    let purchase = purchase_of(app, &buyer).await?;
+    // The buyer is known only now, so Stripe is asked again before a record is removed.
+    let purchase = match seen_at {
+        Some(_) => purchase_of(app, &buyer).await?,
+        None => None,
+    };
     record(app, &buyer, purchase, seen_at).await
 }
 

@@ -209,9 +209,10 @@ async fn select<'a>(
     let quantity = purchase.quantity.filter(|_| held.is_none());
     let purchase = PurchaseRequest { quantity, ..purchase.clone() };
     let assessment = &holdings.assessment;
-    let mut selection = match addons_alone(app, lease, &purchase, plan, assessment).await? {
-        Some(_) => selection::select_addons(&app.plans, &purchase, &state.currency())?,
-        None => selection::select(&app.plans, &purchase, &state.currency())?,
+    let mut selection = if is_for_addons_alone(app, lease, &purchase, plan, assessment).await? {
+        selection::select_addons(&app.plans, &purchase, &state.currency())?
+    } else {
+        selection::select(&app.plans, &purchase, &state.currency())?
     };
     selection.quantity = held.unwrap_or(selection.quantity);
     holdings.refuse(&selection)?;
@@ -222,28 +223,27 @@ async fn select<'a>(
     Ok(selection)
 }
 
-/// Returns the perpetual license that gets the add-ons of a request, if it sells them alone: the
-/// plan is requested `once`, the customer owns it, and asks for no units of it, or it cannot be
-/// bought again.
+/// Returns whether a request sells add-ons alone: the plan is requested `once`, the customer has a
+/// perpetual license for it, and asks for no units of it, or it cannot be bought again.
 ///
 /// # Errors
 /// [`Error::OwnsMore`], or [`Error::AddonBesideGrant`] when a grant stays the license, so that
 /// the add-ons would have no effect. A failure of the database.
-async fn addons_alone<'a>(
+async fn is_for_addons_alone(
     app: &App,
     lease: &Lease,
     purchase: &PurchaseRequest,
     plan: &Plan,
-    assessment: &Assessment<'a>,
-) -> Result<Option<Entitlement<'a>>> {
+    assessment: &Assessment<'_>,
+) -> Result<bool> {
     let interval = purchase.interval.or_else(|| plan.price(None).map(|price| price.interval));
     if interval != Some(Interval::Once) || purchase.addons.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     let held = assessment.perpetual(plan);
     let is_sold_again = |held: &Entitlement<'_>| plan.is_per_unit() || held.updates_until.is_some();
     if purchase.quantity.is_some() && held.as_ref().is_none_or(is_sold_again) {
-        return Ok(None);
+        return Ok(false);
     }
     if let Some(granted) = perpetual_grant(app, lease).await? {
         let has_effect = held.as_ref().map_or_else(
@@ -258,7 +258,7 @@ async fn addons_alone<'a>(
     let mut own = held.iter().flat_map(|held| &held.addons).map(|addon| addon.id.as_str());
     match own.find(|addon| purchase.addons.iter().any(|wanted| wanted == addon)) {
         Some(addon) => Err(Error::OwnsMore(OwnsMore::Addon(addon.to_owned()))),
-        None => Ok(held),
+        None => Ok(held.is_some()),
     }
 }
 

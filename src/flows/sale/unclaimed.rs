@@ -23,7 +23,8 @@ pub(super) async fn purchases(app: &App, id: &StripeCustomerId) -> Result<Stripe
     purchases_and_owner(app, id).await.map(|(bought, _)| bought)
 }
 
-/// The same, with the customer who claimed the newest of its single payments.
+/// Returns the same, and the customer who has the first claimed payment in Stripe's list, newest
+/// first; `None` if none was claimed.
 ///
 /// # Errors
 /// As [`purchases`].
@@ -31,9 +32,19 @@ pub(super) async fn purchases_and_owner(
     app: &App,
     id: &StripeCustomerId,
 ) -> Result<(StripeState, Option<CustomerId>)> {
-    let mut bought = app.stripe()?.bought(id, app.plans.sells_once()).await?;
-    let claimed = leave_out_claimed(app, &mut bought, None).await?;
+    let (bought, claimed) = bought_and_claimed(app, id, None).await?;
     Ok((bought, claimed.into_iter().find_map(|(_, owner)| owner)))
+}
+
+/// Returns what a Stripe customer bought, and what [`leave_out_claimed`] removed from it.
+async fn bought_and_claimed(
+    app: &App,
+    stripe_id: &StripeCustomerId,
+    id: Option<&CustomerId>,
+) -> Result<(StripeState, Claimed)> {
+    let mut bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
+    let claimed = leave_out_claimed(app, &mut bought, id).await?;
+    Ok((bought, claimed))
 }
 
 /// Returns the same without the single payments of an account before it was deleted: they need
@@ -109,8 +120,7 @@ pub(super) async fn refuse_of_another(
     stripe_id: &StripeCustomerId,
     id: Option<&CustomerId>,
 ) -> Result<()> {
-    let mut bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
-    let claimed = leave_out_claimed(app, &mut bought, id).await?;
+    let (_, claimed) = bought_and_claimed(app, stripe_id, id).await?;
     let owned = claimed.into_iter().find_map(|(session, owner)| Some((session, owner?)));
     match owned {
         None => Ok(()),
@@ -132,8 +142,7 @@ pub(super) async fn explained(
     id: &StripeCustomerId,
     doubt: Ambiguity,
 ) -> Result<(Ambiguity, Option<String>)> {
-    let mut bought = app.stripe()?.bought(id, app.plans.sells_once()).await?;
-    let claimed = leave_out_claimed(app, &mut bought, None).await?;
+    let (bought, claimed) = bought_and_claimed(app, id, None).await?;
     let purchase = purchase_paid(&app.plans, &bought);
     let is_empty = purchase.is_none() && fallback_subscriptions(&bought, &app.plans).is_empty();
     let doubt = match doubt {

@@ -140,8 +140,8 @@ impl Default for Owned<'_> {
 }
 
 impl<'a> Owned<'a> {
-    /// Returns what a customer with this state at Stripe has bought, and the assessment of it at
-    /// `now`.
+    /// Returns what a customer with this state at Stripe, and this assessment of it at `now`, has
+    /// bought.
     #[must_use]
     pub fn of(
         state: &StripeState,
@@ -257,7 +257,7 @@ impl OwnsMore {
 }
 
 impl<'a> Subscribed<'a> {
-    /// Returns a subscription with these add-ons, of which only the first parts count.
+    /// Returns a subscription with the add-ons of these pairs.
     #[must_use]
     pub fn new<T>(plan: &'a Plan, units: u32, addons: &[(&'a Addon, T)]) -> Self {
         let addons = addons.iter().map(|(addon, _)| *addon).collect();
@@ -393,12 +393,10 @@ impl<'a> Holdings<'a> {
     fn refuse_less(&self, selection: &Selection<'_>) -> Result<(), NotSold> {
         let Some(state) = self.after_payment_of(selection) else { return Ok(()) };
         let (before, after) = (&self.assessment, assess(&state, None, self.catalog, self.now));
-        let licenses = [
-            (before.entitlement.clone(), after.entitlement.clone()),
-            (before.license_without_subscription(self.now), {
-                after.license_without_subscription(self.now)
-            }),
-        ];
+        let alone = before.license_without_subscription(self.now);
+        let alone_after = after.license_without_subscription(self.now);
+        let licenses =
+            [(before.entitlement.clone(), after.entitlement.clone()), (alone, alone_after)];
         for (before, after) in licenses {
             let Some((before, after)) = before.zip(after) else { continue };
             let has = before.coverage(self.catalog);
