@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::history::History;
 use crate::money::{FREE_ONCE, HALF};
 use crate::people::id_of;
+use crate::perpetual::STUDIO;
 use crate::world::World;
 
 /// The plans of these histories.
@@ -177,7 +178,7 @@ impl History {
         let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
         if dice.happens(250) {
             let units = 1 + dice.below(MOST_UNITS) as i64;
-            let chosen = ["price_team_month", "price_team_year"]
+            let chosen = ["price_team_month", "price_team_year", STUDIO]
                 .map(|price| stripe.choose_quantity(session, price, units).is_ok());
             self.tell(|| format!("{who} chooses {units} units: {chosen:?}"));
         }
