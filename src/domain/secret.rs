@@ -92,8 +92,10 @@ text_enum! {
     /// that rows cannot be joined.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Purpose {
-        /// An email address that has had its trial.
+        /// An email address that has had its trial here.
         TrialAddress = "trial_address",
+        /// An email address that has had a trial at Stripe.
+        StripeTrialAddress = "stripe_trial_address",
         /// The fingerprint of a card that has had a trial.
         TrialCard = "trial_card",
         /// A Stripe account with the checkout options that it was checked for.

@@ -229,6 +229,29 @@ async fn orders_carry_tax_discount_refund_and_links() {
 }
 
 #[tokio::test]
+async fn an_order_by_bank_debit_includes_the_tax_before_the_money_arrives() {
+    for (card, after) in [(Card::DelayedPaid, "succeeded"), (Card::DelayedFailed, "failed")] {
+        let shop = Shop::selling_with(ALL).await;
+        let ada = shop.buyer("ada@example.com").await;
+        let wanted = json!({ "plan": "studio", "interval": "once" });
+        let session = shop.open_checkout(&ada, wanted).await;
+        let country = Some("DE".to_owned());
+        let details = BuyerDetails { country, ..BuyerDetails::default() };
+        shop.sandbox.enter_details(&session, details).unwrap();
+        shop.sandbox.pay(&session, card).unwrap();
+        shop.settled().await;
+        let order = async || {
+            let order = shop.orders(&ada).await.remove(0);
+            (order["status"].clone(), order["amount"].clone(), order["tax"].clone())
+        };
+        assert_eq!(order().await, (json!("pending"), json!(36_000), json!(6_000)), "{card:?}");
+        shop.sandbox.advance_days(7);
+        shop.settled_with_invoice().await;
+        assert_eq!(order().await, (json!(after), json!(36_000), json!(6_000)), "{card:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_company_and_its_vat_id_are_on_the_invoice() {
     let shop = Shop::selling_with(ALL).await;
     let ada = shop.buyer("ada@example.com").await;

@@ -74,6 +74,23 @@ async fn one_trial_per_customer() {
     assert_eq!(shop.sandbox.object(&shop.subscription_of(&session))["status"], "active");
 }
 
+#[tokio::test]
+async fn security_46_a_deleted_account_does_not_start_another_trial_at_stripe() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let first = buy(&shop, &ada, Card::Paid).await;
+    assert_eq!(first["status"], "trialing");
+    shop.sandbox.cancel_now(&id_of(&first)).unwrap();
+    shop.settled().await;
+    assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+    let again = shop.buyer("ada@example.com").await;
+    assert_ne!(again.customer_id, ada.customer_id);
+    assert_eq!(buy(&shop, &again, Card::PaidAmex).await["status"], "active");
+    // Another address has its trial.
+    let bob = shop.buyer("bob@example.com").await;
+    assert_eq!(buy(&shop, &bob, Card::PaidMastercard).await["status"], "trialing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trial_that_begins_and_ends_while_another_checkout_opens_is_the_only_one() {
     let shop = Shop::selling_with(CLOUD).await;

@@ -123,6 +123,22 @@ pub struct CheckoutSession {
     pub invoice: Option<InvoiceId>,
     /// The attempt that opened it, from its metadata.
     pub attempt_id: Option<String>,
+    /// What is charged; `None` until it is completed, because discounts and taxes depend on the
+    /// page.
+    pub total: Option<SessionTotal>,
+}
+
+/// What a completed Checkout session charges, in the currency's smallest unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionTotal {
+    /// The amount, with tax.
+    pub amount: i64,
+    /// The part of the amount that is tax.
+    pub tax: i64,
+    /// The sum of the discounts.
+    pub discount: i64,
+    /// ISO 4217, lower case.
+    pub currency: String,
 }
 
 /// A single payment by a Checkout session without an invoice: of an older integration, of a payment
@@ -133,14 +149,8 @@ pub struct PaidSession {
     pub id: CheckoutSessionId,
     /// The time of creation.
     pub created: Timestamp,
-    /// The amount, in the currency's smallest unit.
-    pub amount: i64,
-    /// The part of the amount that is tax.
-    pub tax: i64,
-    /// The sum of the discounts, in the same unit.
-    pub discount: i64,
-    /// ISO 4217, lower case.
-    pub currency: String,
+    /// What it charged.
+    pub total: SessionTotal,
     /// The lines.
     pub lines: Vec<Line>,
     /// The payment; `None` if nothing was due.
@@ -186,6 +196,7 @@ impl CheckoutSession {
             subscription: None,
             invoice: None,
             attempt_id: None,
+            total: None,
         }
     }
 

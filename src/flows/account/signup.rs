@@ -101,7 +101,7 @@ pub async fn resume(app: &App, user_id: &UserId, client: Option<String>) -> Resu
 }
 
 /// Creates an account with its trial license, in the transaction of the caller. An address that has
-/// had a trial gets no other one. Returns the customer, and the license or the reason why there is
+/// had a trial gets no other one, here or at Stripe. Returns the customer, and the license or the reason why there is
 /// none.
 ///
 /// # Errors
@@ -115,10 +115,13 @@ pub(super) async fn create(
 ) -> Result<(Customer, std::result::Result<IssuedLicense, TrialRefused>)> {
     let customer = tx.insert_account(account, now).await?;
     let id = &customer.customer_id;
-    let has_had_trial = match address {
-        Some(address) => address.has_had_trial(tx, now).await?,
-        None => false,
-    };
+    let mut has_had_trial = false;
+    if let Some(address) = address {
+        has_had_trial = address.has_had_trial(tx, now).await?;
+        if address.has_had_stripe_trial(tx, now).await? {
+            tx.had_stripe_trial(id, now).await?;
+        }
+    }
     let license = if has_had_trial {
         mail::enqueue(app, tx, Kind::SignedUp, To::Customer(id), now).await?;
         Err(TrialRefused::Used)

@@ -1,6 +1,6 @@
-//! Remembers which addresses have had a trial, also after their account was deleted (security_46).
-//! Only a keyed hash is stored. It is written when an address becomes free; while an account has
-//! the address, nobody else can sign up with it.
+//! Remembers which addresses have had a trial, here or at Stripe, also after their account was
+//! deleted (security_46). Only keyed hashes are stored. They are written when an address becomes
+//! free; while an account has the address, nobody else can sign up with it.
 
 use chrono::TimeDelta;
 
@@ -13,9 +13,12 @@ use crate::error::Result;
 use crate::flows::secret;
 use crate::store::Tx;
 
-/// The hash of an address that may have had a trial.
+/// The hashes of an address that may have had a trial.
 pub(in crate::flows) struct TrialAddress {
+    /// Stored if it had one here.
     hash: KeyedHash,
+    /// Stored if it had one at Stripe.
+    stripe_hash: KeyedHash,
     /// How long it is remembered.
     kept_for: TimeDelta,
 }
@@ -28,19 +31,28 @@ impl TrialAddress {
             return Ok(None);
         }
         let hash = secret::keyed(app, Purpose::TrialAddress, email.as_str()).await?;
-        Ok(Some(Self { hash, kept_for }))
+        let stripe_hash = secret::keyed(app, Purpose::StripeTrialAddress, email.as_str()).await?;
+        Ok(Some(Self { hash, stripe_hash, kept_for }))
     }
 
-    /// Returns whether the address has had a trial.
+    /// Returns whether the address has had a trial here.
     pub(super) async fn has_had_trial(&self, tx: &mut Tx, now: Timestamp) -> Result<bool> {
-        let kept_until = tx.trial_kept_until(&self.hash).await?;
+        self.is_remembered(tx, &self.hash, now).await
+    }
+
+    /// Returns whether the address has had a trial at Stripe.
+    pub(super) async fn has_had_stripe_trial(&self, tx: &mut Tx, now: Timestamp) -> Result<bool> {
+        self.is_remembered(tx, &self.stripe_hash, now).await
+    }
+
+    async fn is_remembered(&self, tx: &mut Tx, hash: &KeyedHash, now: Timestamp) -> Result<bool> {
+        let kept_until = tx.trial_kept_until(hash).await?;
         // A later time was stored by a clock that was ahead.
         let latest = now + self.kept_for + SKEW;
         Ok(kept_until.is_some_and(|until| now < until && until <= latest))
     }
 
-    /// Remembers the address of a customer if the customer has had a trial, in the transaction that
-    /// makes the address free.
+    /// Remembers which trials a customer has had, in the transaction that makes the address free.
     pub(super) async fn remember(
         &self,
         tx: &mut Tx,
@@ -49,6 +61,9 @@ impl TrialAddress {
     ) -> Result<()> {
         if tx.has_had_trial(id).await? {
             tx.remember_trial(&self.hash, now + self.kept_for, now).await?;
+        }
+        if tx.has_had_stripe_trial(id).await? {
+            tx.remember_trial(&self.stripe_hash, now + self.kept_for, now).await?;
         }
         Ok(())
     }

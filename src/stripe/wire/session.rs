@@ -9,7 +9,9 @@ use super::{Identified, Link, List, PaymentFacts, named, units};
 use crate::domain::sale::buyer::{BuyerId, GuestSession};
 use crate::domain::sale::invoice::{Line, Payment};
 use crate::domain::sale::stripe_ids::PaymentIntentId;
-use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, PaidSession};
+use crate::domain::sale::stripe_state::{
+    CheckoutSession, CheckoutStatus, PaidSession, SessionTotal,
+};
 use crate::domain::time::Timestamp;
 
 /// There is no `Debug`: whoever has the URL can pay, and sees the buyer.
@@ -59,6 +61,18 @@ impl WireSession {
             Some("expired") => CheckoutStatus::Expired,
             _ => CheckoutStatus::Open,
         }
+    }
+
+    /// Returns what it charges. Before it is completed, discounts and taxes depend on the page.
+    fn total(&self) -> Option<SessionTotal> {
+        let details = self.total_details.as_ref();
+        let of = |part: fn(&TotalDetails) -> Option<i64>| details.and_then(part).unwrap_or(0);
+        Some(SessionTotal {
+            amount: self.amount_total?,
+            tax: of(|details| details.amount_tax),
+            discount: of(|details| details.amount_discount),
+            currency: self.currency.clone()?,
+        })
     }
 
     fn is_unpaid(&self) -> bool {
@@ -123,6 +137,7 @@ impl WireSession {
                 .ok()?,
             invoice: self.invoice.as_ref().map(|link| link.id().parse()).transpose().ok()?,
             attempt_id: named(&self.metadata, "attempt_id").map(str::to_owned),
+            total: self.total().filter(|_| self.status() == CheckoutStatus::Complete),
         })
     }
 
@@ -156,27 +171,22 @@ impl WireSession {
             return None;
         }
         let payment_intent = self.payment_intent();
-        let amount = self.amount_total.unwrap_or(0);
+        let total = self.total().unwrap_or_default();
+        let amount = total.amount;
         let facts = payment_intent.as_ref().and_then(|id| payments.get(id)).cloned();
         let facts = facts.unwrap_or_default();
         let payment = facts.back.outcome(amount, 0);
-        let total = |part: fn(&TotalDetails) -> Option<i64>| {
-            self.total_details.as_ref().and_then(part).unwrap_or(0)
-        };
         let lines = self.line_items.iter().flat_map(|items| &items.data);
         Some(PaidSession {
             id: self.id.parse().ok()?,
             created: Timestamp::saturating(self.created.unwrap_or(0)),
-            amount,
-            tax: total(|details| details.amount_tax),
-            discount: total(|details| details.amount_discount),
+            total,
             lines: lines.map(WireLineItem::to_domain).collect(),
             payment_intent,
             payment,
             returned: facts.back.returned(amount, 0, payment),
             charged_at: facts.charged_at,
             receipt_url: facts.receipt_url,
-            currency: self.currency.unwrap_or_default(),
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::sale::invoice::{Line, Payment};
 use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Price, Quantity};
 use crate::domain::sale::selection::{NotSold, Selection};
 use crate::domain::sale::stripe_ids::CheckoutSessionId;
-use crate::domain::sale::stripe_state::{PaidSession, StripeState};
+use crate::domain::sale::stripe_state::{PaidSession, SessionTotal, StripeState};
 use crate::domain::time::Timestamp;
 
 /// The reason why a customer with these purchases cannot buy something, or change to it.
@@ -424,10 +424,11 @@ impl<'a> Holdings<'a> {
         let session = PaidSession {
             id: "cs_of_the_purchase".parse::<CheckoutSessionId>().ok()?,
             created: self.now,
-            amount: selection.amount(),
-            tax: 0,
-            discount: 0,
-            currency: selection.currency.to_string(),
+            total: SessionTotal {
+                amount: selection.amount(),
+                currency: selection.currency.to_string(),
+                ..SessionTotal::default()
+            },
             lines: selection.lines().map(line).collect(),
             payment_intent: None,
             payment: Payment::Unremarkable,

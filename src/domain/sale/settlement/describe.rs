@@ -116,13 +116,41 @@ impl Change<'_> {
     }
 }
 
+/// Returns the status of an order, or its other changes if the status is the same.
 fn order_change(before: Option<&Order>, after: &Order) -> String {
-    let status = before.map(|order| order.status);
-    if status == Some(after.status) {
-        return format!("order {}: details", after.order_id);
+    let id = &after.order_id;
+    let Some(before) = before.filter(|before| before.status == after.status) else {
+        let status = before.map_or("none", |order| order.status.as_str());
+        return format!("order {id}: {status} -> {}", after.status);
+    };
+    let [was, is] = [order_fields(before), order_fields(after)];
+    let changed = was.into_iter().zip(is).filter(|((_, before), (_, after))| before != after);
+    let changes: Vec<String> = changed
+        .map(|((name, before), (_, after))| format!("{name} {}", arrow(before, after)))
+        .collect();
+    format!("order {id}: {}", changes.join(", "))
+}
+
+/// Returns what an order says besides its status, with the names of the fields.
+fn order_fields(order: &Order) -> [(&'static str, String); 13] {
+    fn text<T: ToString>(value: Option<T>) -> String {
+        value.map_or("none".to_owned(), |value| value.to_string())
     }
-    let status = status.map_or("none", OrderStatus::as_str);
-    format!("order {}: {status} -> {}", after.order_id, after.status)
+    [
+        ("plan", order.plan.clone()),
+        ("amount", format!("{} {}", order.amount, order.currency)),
+        ("interval", text(order.billing_interval)),
+        ("quantity", text(order.quantity)),
+        ("add-ons", text(order.addons.as_ref())),
+        ("tax", text(order.tax)),
+        ("discount", text(order.discount)),
+        ("returned", order.returned.to_string()),
+        ("customer", text(order.customer_id.as_ref())),
+        ("session", text(order.stripe_checkout_session_id.as_ref())),
+        ("invoice", text(order.stripe_invoice_id.as_ref())),
+        ("payment", text(order.stripe_payment_intent_id.as_ref())),
+        ("paid at", text(order.purchased_at)),
+    ]
 }
 
 /// Returns the status of a subscription, and its other changes.

@@ -9,7 +9,7 @@ use crate::domain::sale::invoice::{Invoice, OrderStatus, Payment};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::InvoiceId;
-use crate::domain::sale::stripe_state::{CheckoutStatus, PaidSession, StripeState};
+use crate::domain::sale::stripe_state::{CheckoutStatus, PaidSession, SessionTotal, StripeState};
 use crate::domain::sale::subscription::Status;
 use crate::domain::time::Timestamp;
 
@@ -43,8 +43,14 @@ pub(super) fn decide<'a>(
             |draft: &Draft| draft.order.stripe_checkout_session_id.as_ref() == Some(&session.id);
         let Some(place) = drafts.all.iter().position(of_session) else { continue };
         let has_failed = session.payment == Payment::Failed && session.is_unpaid;
+        let order = &mut drafts.all[place].order;
         if session.status == CheckoutStatus::Expired || has_failed {
-            drafts.all[place].order.status = OrderStatus::Failed;
+            order.status = OrderStatus::Failed;
+        }
+        // A bank debit is collected for days, and has no invoice until then.
+        let total = session.total.as_ref().filter(|_| session.is_unpaid);
+        if let Some(total) = total.filter(|_| order.stripe_invoice_id.is_none()) {
+            order.follow_total(total);
         }
         if let Some(invoice) = session.first_invoice(state) {
             drafts.assign_invoice(place, invoice);
@@ -217,12 +223,17 @@ impl Order {
         self.follow(contents);
     }
 
+    /// Changes the amounts of an order to those of its session.
+    fn follow_total(&mut self, total: &SessionTotal) {
+        self.amount = total.amount;
+        self.tax = Some(total.tax);
+        self.discount = Some(total.discount);
+        self.currency.clone_from(&total.currency);
+    }
+
     /// Changes what an order says to what its session says.
     fn follow_session(&mut self, session: &PaidSession, contents: Option<&OrderContents<'_>>) {
-        self.amount = session.amount;
-        self.tax = Some(session.tax);
-        self.discount = Some(session.discount);
-        self.currency.clone_from(&session.currency);
+        self.follow_total(&session.total);
         self.returned = session.returned;
         self.status = session.order_status();
         self.stripe_checkout_session_id.get_or_insert_with(|| session.id.clone());

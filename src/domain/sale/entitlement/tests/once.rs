@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::license::Basis;
 use crate::domain::sale::plan::Price;
 use crate::domain::sale::policy::Consequence;
-use crate::domain::sale::stripe_state::PaidSession;
+use crate::domain::sale::stripe_state::{PaidSession, SessionTotal};
 
 /// The time of the first payment: the last day of a long month.
 pub(super) const BOUGHT: i64 = 1_769_860_800; // 2026-01-31T12:00:00Z
@@ -262,10 +262,7 @@ fn session_and_invoice_of_one_payment_are_one_purchase_stripe_8() {
     let session = PaidSession {
         id: "cs_1".parse().unwrap(),
         created: at(BOUGHT - 60),
-        amount: 30_000,
-        tax: 0,
-        discount: 0,
-        currency: "usd".into(),
+        total: SessionTotal { amount: 30_000, currency: "usd".into(), ..SessionTotal::default() },
         lines: invoice.lines.clone(),
         payment_intent: invoice.payment_intent.clone(),
         payment: Payment::Unremarkable,

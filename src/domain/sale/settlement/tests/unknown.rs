@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::domain::sale::entitlement::Alert;
-use crate::domain::sale::stripe_state::PaidSession;
+use crate::domain::sale::stripe_state::{PaidSession, SessionTotal};
 
 /// Returns the catalog of the tests without these prices.
 fn without(prices: &[&str]) -> Catalog {
@@ -103,10 +103,7 @@ fn a_session_without_an_invoice_is_kept_too() {
     let session = PaidSession {
         id: "cs_1".parse().unwrap(),
         created: at(NOW - DAY),
-        amount: 30_000,
-        tax: 0,
-        discount: 0,
-        currency: "usd".into(),
+        total: SessionTotal { amount: 30_000, currency: "usd".into(), ..SessionTotal::default() },
         lines: invoice.lines,
         payment_intent: Some("pi_1".parse().unwrap()),
         payment: Payment::Unremarkable,
