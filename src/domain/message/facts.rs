@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub needs_payment_method: bool,
     /// Whether the subscription is paused.
     pub is_paused: bool,
+    /// Whether a subscription goes on, and is charged, beside the perpetual license.
+    pub is_still_subscribed: bool,
     /// The links.
     pub links: Links,
 }
@@ -128,6 +130,7 @@ impl<'a> Facts<'a> {
             payment: None,
             needs_payment_method: false,
             is_paused: false,
+            is_still_subscribed: false,
             links: Links::default(),
         };
         let Some(license) = license else { return facts };
@@ -188,6 +191,7 @@ impl<'a> Facts<'a> {
             ("payment", Value::from(payment)),
             ("needs_payment_method", Value::from(self.needs_payment_method)),
             ("paused", Value::from(self.is_paused)),
+            ("still_subscribed", Value::from(self.is_still_subscribed)),
             ("links", Value::from_pairs(made.into_iter().chain(own))),
         ])
     }

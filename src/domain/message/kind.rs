@@ -7,7 +7,8 @@ use crate::domain::account::mail_link::LinkKind::{
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
 use Case::{
-    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, Unpaid, Unverified, Usual,
+    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, StillSubscribed, Unpaid,
+    Unverified, Usual,
 };
 use LicenseUse::{Attached, IfItWorks, Named, NotUsed};
 
@@ -41,6 +42,8 @@ text_enum! {
         Paid = "paid",
         /// It reports a single payment for a perpetual license.
         Once = "once",
+        /// It reports such a payment, and a subscription goes on beside the license.
+        StillSubscribed = "still_subscribed",
         /// It has an unpaid invoice.
         Unpaid = "unpaid",
         /// There is no license that works.
@@ -128,9 +131,11 @@ kinds! {
     Granted = "granted": Attached, [Portal], [Usual, Unverified, Forever, Offline, Paid];
     /// The first purchase of an account without a password, which a payment link created: the
     /// license, and the link that sets a password.
-    Bought = "bought": Attached, [Portal, FirstPassword], [Paid, Once, Usual, Unverified, Offline];
+    Bought = "bought": Attached, [Portal, FirstPassword],
+        [Paid, Once, StillSubscribed, Usual, Unverified, Offline];
     /// A customer bought a plan or changed to a higher one: the license for it.
-    Upgrade = "upgrade": Attached, [Portal], [Paid, Once, Usual, Unverified, Offline];
+    Upgrade = "upgrade": Attached, [Portal],
+        [Paid, Once, StillSubscribed, Usual, Unverified, Offline];
     /// The license is now for a lower plan than before: the subscription changed to it, or the
     /// payment for the higher one was returned.
     LowerPlan = "lower_plan": Attached, [Portal], [Paid, Usual, Unverified, Offline];

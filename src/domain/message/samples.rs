@@ -35,6 +35,7 @@ pub(super) fn facts(
     catalog: &Catalog,
     now: Timestamp,
 ) -> Facts<'_> {
+    let is_once = matches!(case, Case::Once | Case::StillSubscribed);
     let is_trial = matches!(kind, Kind::Trial | Kind::TrialEnding | Kind::TrialEnded);
     let paid = catalog.plans.last().filter(|_| !is_trial);
     let plan = paid.unwrap_or(catalog.trial());
@@ -45,17 +46,18 @@ pub(super) fn facts(
     let ends = match kind {
         _ if case == Case::Forever || use_of_license == LicenseUse::NotUsed => None,
         Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain => None,
-        _ if case == Case::Once => None,
+        _ if is_once => None,
         _ if is_over => Some(now - TimeDelta::hours(1)),
         Kind::TrialEnding | Kind::PaymentBegins => Some(now + TimeDelta::days(3)),
         _ if is_trial => Some(now + catalog.trial_lasts()),
         _ => Some(now + TimeDelta::days(365)),
     };
-    let has_window = matches!(kind, Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain)
-        || case == Case::Once;
+    let has_window =
+        matches!(kind, Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain) || is_once;
     let is_about_units = kind == Kind::QuantityChanged;
     let is_offline_shorter = matches!(case, Case::Forever | Case::Offline) && has_license;
-    let is_payment = matches!(case, Case::Paid | Case::Unpaid | Case::Once)
+    let is_payment = matches!(case, Case::Paid | Case::Unpaid)
+        || is_once
         || matches!(kind, Kind::Receipt | Kind::PaymentBegins);
     let price = plan.prices.first();
     let token = LinkToken::from_random([0; RANDOM_BYTES]);
@@ -89,6 +91,7 @@ pub(super) fn facts(
         }),
         needs_payment_method: case == Case::NoPaymentMethod,
         is_paused: case == Case::Paused,
+        is_still_subscribed: case == Case::StillSubscribed,
         links: Links { made, ..Links::to_pages(SERVER, true) },
     }
 }

@@ -110,8 +110,8 @@ pub fn assess<'a>(
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }
     let first_payments = once::add(&mut entitlements, &once, catalog, &mut alerts);
-    alerts.extend(shrunk(&entitlements, &first_payments, catalog, now));
     let chosen = license_entitlement(&entitlements, now);
+    alerts.extend(shrunk(chosen, &entitlements, &first_payments, (catalog, now)));
     let without_effect = |chosen| without_effect(chosen, &entitlements, catalog, now);
     alerts.extend(chosen.map(without_effect).unwrap_or_default());
     // A renewal that was paid late may grant more than the subscription that is charged.
@@ -164,30 +164,37 @@ fn without_effect(
 }
 
 /// Returns alerts about a higher perpetual plan that replaced one of which it has fewer units, or
-/// not the add-ons. While the updates of the lower one last, [`without_effect`] reports it.
+/// not the add-ons; and about any bought one that so replaced what a subscription left. While the
+/// updates of the replaced one last, [`without_effect`] reports it.
 fn shrunk(
+    chosen: Option<&PaidEntitlement<'_>>,
     all: &[PaidEntitlement<'_>],
     first_payments: &FirstPayments,
-    catalog: &Catalog,
-    now: Timestamp,
+    (catalog, now): (&Catalog, Timestamp),
 ) -> Vec<Alert> {
     let owned = || all.iter().filter(|one| one.basis == Basis::Once);
     let Some(highest) = owned().max_by_key(|one| one.rank) else { return Vec::new() };
+    let is_chosen = chosen.is_some_and(|chosen| std::ptr::eq(chosen, highest));
     let license = highest.entitlement().coverage(catalog);
-    let alert = |lower: &PaidEntitlement<'_>| {
-        let coverage = lower.entitlement().coverage(catalog);
+    let alert = |former: &PaidEntitlement<'_>| {
+        let coverage = former.entitlement().coverage(catalog);
         let lacks = license.shortfall(&coverage);
-        let paid_at = *first_payments.range(lower.rank + 1..).map(|(_, at)| at).min()?;
-        let was_replaced = first_payments.get(&lower.rank).is_some_and(|since| *since <= paid_at);
-        (was_replaced && !lower.covers_new_builds(now) && (lacks.units || lacks.addons)).then(
-            || Alert::Shrunk {
-                lower: paid_for(lower, &coverage),
-                license: paid_for(highest, &license),
-                paid_at,
-            },
-        )
+        let (since, paid_at) = match former.basis {
+            Basis::Fallback if !is_chosen => return None,
+            Basis::Fallback => (former.updates_until?, *first_payments.get(&highest.rank)?),
+            Basis::Once | Basis::Subscription => {
+                let higher = first_payments.range(former.rank + 1..).map(|(_, at)| at).min()?;
+                (*first_payments.get(&former.rank)?, *higher)
+            }
+        };
+        let was_replaced = since <= paid_at && !former.covers_new_builds(now);
+        (was_replaced && (lacks.units || lacks.addons)).then(|| Alert::Shrunk {
+            former: paid_for(former, &coverage),
+            license: paid_for(highest, &license),
+            paid_at,
+        })
     };
-    owned().filter_map(alert).collect()
+    all.iter().filter(|one| one.of.is_none()).filter_map(alert).collect()
 }
 
 /// Returns what an entitlement was paid for, as alerts name it.

@@ -142,7 +142,7 @@ impl Settlement<'_> {
     /// Returns the settlement as text.
     #[must_use]
     pub fn report(&self) -> SyncReport {
-        let reported = self.changes.iter().filter(|change| !change.only_fills_in());
+        let reported = self.changes.iter().filter(|change| change.is_reported());
         SyncReport {
             changes: reported.map(Change::describe).collect(),
             alerts: self.alerts.iter().map(Alert::to_string).collect(),

@@ -12,10 +12,12 @@ use crate::domain::sale::subscription::{Status, Subscription};
 use crate::domain::secret::KeyedHash;
 use crate::domain::time::Timestamp;
 
-/// How long before the end of a trial the first charge is announced: Stripe's event comes three
-/// days before
+/// How long before the end of a trial Stripe sends its event
 /// (<https://docs.stripe.com/api/events/types#event_types-customer.subscription.trial_will_end>).
-/// The clocks may differ by an hour.
+const EVENT_BEFORE: TimeDelta = TimeDelta::days(3);
+
+/// How long before the end of a trial the first charge is announced. The clocks may differ by an
+/// hour.
 const ANNOUNCED_BEFORE: TimeDelta = TimeDelta::hours(3 * 24 + 1);
 
 /// How long after its end a mail reports a refused trial: longer than Stripe retries a webhook.
@@ -90,6 +92,8 @@ pub struct Notice {
     pub subscription: StripeSubscriptionId,
     /// The end of the trial.
     pub trial_end: Timestamp,
+    /// Whether Stripe's event about it is not due yet.
+    pub is_early: bool,
 }
 
 impl Notice {
@@ -97,7 +101,7 @@ impl Notice {
     /// announced again; a trial is refused only once.
     #[must_use]
     pub fn key(&self) -> String {
-        let Self { kind, subscription, trial_end } = self;
+        let Self { kind, subscription, trial_end, .. } = self;
         match kind {
             Kind::TrialCardUsed => format!("{kind}:{subscription}"),
             _ => format!("{kind}:{subscription}:{}", trial_end.epoch_seconds()),
@@ -124,7 +128,8 @@ pub fn notices(state: &StripeState, catalog: &Catalog, now: Timestamp) -> Vec<No
             _ => return None,
         };
         subscription.plan(catalog)?;
-        Some(Notice { kind, subscription: subscription.id.clone(), trial_end })
+        let is_early = now + EVENT_BEFORE < trial_end;
+        Some(Notice { kind, subscription: subscription.id.clone(), trial_end, is_early })
     });
     notices.collect()
 }
@@ -216,6 +221,15 @@ mod tests {
             |status, days| Subscription { is_trial_refused: true, ..trial("sub_1", status, days) };
         assert_eq!(kinds(trial("sub_1", "trialing", 4)), []);
         assert_eq!(kinds(trial("sub_1", "trialing", 3)), [Kind::PaymentBegins]);
+        let early = |seconds| {
+            let trial_end = Some(at(NOW + 3 * DAY + seconds));
+            let subscription = Subscription { trial_end, ..trial("sub_1", "trialing", 3) };
+            let state = StripeState { subscriptions: vec![subscription], ..StripeState::default() };
+            let notices = notices(&state, &selling(), at(NOW)).into_iter();
+            notices.map(|notice| notice.is_early).collect::<Vec<_>>()
+        };
+        assert_eq!([early(0), early(1), early(3600)], [[false], [true], [true]]);
+        assert_eq!(early(3601), Vec::<bool>::new(), "it is announced later");
         assert_eq!(kinds(trial("sub_1", "active", 3)), [], "it is paid already");
         let canceled =
             Subscription { cancel_at: Some(at(NOW + 3 * DAY)), ..trial("sub_1", "trialing", 3) };

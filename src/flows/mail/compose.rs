@@ -5,12 +5,12 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::mail_link::LinkKind;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{IssuedLicense, Source};
+use crate::domain::license::{Basis, IssuedLicense, Source};
 use crate::domain::message::{Facts, Kind, Language, Letter, LicenseUse, Links, Payment};
 use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Currency;
-use crate::domain::sale::subscription::Status;
+use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -51,9 +51,8 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let makes_links = !kind.links().is_empty();
     let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
     let Some(about) = about(&mut tx, kind, mail, app.now()).await? else { return Ok(None) };
-    let Billing { charge, needs_payment_method, is_paused } =
-        billing(app, &mut tx, kind, mail.customer_id.as_ref()).await?;
-    if !is_still_true(kind, &about, is_paused, app.now()) {
+    let billing = billing(app, &mut tx, kind, &about).await?;
+    if !is_still_true(kind, &about, billing.is_paused, app.now()) {
         return Ok(None);
     }
     let Some(made) = make_links(app, &mut tx, kind, &about).await? else { return Ok(None) };
@@ -70,7 +69,7 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
     let greeted = name.as_ref().map(DisplayName::as_str);
     let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
-    let charge = charge.as_ref().map(|(amount, currency)| Payment {
+    let charge = billing.charge.as_ref().map(|(amount, currency)| Payment {
         amount: *amount,
         currency,
         invoice_url: None,
@@ -85,7 +84,8 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
     let (links, keys) = (links(app, made), app.keys.bundle());
     let facts = Facts { language, links, payment, keys: keys.as_deref(), status, ..facts };
-    let facts = Facts { needs_payment_method, is_paused, ..facts };
+    let Billing { needs_payment_method, is_paused, is_still_subscribed, .. } = billing;
+    let facts = Facts { needs_payment_method, is_paused, is_still_subscribed, ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
 }
@@ -217,11 +217,14 @@ struct Billing {
     needs_payment_method: bool,
     /// Whether the subscription is paused.
     is_paused: bool,
+    /// Whether a subscription goes on beside the perpetual license of the mail.
+    is_still_subscribed: bool,
 }
 
 /// Reads what a mail of this kind says about the payment of a customer's subscription.
-async fn billing(app: &App, tx: &mut Tx, kind: Kind, id: Option<&CustomerId>) -> Result<Billing> {
-    let Some(id) = id else { return Ok(Billing::default()) };
+async fn billing(app: &App, tx: &mut Tx, kind: Kind, about: &About) -> Result<Billing> {
+    let Some(customer) = &about.customer else { return Ok(Billing::default()) };
+    let id = &customer.customer_id;
     Ok(match kind {
         Kind::PaymentBegins => {
             let charge = first_charge(app, tx, id).await?;
@@ -233,6 +236,12 @@ async fn billing(app: &App, tx: &mut Tx, kind: Kind, id: Option<&CustomerId>) ->
             let subscription = tx.subscription(id).await?;
             let is_paused = subscription.is_some_and(|row| row.status == Status::Paused);
             Billing { is_paused, ..Billing::default() }
+        }
+        _ if about.license.as_ref().is_some_and(|license| license.basis == Basis::Once) => {
+            let subscription = tx.subscription(id).await?;
+            let goes_on = |row: SubscriptionRow| row.status.is_live() && row.cancel_at.is_none();
+            let is_still_subscribed = subscription.is_some_and(goes_on);
+            Billing { is_still_subscribed, ..Billing::default() }
         }
         _ => Billing::default(),
     })

@@ -95,14 +95,14 @@ pub enum Alert {
         /// The time of the payment for it.
         paid_at: Timestamp,
     },
-    /// A higher perpetual plan was bought for fewer units, or without add-ons, and replaced a lower
-    /// one whose updates have ended.
+    /// A perpetual plan was bought for fewer units, or without add-ons, and replaced a lower one
+    /// whose updates have ended, or one that a subscription left.
     Shrunk {
-        /// The lower plan.
-        lower: PaidFor,
+        /// The replaced plan.
+        former: PaidFor,
         /// The plan of the license.
         license: PaidFor,
-        /// The time of the payment that replaced the lower plan.
+        /// The time of the payment that replaced it.
         paid_at: Timestamp,
     },
     /// A subscription bills an add-on that the customer owns by a single payment.
@@ -293,12 +293,12 @@ impl fmt::Display for Alert {
                  license",
                 lower_until.map_or("for ever".to_owned(), |end| format!("until {end}"))
             ),
-            Self::Shrunk { lower, license, paid_at } => write!(
+            Self::Shrunk { former, license, paid_at } => write!(
                 formatter,
-                "the customer had {lower}, and bought a higher one at {paid_at}, now {license}; a \
+                "the customer had {former}, and bought another one at {paid_at}, now {license}; a \
                  license is for one purchase, here for the second one, so {}; {}",
-                lower.part_without_effect(license),
-                lower.remedy(license)
+                former.part_without_effect(license),
+                former.remedy(license)
             ),
             Self::BilledAndOwned { addon } => write!(
                 formatter,

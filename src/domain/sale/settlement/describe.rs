@@ -41,12 +41,21 @@ impl Change<'_> {
 
     /// Returns whether the change only adds what was not recorded yet: an earlier version did not
     /// store it. It is applied without being reported.
-    #[must_use]
-    pub fn only_fills_in(&self) -> bool {
+    fn only_fills_in(&self) -> bool {
         match self {
             Self::Subscription { before: Some(before), after } => after.only_fills_in(before),
             Self::Order { before: Some(before), after } => after.only_fills_in(before),
             _ => false,
+        }
+    }
+
+    /// Returns whether a report mentions the change. A mail for which Stripe's event is not due yet
+    /// is no difference from Stripe.
+    #[must_use]
+    pub fn is_reported(&self) -> bool {
+        match self {
+            Self::Notice { notice, .. } => !notice.is_early,
+            _ => !self.only_fills_in(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::sale::invoice::{Invoice, OrderStatus, Payment};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::{Catalog, Plan};
-use crate::domain::sale::stripe_ids::InvoiceId;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId};
 use crate::domain::sale::stripe_state::{CheckoutStatus, PaidSession, SessionTotal, StripeState};
 use crate::domain::sale::subscription::Status;
 use crate::domain::time::Timestamp;
@@ -39,9 +39,7 @@ pub(super) fn decide<'a>(
     let owner = &record.customer.customer_id;
     let mut drafts = Drafts::new(record);
     for session in &state.checkout_sessions {
-        let of_session =
-            |draft: &Draft| draft.order.stripe_checkout_session_id.as_ref() == Some(&session.id);
-        let Some(place) = drafts.all.iter().position(of_session) else { continue };
+        let Some(place) = drafts.place_of(&session.id) else { continue };
         let has_failed = session.payment == Payment::Failed && session.is_unpaid;
         let order = &mut drafts.all[place].order;
         if session.status == CheckoutStatus::Expired || has_failed {
@@ -52,10 +50,8 @@ pub(super) fn decide<'a>(
         if let Some(total) = total.filter(|_| order.stripe_invoice_id.is_none()) {
             order.follow_total(total);
         }
-        if let Some(invoice) = session.first_invoice(state) {
-            drafts.assign_invoice(place, invoice);
-        }
     }
+    drafts.assign_invoices(state);
     for session in &state.paid_sessions {
         let contents = OrderContents::of_session(session, catalog, plan);
         let new = || {
@@ -70,6 +66,8 @@ pub(super) fn decide<'a>(
             order.follow_session(session, contents.as_ref());
         }
     }
+    // Of another Stripe customer, only the session is read: it names the invoice of a new order.
+    drafts.assign_invoices(state);
     for invoice in &state.invoices {
         let Some(status) = invoice.order_status() else { continue };
         let contents = OrderContents::of_invoice(invoice, state, catalog, plan);
@@ -91,6 +89,24 @@ impl<'r> Drafts<'r> {
         let own = own.filter(|o| o.customer_id.as_ref() == Some(&record.customer.customer_id));
         let all = own.map(|order| Draft { before: Some(order.clone()), order: order.clone() });
         Self { record, all: all.collect(), deleted: Vec::new() }
+    }
+
+    /// Returns the place of a checkout's order.
+    fn place_of(&self, session: &CheckoutSessionId) -> Option<usize> {
+        let is_of =
+            |draft: &Draft| draft.order.stripe_checkout_session_id.as_ref() == Some(session);
+        self.all.iter().position(is_of)
+    }
+
+    /// Assigns the orders of checkouts the invoices that their sessions name.
+    fn assign_invoices(&mut self, state: &StripeState) {
+        for session in &state.checkout_sessions {
+            if let Some(invoice) = session.first_invoice(state)
+                && let Some(place) = self.place_of(&session.id)
+            {
+                self.assign_invoice(place, invoice);
+            }
+        }
     }
 
     /// Assigns a checkout's order its invoice. If an earlier sync recorded another order for that

@@ -19,6 +19,7 @@ use crate::domain::sale::entitlement::tests::{
     subscription, unpaid_renewal,
 };
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, OrderStatus, Payment};
+use crate::domain::sale::stripe_state::{PaidSession, SessionTotal};
 
 /// The next id. Ids are unique within a test run.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
@@ -162,6 +163,21 @@ fn settle_by(
     let catalog: &'static Catalog = Box::leak(Box::new(catalog));
     let state: &'static StripeState = Box::leak(Box::new(state.clone()));
     settle(record, state, catalog, at(now), || NEXT_ID.fetch_add(1, Ordering::Relaxed).into())
+}
+
+/// Returns a paid session for one unit of a price, without an invoice.
+fn paid_session(id: &str, price: &str) -> PaidSession {
+    PaidSession {
+        id: id.parse().unwrap(),
+        created: at(NOW - DAY),
+        total: SessionTotal { amount: 30_000, currency: "usd".into(), ..SessionTotal::default() },
+        lines: vec![Line { period_start: None, period_end: None, ..line(price, 0, 30_000) }],
+        payment_intent: Some("pi_1".parse().unwrap()),
+        payment: Payment::Unremarkable,
+        returned: 0,
+        charged_at: None,
+        receipt_url: None,
+    }
 }
 
 /// Returns the plan of the license that a settlement issues, the number of licenses that it

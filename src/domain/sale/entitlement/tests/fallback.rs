@@ -224,3 +224,29 @@ fn units_count_until_a_decrease_that_follows_an_unpaid_raise_stripe_34() {
     state.invoices[1].payment = Payment::Refunded;
     assert_eq!(kept(&state), Some(("team".into(), 4, month(2))));
 }
+
+#[test]
+fn a_smaller_perpetual_license_that_replaced_it_is_reported() {
+    let catalog = without_effect::catalog();
+    let lines = (0..12).map(|n| {
+        let name = format!("il_{n}");
+        vec![billed(&name, "price_team_month", (n, n + 1), 4)]
+    });
+    let left = ended("sub_1", lines.collect());
+    let alerts = |units, time| {
+        let mut state = left.clone();
+        state.invoices.push(without_effect::once("price_team_once", units, time));
+        let assessed = assess(&state, None, &catalog, at(time + DAY));
+        let basis = assessed.entitlement.map(|license| license.basis);
+        (basis, assessed.alerts.iter().map(Alert::to_string).collect::<Vec<_>>())
+    };
+    let (basis, found) = alerts(1, month(14));
+    let [alert] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(basis, Some(Basis::Once));
+    assert!(
+        alert.starts_with("the customer had the perpetual license `team` with 4 units, and bought")
+            && alert.contains("so 3 units of the first one have no effect"),
+        "{alert}"
+    );
+    assert_eq!(alerts(4, month(14)), (Some(Basis::Once), vec![]));
+}

@@ -6,7 +6,7 @@ use super::*;
 const YEAR: i64 = 365 * DAY;
 
 /// Returns the catalog of the tests, in which `team` is also sold once, with updates for a year.
-fn catalog() -> Catalog {
+pub(super) fn catalog() -> Catalog {
     let mut catalog = selling();
     let studio = catalog.plan("studio").unwrap().prices[0].clone();
     let team = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "team").unwrap();
@@ -15,7 +15,7 @@ fn catalog() -> Catalog {
 }
 
 /// Returns a single payment for so many units of a price.
-fn once(price: &str, units: u32, time: i64) -> Invoice {
+pub(super) fn once(price: &str, units: u32, time: i64) -> Invoice {
     let of = subscription("sub_x", "active", &[]);
     let line = Line { period_start: None, period_end: None, ..line(price, 0, 1000) };
     Invoice {
@@ -115,7 +115,7 @@ fn a_higher_perpetual_plan_with_less_than_an_ended_one_is_reported_for_thirty_da
     let recent = NOW - DAY;
     let [alert] = &after(&ten, &[("price_site_once", 1, recent)])[..] else { panic!() };
     let expected = format!(
-        "the customer had the perpetual license `team` with 10 units, and bought a higher one at \
+        "the customer had the perpetual license `team` with 10 units, and bought another one at \
          {}, now the perpetual license `site` with 1 unit; a license is for one purchase, here for \
          the second one, so 9 units of the first one have no effect; ask the customer which one \
          they want, and refund the other one, or grant a license for both",

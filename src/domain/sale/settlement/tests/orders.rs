@@ -62,6 +62,21 @@ fn a_checkout_gives_its_order_to_the_first_invoice() {
 }
 
 #[test]
+fn a_claimed_payment_gives_its_order_to_the_invoice_at_once() {
+    // Of another Stripe customer, the invoice itself is not read.
+    let session = CheckoutSession { subscription: None, ..complete("cs_1", Some("in_1")) };
+    let state = StripeState {
+        checkout_sessions: vec![session],
+        paid_sessions: vec![paid_session("cs_1", "price_studio_once")],
+        ..StripeState::default()
+    };
+    let after = apply(record(), &settle_by(selling(), &record(), &state, NOW), at(NOW));
+    assert_eq!(after.orders[0].stripe_invoice_id, Some("in_1".parse().unwrap()));
+    let again = settle_by(selling(), &after, &state, NOW).changes;
+    assert!(again.is_empty(), "{again:?}");
+}
+
+#[test]
 fn an_expired_checkout_fails_its_order() {
     let record = Record { orders: vec![of_checkout("cs_1")], ..record() };
     let expired = CheckoutSession::unknown_to_stripe(&"cs_1".parse().unwrap());

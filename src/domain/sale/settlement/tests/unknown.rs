@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::domain::sale::entitlement::Alert;
-use crate::domain::sale::stripe_state::{PaidSession, SessionTotal};
 
 /// Returns the catalog of the tests without these prices.
 fn without(prices: &[&str]) -> Catalog {
@@ -99,18 +98,7 @@ fn the_license_of_a_plan_that_is_removed_stays() {
 
 #[test]
 fn a_session_without_an_invoice_is_kept_too() {
-    let invoice = once("in_1", &["price_studio_once"]);
-    let session = PaidSession {
-        id: "cs_1".parse().unwrap(),
-        created: at(NOW - DAY),
-        total: SessionTotal { amount: 30_000, currency: "usd".into(), ..SessionTotal::default() },
-        lines: invoice.lines,
-        payment_intent: Some("pi_1".parse().unwrap()),
-        payment: Payment::Unremarkable,
-        returned: 0,
-        charged_at: None,
-        receipt_url: None,
-    };
+    let session = paid_session("cs_1", "price_studio_once");
     let state = StripeState { paid_sessions: vec![session], ..StripeState::default() };
     let before = settled(selling(), &record(), &state);
     let settlement = settle_by(without(&["price_studio_once"]), &before, &state, NOW);
