@@ -263,7 +263,8 @@ impl Stripe {
         let customer: WireCustomer = self.get(&format!("/customers/{id}"), Vec::new()).await?;
         let settings = customer.invoice_settings;
         let method = settings.and_then(|settings| settings.default_payment_method);
-        let default_payment_method = method.map(|method| method.id().to_owned());
+        let source = customer.default_source.map(|source| source.id().to_owned());
+        let default_payment_method = method.map(|method| method.id().to_owned()).or(source);
         let currency = customer.currency.and_then(|currency| currency.parse().ok());
         Ok(StripeCustomer {
             deleted: customer.deleted,

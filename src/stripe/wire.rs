@@ -65,6 +65,8 @@ pub struct WireCustomer {
     pub currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
+    /// Charged if the settings name no payment method.
+    pub default_source: Option<Link>,
 }
 
 impl WireCustomer {
@@ -168,6 +170,8 @@ pub struct WireSubscription {
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
     default_payment_method: Option<WireMethod>,
+    /// Charged if there is no such payment method.
+    default_source: Option<Link>,
     pending_update: Option<PendingUpdate>,
     discounts: Option<Vec<Link>>,
     schedule: Option<Link>,
@@ -230,7 +234,8 @@ impl WireSubscription {
             has_sent_invoices: self.collection_method.as_deref() == Some("send_invoice"),
             default_payment_method: self
                 .default_payment_method
-                .map(|method| method.id().to_owned()),
+                .map(|method| method.id().to_owned())
+                .or_else(|| self.default_source.map(|source| source.id().to_owned())),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
         })
     }

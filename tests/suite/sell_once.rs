@@ -437,6 +437,9 @@ async fn a_perpetual_plan_with_less_than_the_subscription_is_refused() {
     assert_eq!(refused.text("/detail"), expected);
     shop.purchase(&ada, json!({ "plan": "studio", "interval": "once", "addons": ["pdf"] })).await;
     assert_eq!(shop.license(&ada).await["addons"], json!(["pdf"]));
+    let mail = shop.mails_about_sales("ada@example.com").pop().unwrap();
+    let text = mail.text.as_ref().unwrap();
+    assert!(text.contains("Your subscription continues and is still charged"), "{text}");
     // On Stripe's page, too.
     let bob = shop.buyer("bob@example.com").await;
     shop.purchase(&bob, json!({ "plan": "team", "quantity": 5 })).await;

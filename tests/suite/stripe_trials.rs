@@ -353,6 +353,52 @@ async fn the_mails_about_a_trial_without_a_card_ask_for_one_stripe_8() {
 }
 
 #[tokio::test]
+async fn the_mail_about_a_pause_contains_the_perpetual_license_that_remains() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+    trial_without_card(&shop, &ada).await;
+    assert_eq!(shop.claims(&ada).await.plan, "cloud");
+    shop.pass_days(&mut ada, 11).await;
+    let before = shop.mails_about_sales("ada@example.com").len();
+    shop.pass_days(&mut ada, 3).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "paused");
+    let since = shop.mails_about_sales("ada@example.com").split_off(before);
+    let [paused] = since.as_slice() else { panic!("{since:?}") };
+    assert!(paused.subject().ends_with("is paused"), "{}", paused.subject());
+    let text = paused.text.as_ref().unwrap();
+    let license = shop.license(&ada).await;
+    let token = license["token"].as_str().unwrap();
+    for part in ["has ended without a payment method", "Until then, this license is valid", token] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("your license has ended"), "{text}");
+    assert_eq!(shop.claims(&ada).await.plan, "studio");
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_paid_and_is_paused_ends_with_what_was_paid() {
+    let shop = Shop::selling_with(CLOUD).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let id = id_of(&buy(&shop, &ada, Card::Paid).await);
+    shop.pass_days(&mut ada, 15).await;
+    assert_eq!(paid(&shop, &ada).await, 2000);
+    let before = shop.mails_about_sales("ada@example.com").len();
+    let paused = json!({ "status": "paused" });
+    shop.sandbox.edit(&id, paused, "customer.subscription.paused").unwrap();
+    shop.settled().await;
+    let since = shop.mails_about_sales("ada@example.com").split_off(before);
+    let [paused] = since.as_slice() else { panic!("{since:?}") };
+    let text = paused.text.as_ref().unwrap();
+    assert!(text.contains("please resume the subscription"), "{text}");
+    assert!(!text.contains("trial") && !text.contains("Nothing was charged"), "{text}");
+    let at = json!({ "at": "period_end" });
+    let canceled = ada.client.post("/api/subscriptions/cancel", &at).await;
+    assert_eq!((canceled.status, canceled.text("/status")), (200, "paused"), "{canceled:?}");
+    assert!(canceled.body["cancel_at"].is_string(), "{canceled:?}");
+}
+
+#[tokio::test]
 async fn an_extended_trial_is_followed_and_announced_again() {
     let shop = Shop::selling_with(CLOUD).await;
     let mut ada = shop.buyer("ada@example.com").await;

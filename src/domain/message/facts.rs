@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub needs_payment_method: bool,
     /// Whether the subscription is paused.
     pub is_paused: bool,
+    /// Whether it is paused because its trial ended without a payment method.
+    pub has_trial_ended: bool,
     /// Whether a subscription goes on, and is charged, beside the perpetual license.
     pub is_still_subscribed: bool,
     /// The links.
@@ -130,6 +132,7 @@ impl<'a> Facts<'a> {
             payment: None,
             needs_payment_method: false,
             is_paused: false,
+            has_trial_ended: false,
             is_still_subscribed: false,
             links: Links::default(),
         };
@@ -191,6 +194,7 @@ impl<'a> Facts<'a> {
             ("payment", Value::from(payment)),
             ("needs_payment_method", Value::from(self.needs_payment_method)),
             ("paused", Value::from(self.is_paused)),
+            ("trial_ended", Value::from(self.has_trial_ended)),
             ("still_subscribed", Value::from(self.is_still_subscribed)),
             ("links", Value::from_pairs(made.into_iter().chain(own))),
         ])

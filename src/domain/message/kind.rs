@@ -7,8 +7,8 @@ use crate::domain::account::mail_link::LinkKind::{
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
 use Case::{
-    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, StillSubscribed, Unpaid,
-    Unverified, Usual,
+    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, StillSubscribed, TrialEnded,
+    Unpaid, Unverified, Usual,
 };
 use LicenseUse::{Attached, IfItWorks, Named, NotUsed};
 
@@ -50,8 +50,10 @@ text_enum! {
         NoLicense = "no_license",
         /// There is no payment method.
         NoPaymentMethod = "no_payment_method",
-        /// The subscription is paused.
+        /// The subscription is paused, and a perpetual license remains.
         Paused = "paused",
+        /// The subscription is paused, because its trial ended without a payment method.
+        TrialEnded = "trial_ended",
     }
 }
 
@@ -158,9 +160,9 @@ kinds! {
     /// A payment is due or being processed; the license works until then.
     PaymentPending = "payment_pending": Attached, [Portal], [Unpaid, Usual, Unverified, Offline];
     /// A payment failed; the license works until the end of the grace period. Also a subscription
-    /// that was paused because its trial ended without a payment method.
+    /// that was paused, for example because its trial ended without a payment method.
     PaymentProblem = "payment_problem": IfItWorks, [Portal],
-        [Unpaid, Usual, Unverified, Offline, NoLicense, Paused];
+        [Unpaid, Usual, Unverified, Offline, NoLicense, Paused, TrialEnded];
     /// The subscription is canceled or has ended: the license until its last day, if there is one.
     Cancellation = "cancellation": IfItWorks, [Portal], [Usual, Unverified, Offline, Paid];
     /// An order was paid, and no other mail reports it.

@@ -41,7 +41,7 @@ pub(super) fn facts(
     let plan = paid.unwrap_or(catalog.trial());
     let (use_of_license, is_verified) = (kind.license(), case != Case::Unverified);
     let is_attached = matches!(use_of_license, LicenseUse::Attached | LicenseUse::IfItWorks);
-    let has_license = is_attached && !matches!(case, Case::NoLicense | Case::Paused);
+    let has_license = is_attached && !matches!(case, Case::NoLicense | Case::TrialEnded);
     let is_over = matches!(kind, Kind::TrialEnded | Kind::LicenseEnded);
     let ends = match kind {
         _ if case == Case::Forever || use_of_license == LicenseUse::NotUsed => None,
@@ -90,7 +90,8 @@ pub(super) fn facts(
             invoice_url: Some(INVOICE),
         }),
         needs_payment_method: case == Case::NoPaymentMethod,
-        is_paused: case == Case::Paused,
+        is_paused: matches!(case, Case::Paused | Case::TrialEnded),
+        has_trial_ended: case == Case::TrialEnded,
         is_still_subscribed: case == Case::StillSubscribed,
         links: Links { made, ..Links::to_pages(SERVER, true) },
     }

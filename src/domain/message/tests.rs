@@ -42,6 +42,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         payment: None,
         needs_payment_method: false,
         is_paused: false,
+        has_trial_ended: false,
         is_still_subscribed: false,
         links: Links::to_pages("https://licenses.acme.example", true),
     }

@@ -83,6 +83,17 @@ pub fn judge(
     first
 }
 
+/// Returns whether a subscription that is paused was paused at the end of its trial: nothing was
+/// paid after that. `payments` are the times of its payments. Stripe pauses it if there is no
+/// payment method; the vendor, or Stripe after a failed payment, can pause it later
+/// (<https://docs.stripe.com/changelog/endive/2026-09-30/pause-subscription>).
+pub fn is_unpaid_since(
+    trial_end: Option<Timestamp>,
+    mut payments: impl Iterator<Item = Timestamp>,
+) -> bool {
+    trial_end.is_some_and(|end| payments.all(|paid_at| paid_at < end))
+}
+
 /// A mail about a trial, which is sent once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {

@@ -11,6 +11,7 @@ use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Currency;
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
+use crate::domain::sale::trial::is_unpaid_since;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -84,8 +85,10 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
     let (links, keys) = (links(app, made), app.keys.bundle());
     let facts = Facts { language, links, payment, keys: keys.as_deref(), status, ..facts };
-    let Billing { needs_payment_method, is_paused, is_still_subscribed, .. } = billing;
-    let facts = Facts { needs_payment_method, is_paused, is_still_subscribed, ..facts };
+    let Billing { needs_payment_method, is_paused, has_trial_ended, is_still_subscribed, .. } =
+        billing;
+    let facts =
+        Facts { needs_payment_method, is_paused, has_trial_ended, is_still_subscribed, ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
 }
@@ -208,6 +211,10 @@ async fn former_owner(tx: &mut Tx, email: &Email, now: Timestamp) -> Result<Opti
     }
 }
 
+/// The newest orders among which a payment after a trial is looked for: there is one for each
+/// period.
+const MAX_ORDERS: i64 = 100;
+
 /// What a mail says about the payment of the subscription.
 #[derive(Default)]
 struct Billing {
@@ -217,6 +224,8 @@ struct Billing {
     needs_payment_method: bool,
     /// Whether the subscription is paused.
     is_paused: bool,
+    /// Whether it was paused at the end of its trial.
+    has_trial_ended: bool,
     /// Whether a subscription goes on beside the perpetual license of the mail.
     is_still_subscribed: bool,
 }
@@ -233,9 +242,13 @@ async fn billing(app: &App, tx: &mut Tx, kind: Kind, about: &About) -> Result<Bi
             Billing { charge, needs_payment_method, ..Billing::default() }
         }
         Kind::PaymentProblem | Kind::LicenseEnded => {
-            let subscription = tx.subscription(id).await?;
-            let is_paused = subscription.is_some_and(|row| row.status == Status::Paused);
-            Billing { is_paused, ..Billing::default() }
+            let paused = tx.subscription(id).await?.filter(|row| row.status == Status::Paused);
+            let Some(paused) = paused else { return Ok(Billing::default()) };
+            let orders = tx.orders_of(id, MAX_ORDERS).await?;
+            let paid = orders.iter().filter(|order| order.amount > 0);
+            let has_trial_ended =
+                is_unpaid_since(paused.trial_end, paid.filter_map(|order| order.purchased_at));
+            Billing { is_paused: true, has_trial_ended, ..Billing::default() }
         }
         _ if about.license.as_ref().is_some_and(|license| license.basis == Basis::Once) => {
             let subscription = tx.subscription(id).await?;

@@ -180,8 +180,9 @@ pub(super) fn paid_after_end<'i>(
     Some(counted.only(&late))
 }
 
-/// Returns the end of a paid period that is longer than the subscription, if it was paid after the
-/// end was scheduled: an open invoice stays payable, and what it sells is cut short.
+/// Returns the end of a paid period that is longer than the subscription, if its invoice was open
+/// when the end was scheduled: it stays payable, and what it sells is cut short. A renewal after
+/// that was expected. Money that was returned since settles it.
 pub(super) fn paid_beyond_end(
     subscription: &Subscription,
     own: &CountedInvoices<'_>,
@@ -190,7 +191,10 @@ pub(super) fn paid_beyond_end(
     let (ends_at, scheduled_at) = (subscription.ends_at(catalog)?, subscription.canceled_at?);
     let is_since = |paid: &&PaidLine<'_>| {
         let mut invoices = own.invoices.iter().filter(|invoice| invoice.id == *paid.invoice);
-        invoices.any(|invoice| invoice.paid_at >= Some(scheduled_at))
+        invoices.any(|invoice| {
+            let was_open = invoice.created <= scheduled_at;
+            was_open && invoice.paid_at >= Some(scheduled_at) && invoice.returned == 0
+        })
     };
     let since = own.paid_lines.iter().filter(|paid| paid.units > 0).filter(is_since);
     let end = since.filter_map(|paid| plan_period(paid.line, catalog)).map(|(end, _)| end).max();

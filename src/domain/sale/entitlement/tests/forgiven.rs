@@ -105,6 +105,12 @@ fn a_period_that_is_paid_beyond_a_scheduled_end_is_reported_stripe_12() {
     assert_eq!(alerts(ends_at, scheduled_at), [cut]);
     assert_eq!(alerts(PERIOD_END, scheduled_at), [], "everything that was paid is used");
     assert_eq!(alerts(ends_at, scheduled_at - 1), [], "it was paid before the end was scheduled");
+    alerts(ends_at, scheduled_at);
+    let mut renewed = state.clone();
+    renewed.invoices[0].created = at(scheduled_at + 1);
+    assert_eq!(assess(&renewed, None, &catalog, at(NOW)).alerts, [], "an ordinary renewal");
+    state.invoices[0].returned = 500;
+    assert_eq!(assess(&state, None, &catalog, at(NOW)).alerts, [], "the rest was refunded");
 }
 
 #[test]
