@@ -1,6 +1,6 @@
 // Uses the account page as a customer does, on a phone: account_page.mjs BASE_URL SCREENSHOT_FOLDER.
-// Logs in, sees the license, and is told why the portal does not open. The page complains about
-// nothing.
+// Logs in, sees the license, and is told why no subscription is resumed and no portal opens. The
+// page complains about nothing.
 
 import { chromium } from "playwright-core";
 
@@ -32,12 +32,18 @@ try {
   await page.getByLabel("Password", { exact: true }).fill("WrongPass1234");
   await page.getByRole("button", { name: "Log in" }).click();
   await says("result", "the email address or the password is wrong");
+  // As if the subscription were paused. The server knows better, and refuses to resume it.
+  const paused = { json: { status: "paused" } };
+  await page.route("**/api/subscriptions/current", (route) => route.fulfill(paused));
   await page.getByLabel("Password", { exact: true }).fill(account.password);
   await page.getByRole("button", { name: "Log in" }).click();
   await says("license", "Your license: trial, until");
   await page.screenshot({ path: `${screenshots}/account.png`, fullPage: true });
+  await page.getByRole("button", { name: "Resume and pay" }).click();
+  await says("result", "selling is off");
+  console.log("resume:", await page.locator("#result").innerText());
   await page.getByRole("button", { name: "Manage your subscription" }).click();
-  await page.waitForFunction(() => document.getElementById("result").textContent !== "");
+  await says("result", "selling is off");
   console.log("portal:", await page.locator("#result").innerText());
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   if (width > 390) throw new Error(`the page is ${width} pixels wide`);

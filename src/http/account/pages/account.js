@@ -11,7 +11,7 @@ async function call(method, path, body) {
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
   const text = await response.text();
   const answer = text ? JSON.parse(text) : {};
-  if (!response.ok) throw new Error(answer.detail);
+  if (!response.ok) throw Object.assign(new Error(answer.detail), answer);
   return answer;
 }
 
@@ -63,6 +63,25 @@ async function showLicense() {
   element("license").textContent = `Your license: ${plan}, ${end}.`;
 }
 
+// A subscription is paused, for example, at the end of a trial without a payment method.
+async function showPause() {
+  const subscription = await call("GET", "/api/subscriptions/current").catch(() => null);
+  element("paused").hidden = subscription?.status !== "paused";
+}
+
+// Without a payment method, or if the payment fails, the answer names the page where to pay.
+async function resume() {
+  try {
+    await call("POST", "/api/subscriptions/resume");
+  } catch (error) {
+    if (!error.payment_url) throw error;
+    location.assign(error.payment_url);
+    return;
+  }
+  element("paused").hidden = true;
+  await showLicense();
+}
+
 element("login").addEventListener("submit", (event) => {
   event.preventDefault();
   run(async () => {
@@ -70,6 +89,7 @@ element("login").addEventListener("submit", (event) => {
     token = (await call("POST", "/api/customers/login", login)).access_token;
     element("login").hidden = true;
     element("portal").hidden = false;
+    await showPause();
     await showLicense();
   });
 });
@@ -81,4 +101,5 @@ element("portal").addEventListener("click", () => run(async () => {
   const { portal_url } = await call("POST", "/api/subscriptions/portal", {});
   location.assign(portal_url);
 }));
+element("resume").addEventListener("click", () => run(resume));
 run(showPlans);
