@@ -18,9 +18,10 @@ use crate::domain::sale::buyer::{
     BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase, purchase_paid,
     purchase_subscribed,
 };
-use crate::domain::sale::matching::Ambiguity;
+use crate::domain::sale::matching::{Ambiguity, ClaimAdvice};
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::sale::unclaimed::single_payments;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -91,8 +92,8 @@ pub async fn claim(
                 Ok(done) => return Ok(Ok(done)),
                 Err(doubt) => doubt,
             };
-            let (doubt, commands) = unclaimed::explained(app, id, doubt).await?;
-            Ok(Err(backfill::undecided(&theirs, &doubt, commands.as_deref())))
+            let (doubt, advice) = unclaimed::explained(app, id, doubt).await?;
+            Ok(Err(backfill::undecided(&theirs, &doubt, &advice)))
         }
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
@@ -105,7 +106,7 @@ pub async fn claim(
                 email: guest.email.clone(),
                 plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
                 reason: doubt.as_str(),
-                message: doubt.advice(buyer, None),
+                message: doubt.advice(buyer, &ClaimAdvice::Nothing),
                 buyer: buyer.clone(),
             }))
         }
@@ -209,7 +210,7 @@ pub(in crate::flows) async fn check_guest(
 async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
     Ok(match buyer {
         BuyerId::Customer(id) => {
-            let bought = unclaimed::ownerless(app, id).await?;
+            let bought = unclaimed::purchases_since_deletion(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {
@@ -324,7 +325,7 @@ async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink> {
 /// address, and only its owner can use the account. Returns whether nothing else is to be linked.
 async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> Result<bool> {
     let bought = unclaimed::purchases(app, id).await?;
-    for session in unclaimed::single_payments(app, &bought) {
+    for session in single_payments(&bought, &app.plans) {
         let guest = guests::fetch(app, session).await?;
         let Some(email) = &guest.email else { continue };
         let entered = app.store.read().await?.customer_by_email(email).await?;
