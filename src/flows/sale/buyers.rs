@@ -98,9 +98,7 @@ pub async fn claim(
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
             let claimed = guests::claim(app, &guest, to, by).await?;
-            if let Some(stripe_id) = &guest.stripe_customer_id {
-                forget_if_claimed(app, stripe_id).await?;
-            }
+            forget_if_nothing_left(app, guest.stripe_customer_id.as_ref()).await?;
             Ok(claimed.map_err(|doubt| Undecided {
                 customer_id: doubt.customer_id().map(CustomerId::to_string),
                 email: guest.email.clone(),
@@ -113,9 +111,10 @@ pub async fn claim(
     }
 }
 
-/// Removes a Stripe customer from the unknown buyers if nothing of it is left to be claimed.
-/// Returns whether nothing is.
-async fn forget_if_claimed(app: &App, stripe_id: &StripeCustomerId) -> Result<bool> {
+/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns true
+/// then, and for `None`: the payment of a guest.
+async fn forget_if_nothing_left(app: &App, stripe_id: Option<&StripeCustomerId>) -> Result<bool> {
+    let Some(stripe_id) = stripe_id else { return Ok(true) };
     let buyer = BuyerId::from(stripe_id.clone());
     let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
     if purchase_of(app, &buyer).await?.is_some() {
@@ -150,10 +149,7 @@ pub(in crate::flows) async fn link_to_customer(
             let guest = guests::fetch(app, session).await?;
             let to = ClaimTarget::Customer(id.clone());
             guests::claim(app, &guest, &to, by).await.map(drop)?;
-            match &guest.stripe_customer_id {
-                Some(stripe_id) => forget_if_claimed(app, stripe_id).await.map(drop),
-                None => Ok(()),
-            }
+            forget_if_nothing_left(app, guest.stripe_customer_id.as_ref()).await.map(drop)
         }
     }
 }
@@ -349,7 +345,7 @@ async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> 
             Err(error) => return Err(error),
         }
     }
-    forget_if_claimed(app, id).await
+    forget_if_nothing_left(app, Some(id)).await
 }
 
 /// Lets a purchase wait until the customer sets a password by a mailed link, and mails that link.

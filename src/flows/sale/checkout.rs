@@ -240,7 +240,7 @@ async fn is_for_addons_alone(
     if interval != Some(Interval::Once) || purchase.addons.is_empty() {
         return Ok(false);
     }
-    let held = assessment.perpetual(plan);
+    let held = assessment.license_for_addons_alone(plan);
     let is_sold_again = |held: &Entitlement<'_>| plan.is_per_unit() || held.updates_until.is_some();
     if purchase.quantity.is_some() && held.as_ref().is_none_or(is_sold_again) {
         return Ok(false);

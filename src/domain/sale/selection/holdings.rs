@@ -1,5 +1,5 @@
-//! Compares a purchase or a change with what the customer has: a license is for one purchase, so a
-//! purchase can leave less than there was, or nothing more.
+//! Compares a purchase or a change with what the customer has. A license is for one purchase, so a
+//! purchase can leave a smaller license, or add nothing.
 //!
 //! A single payment is compared by its effect: [`assess`] decides what the license would be after
 //! it. A subscription is compared with the perpetual licenses that were bought.
@@ -166,8 +166,8 @@ impl<'a> Owned<'a> {
     }
 
     /// Refuses a subscription that would add nothing to the perpetual licenses, or whose license
-    /// would have less than one of them. A perpetual license of a higher plan without updates does
-    /// not count.
+    /// would have less than one of them. A perpetual license of a higher plan whose updates have
+    /// ended does not count.
     ///
     /// # Errors
     /// The reason.
@@ -180,7 +180,7 @@ impl<'a> Owned<'a> {
         if self.has_all_of(wanted, catalog) {
             return Err(OwnsMore::All(wanted.plan.id.to_string()));
         }
-        if let Some(higher) = self.higher(wanted.plan, Interval::Month, catalog) {
+        if let Some(higher) = self.higher(wanted.plan, true, catalog) {
             return Err(higher);
         }
         let smaller = self.plans.iter().filter_map(|owned| {
@@ -209,7 +209,7 @@ impl<'a> Owned<'a> {
             return Err(OwnsMore::All(after.plan.id.to_string()));
         }
         if after.plan.id != before.plan.id
-            && let Some(higher) = self.higher(after.plan, Interval::Month, catalog)
+            && let Some(higher) = self.higher(after.plan, true, catalog)
         {
             return Err(higher);
         }
@@ -234,12 +234,12 @@ impl<'a> Owned<'a> {
     }
 
     /// Returns the refusal of a plan because the customer owns a higher one. The perpetual license
-    /// for the highest plan is valid. A subscription for a lower plan is valid instead while it
-    /// covers builds that the perpetual license does not.
-    fn higher(&self, plan: &Plan, interval: Interval, catalog: &Catalog) -> Option<OwnsMore> {
+    /// for the highest plan is valid. A subscription for a lower plan (`is_recurring`) is valid
+    /// instead while it covers builds that the perpetual license does not.
+    fn higher(&self, plan: &Plan, is_recurring: bool, catalog: &Catalog) -> Option<OwnsMore> {
         let rank = catalog.rank(plan.id.as_str());
         let outranks = |paid: &&PaidEntitlement<'_>| {
-            paid.rank > rank && (!interval.is_recurring() || paid.covers_new_builds(self.now))
+            paid.rank > rank && (!is_recurring || paid.covers_new_builds(self.now))
         };
         let higher = self.plans.iter().filter(outranks).max_by_key(|paid| paid.rank)?;
         Some(OwnsMore::higher(higher.plan, higher.updates_until, self.now))
@@ -297,7 +297,7 @@ pub struct Holdings<'a> {
     state: &'a StripeState,
     catalog: &'a Catalog,
     now: Timestamp,
-    /// What it means.
+    /// The assessment of `state` at `now`.
     pub assessment: Assessment<'a>,
     owned: Owned<'a>,
 }
@@ -320,7 +320,7 @@ impl<'a> Holdings<'a> {
     pub fn units_of_updates(&self, plan: &Plan, wanted: Option<u32>) -> Result<u32, NotSold> {
         let held = self.owned.plans.iter().find(|paid| paid.plan.id == plan.id);
         let Some(PaidEntitlement { quantity: units, .. }) = held.cloned() else {
-            let is_left = self.assessment.perpetual(plan).is_some();
+            let is_left = self.assessment.license_for_addons_alone(plan).is_some();
             return Err(NotSold::NoLicense { plan: plan.id.to_string(), is_left });
         };
         if wanted.is_some_and(|wanted| wanted != units) {
@@ -343,12 +343,13 @@ impl<'a> Holdings<'a> {
         let mut owned = self.owned.plans.iter().filter(|paid| paid.plan.id == plan.id);
         // Add-ons alone belong to what there is.
         let owned = owned.next().filter(|_| selection.price.is_some());
-        // More units can be added; otherwise neither units nor builds.
+        // More units of the plan can be bought. Without units, a license for all builds cannot be
+        // extended.
         let is_extended = interval == Interval::Once && plan.is_per_unit();
         if owned.is_some_and(|owned| owned.updates_until.is_none()) && !is_extended {
             return Err(OwnsMore::All(plan.id.to_string()).into());
         }
-        if let Some(higher) = self.owned.higher(plan, interval, self.catalog) {
+        if let Some(higher) = self.owned.higher(plan, false, self.catalog) {
             return Err(higher.into());
         }
         let has_ended = |owned: &&PaidEntitlement<'_>| {
@@ -376,12 +377,13 @@ impl<'a> Holdings<'a> {
         // of another purchase.
         let held = self.assessment.entitlements.iter().map(|paid| paid.quantity);
         let held = held.flat_map(|units| [units, units.saturating_sub(owned)]);
-        let turns =
+        let around =
             held.flat_map(|units| [units.saturating_sub(1), units, units.saturating_add(1)]);
-        let turns: BTreeSet<u32> =
-            turns.chain([min, max]).filter(|n| (min..=max).contains(n)).collect();
-        let least = turns.range(..quantity).rev().take_while(|units| is_sold(units)).last();
-        let most = turns.range(quantity..).take_while(|units| is_sold(units)).last();
+        let turning_points: BTreeSet<u32> =
+            around.chain([min, max]).filter(|n| (min..=max).contains(n)).collect();
+        let below = turning_points.range(..quantity).rev();
+        let least = below.take_while(|units| is_sold(units)).last();
+        let most = turning_points.range(quantity..).take_while(|units| is_sold(units)).last();
         Quantity {
             min: least.map_or(quantity, |units| *units),
             max: most.map_or(quantity, |units| *units),
