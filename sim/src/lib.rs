@@ -6,6 +6,7 @@
 mod account_checks;
 mod account_results;
 mod accounts;
+mod bills;
 mod calendar;
 mod calm;
 mod changes;

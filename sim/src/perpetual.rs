@@ -4,8 +4,9 @@
 
 use std::cmp::Reverse;
 
+use crate::bills::{Bill, Sold};
 use crate::calendar::months_later;
-use crate::units::{Bill, MONTHS, Sold};
+use crate::units::MONTHS;
 
 /// The price of the higher perpetual plan, and that of its updates.
 pub const STUDIO: &str = "price_studio_once";

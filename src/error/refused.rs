@@ -18,6 +18,9 @@ impl From<NotSold> for Error {
                 Self::CurrencyPinned { pinned: pinned.to_string(), sold: texts(sold) }
             }
             NotSold::Owned(reason) => Self::OwnsMore(reason),
+            NotSold::BesideGrant { granted, is_sold } => {
+                Self::AddonBesideGrant { granted, is_sold }
+            }
             NotSold::UpdatesEnded { plan, units } => Self::UpdatesEnded { plan, units },
             NotSold::UpdatesQuantity(units) => Self::UpdatesQuantity { units },
             NotSold::NoLicense { plan, is_left: false } => Self::NoPerpetualLicense { plan },

@@ -3,12 +3,14 @@
 //! of a sale are in `sale.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::slice::from_ref;
 
 use super::wire::{
     List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
     WireItem, WireLine, WirePaymentIntent, WireSession, WireSubscription,
 };
 use super::{Answer, Form, Stripe, StripeFailure, field};
+use crate::domain::sale::invoice::Invoice;
 use crate::domain::sale::settlement::KeptId;
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
@@ -209,6 +211,18 @@ impl Stripe {
             |page| page.iter().any(is_closed),
         )
         .await
+    }
+
+    /// Returns the open invoices of a subscription, the oldest first, without their payments.
+    pub async fn open_invoices(&self, of: &Subscription) -> Answer<Vec<Invoice>> {
+        let query = vec![field("subscription", of.id.as_str()), field("status", "open")];
+        let (mut open, _) = self
+            .newest("/invoices", query, |invoice: &WireInvoice| invoice.id.as_str(), |_| false)
+            .await?;
+        open.reverse();
+        let none = BTreeMap::new();
+        let open = open.into_iter().filter_map(|one| one.into_domain(&none, 0, from_ref(of)));
+        Ok(open.collect())
     }
 
     /// Fetches the lines and payments that Stripe left out of the list of invoices.

@@ -89,6 +89,7 @@ impl WireCustomer {
             name: self.name.and_then(|name| name.parse().ok()),
             tag,
             plan: None,
+            is_subscribed: false,
         })
     }
 }

@@ -298,11 +298,16 @@ async fn a_year_that_is_paid_after_its_end_was_scheduled_is_reported_stripe_12()
 #[tokio::test]
 async fn a_deleted_account_cannot_pay_a_change_that_waited() {
     let own = Subscriber::with(json!({ "plan": "team", "quantity": 5 })).await;
+    let first = own.newest_invoice()["id"].as_str().unwrap().to_owned();
     own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
     assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
     let waiting = own.newest_invoice()["id"].as_str().unwrap().to_owned();
+    // The subscription has a newer invoice, for example of a vendor's own charge.
+    let newer = json!({ "latest_invoice": first });
+    own.shop.sandbox.edit(&own.subscription, newer, "customer.subscription.updated").unwrap();
     assert_eq!(own.ada.client.delete("/api/customers/me").await.status, 204);
     assert_eq!(own.shop.sandbox.object(&waiting)["status"], "void");
+    assert_eq!(own.shop.sandbox.object(&first)["status"], "paid");
 }
 
 #[tokio::test]

@@ -178,8 +178,9 @@ async fn stripe_30_the_advice_about_a_purchase_without_a_plan_creates_no_account
     for (buyer, item) in [(theirs, "pdf"), (guest, "studio")] {
         for to in [ClaimTarget::Recognized, ClaimTarget::NewAccount] {
             let refused = claim(&shop, &buyer, to).await.unwrap_err();
-            let expected =
-                format!("no_plan: no account has its email address, and it paid for `{item}`");
+            let expected = format!(
+                "no_plan: no account has its email address, and what it paid for (`{item}`)"
+            );
             assert!(refused.starts_with(&expected), "{refused}");
             assert!(!refused.contains("--create"), "{refused}");
         }

@@ -54,10 +54,10 @@ pub struct Assessment<'a> {
 }
 
 impl<'a> Assessment<'a> {
-    /// Returns the perpetual license for a plan to which add-ons that are bought alone belong: that
-    /// of single payments, or one that a subscription left and that is valid now.
+    /// Returns the license for this plan that gets add-ons bought alone: that of single payments, or
+    /// the present license if a subscription left it.
     #[must_use]
-    pub fn perpetual(&self, plan: &Plan) -> Option<Entitlement<'a>> {
+    pub fn license_for_addons_alone(&self, plan: &Plan) -> Option<Entitlement<'a>> {
         let mut bought = self.entitlements.iter().filter(|paid| paid.basis == Basis::Once);
         let bought = bought.find(|paid| paid.plan.id == plan.id);
         let left = self.entitlement.as_ref().filter(|license| license.basis == Basis::Fallback);

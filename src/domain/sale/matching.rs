@@ -7,13 +7,15 @@
 //! their subscription. Neither is a verified one while a purchase waits for the proof whose account
 //! it is: a buyer who expects a mail may have followed the link of somebody else's sign-up.
 
+mod ambiguity;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::buyer::BuyerId;
-use crate::domain::sale::plan::Slug;
-use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+
+pub use ambiguity::{Ambiguity, ClaimAdvice, Claims, keeping_both};
 
 /// A Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +28,11 @@ pub struct StripeCandidate {
     pub name: Option<DisplayName>,
     /// The content of `metadata.customer_id`.
     pub tag: Tag,
-    /// The plan of a live subscription, if there is one.
+    /// The plan that it pays for: by a live subscription, or, in
+    /// [`crate::flows::sale::claim`], by anything.
     pub plan: Option<String>,
+    /// Whether it has a live subscription, also to something besides the plans.
+    pub is_subscribed: bool,
 }
 
 /// The content of `metadata.customer_id` at Stripe.
@@ -80,203 +85,6 @@ pub enum LinkDecision {
     Newcomer,
     /// An operator must decide.
     Leave(Ambiguity),
-}
-
-/// The reason why an operator must decide about a Stripe customer. [`Ambiguity::advice`] lists the
-/// possible fixes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ambiguity {
-    /// The matching customer is linked to another Stripe customer.
-    Taken(CustomerId, StripeCustomerId),
-    /// It is linked to the first customer, but its metadata names the second.
-    Contradiction(CustomerId, CustomerId),
-    /// The metadata of several Stripe customers names this customer.
-    NamedTwice(CustomerId),
-    /// The metadata names a customer that does not exist.
-    NotHere(CustomerId),
-    /// The metadata names a customer whose account was deleted, and whether it has a live
-    /// subscription.
-    Deleted(CustomerId, bool),
-    /// Several Stripe customers have the same email address. Our customer with it, if there is one.
-    SharedEmail(Option<CustomerId>),
-    /// Our customer with the email address has not verified it, or not by setting a password while
-    /// a purchase waits for that.
-    Unverified(CustomerId),
-    /// It has no valid email address.
-    NoEmail,
-    /// No account has its email address.
-    NoAccount,
-    /// The same, and none is created: a customer who has changed the address may return to it.
-    Reserved,
-    /// The same, and none is created: it bought nothing, or only this add-on or the updates of this
-    /// plan, which give a new account no license.
-    NoPlan(Option<Slug>),
-    /// All of its payments were claimed by their Checkout sessions, by these customers. `None` is a
-    /// deleted one.
-    AllClaimed(Vec<(CheckoutSessionId, Option<CustomerId>)>),
-}
-
-impl Ambiguity {
-    /// Returns the stable name, for programs.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Taken(..) => "taken",
-            Self::Contradiction(..) => "contradiction",
-            Self::NamedTwice(_) => "named_twice",
-            Self::NotHere(_) => "not_here",
-            Self::Deleted(..) => "deleted",
-            Self::SharedEmail(_) => "shared_email",
-            Self::Unverified(_) => "unverified_email",
-            Self::NoEmail => "no_email",
-            Self::NoAccount => "no_account",
-            Self::Reserved => "reserved_email",
-            Self::NoPlan(_) => "no_plan",
-            Self::AllClaimed(_) => "all_claimed",
-        }
-    }
-
-    /// Returns our customer that it is about, if there is one.
-    #[must_use]
-    pub fn customer_id(&self) -> Option<&CustomerId> {
-        match self {
-            Self::Taken(id, _) | Self::Contradiction(id, _) => Some(id),
-            Self::NamedTwice(id) | Self::Unverified(id) => Some(id),
-            Self::NotHere(id) | Self::Deleted(id, _) => Some(id),
-            Self::SharedEmail(id) => id.as_ref(),
-            Self::AllClaimed(claimed) => claimed.iter().find_map(|(_, owner)| owner.as_ref()),
-            Self::NoEmail | Self::NoAccount | Self::Reserved | Self::NoPlan(_) => None,
-        }
-    }
-}
-
-impl Ambiguity {
-    /// Returns what is unclear about the buyer `this`, and every way to fix it. Following the text
-    /// exactly always works. `how` tells how to give the single payments of a Stripe customer to a
-    /// customer who is linked to another one; `None` if there are none to give.
-    #[must_use]
-    pub fn advice(&self, this: &BuyerId, how: Option<&str>) -> String {
-        const IMPORT: &str = "import an account for it with its `stripe_customer_id` and an email \
-                              address of its own, and run this again";
-        match self {
-            Self::Taken(id, other) => format!(
-                "it matches {id}, but {id} is linked to {other}. If both Stripe customers are the \
-                 same person, only one of them can be linked. If {other} has a live subscription, \
-                 cancel it at Stripe; then run `licentia stripe claim {this} --to {id}`. If \
-                 {other} paid for a perpetual license, keep it: {}. If they are two people, remove \
-                 this one's `metadata.customer_id` at Stripe, if it has one, {IMPORT}",
-                keeping_both(this, id, how)
-            ),
-            Self::Contradiction(linked, named) => format!(
-                "it is linked to {linked}, but its `metadata.customer_id` at Stripe names {named}. \
-                 A linked Stripe customer cannot be moved: set its `metadata.customer_id` to \
-                 {linked}. If {named} should have the subscription, cancel it at Stripe and let \
-                 {named} buy a new one"
-            ),
-            Self::NamedTwice(id) => format!(
-                "its `metadata.customer_id` at Stripe names {id}, and that of another Stripe \
-                 customer names {id} too. Remove it from the wrong one, and run this again"
-            ),
-            Self::NotHere(id) => format!(
-                "its `metadata.customer_id` at Stripe names {id}, which does not exist here: it is \
-                 newer than a restored backup, or belongs to another installation. To create an \
-                 account for it, remove its `metadata.customer_id` at Stripe, then run `licentia \
-                 stripe claim {this} --create`"
-            ),
-            Self::Deleted(id, is_subscribed) => {
-                let remedy = match is_subscribed {
-                    true => {
-                        "Cancel its subscription at Stripe. If the person has a new account, \
-                         instead run"
-                    }
-                    false => {
-                        "It has no subscription, so nothing is charged. If the person has a new \
-                         account that the purchase is for, run"
-                    }
-                };
-                format!(
-                    "its `metadata.customer_id` at Stripe names {id}, whose account was deleted \
-                     here. {remedy} `licentia stripe claim {this} --to` with the id of that account"
-                )
-            }
-            Self::SharedEmail(Some(id)) => format!(
-                "several Stripe customers have the email address of {id}. Run `licentia stripe \
-                 claim {this} --to {id}` if this is the right one"
-            ),
-            Self::SharedEmail(None) => format!(
-                "several Stripe customers have this email address. For each one that pays, {IMPORT}"
-            ),
-            Self::Unverified(id) if matches!(this, BuyerId::Guest(_)) => format!(
-                "{id} has the same email address, but has not proven that it is theirs. Ask the \
-                 customer. If both are the same person, run `licentia stripe claim {this} --to \
-                 {id}`. If not, \
-                 name the account of the buyer instead"
-            ),
-            Self::NoEmail if matches!(this, BuyerId::Guest(_)) => format!(
-                "it has no valid email address. Run `licentia stripe claim {this} --to` with the \
-                 id of the buyer's account"
-            ),
-            Self::NoAccount if matches!(this, BuyerId::Guest(_)) => format!(
-                "no account has its email address. `licentia stripe claim {this} --create` creates \
-                 one"
-            ),
-            Self::Reserved => format!(
-                "its email address is reserved for a customer who has changed it, so no account is \
-                 created. If that is the buyer, run `licentia stripe claim {this} --to` with the \
-                 id of that account"
-            ),
-            Self::NoPlan(bought) => format!(
-                "no account has its email address, and it paid for {}, so none is created. Run \
-                 `licentia stripe claim {this} --to` with the id of the buyer's account",
-                bought
-                    .as_ref()
-                    .map_or("no plan".to_owned(), |id| format!("`{id}` without a license for it"))
-            ),
-            Self::AllClaimed(claimed) => {
-                format!("nothing is left to link: {}", owners_text(claimed))
-            }
-            Self::Unverified(id) => format!(
-                "{id} has the same email address, but has not proven that it is theirs. Ask the \
-                 customer. If both are the same person, run `licentia stripe claim {this} --to \
-                 {id}`. If not, \
-                 {IMPORT}"
-            ),
-            Self::NoEmail => {
-                "it has no valid email address. Set one at Stripe, and run this again".into()
-            }
-            Self::NoAccount => format!(
-                "no account has its email address. `licentia stripe claim {this} --create` creates \
-                 one; `licentia stripe backfill --create` creates one for each Stripe customer \
-                 that pays"
-            ),
-        }
-    }
-}
-
-/// Returns how a customer keeps a perpetual license and gets what another Stripe customer bought.
-#[must_use]
-pub fn keeping_both(this: &BuyerId, id: &CustomerId, how: Option<&str>) -> String {
-    let subscription = format!(
-        "cancel the subscription of {this} at Stripe, and let the customer buy one in the account \
-         {id}"
-    );
-    match how {
-        Some(how) => format!(
-            "to add its single payments to {id}, {how}. If it has a subscription too, \
-             {subscription}"
-        ),
-        None => format!(
-            "{subscription}; or refund what {this} paid for, and grant {id} a license for it"
-        ),
-    }
-}
-
-fn owners_text(claimed: &[(CheckoutSessionId, Option<CustomerId>)]) -> String {
-    let owner = |owner: &Option<CustomerId>| {
-        owner.as_ref().map_or("a deleted customer".to_owned(), ToString::to_string)
-    };
-    let each = claimed.iter().map(|(id, of)| format!("{id} belongs to {}", owner(of)));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the decision about each Stripe customer, in the same order.
@@ -402,7 +210,7 @@ mod tests {
 
     fn theirs(stripe_id: &str, email: &str, tag: Tag) -> StripeCandidate {
         let (id, email) = (stripe_id.parse().unwrap(), email.parse().ok());
-        StripeCandidate { id, email, name: None, tag, plan: None }
+        StripeCandidate { id, email, name: None, tag, plan: None, is_subscribed: false }
     }
 
     fn one(one: StripeCandidate, ours: &[CustomerCandidate]) -> LinkDecision {

@@ -23,4 +23,5 @@ pub mod stripe_page;
 pub mod stripe_state;
 pub mod subscription;
 pub mod trial;
+pub mod unclaimed;
 pub mod webhook;

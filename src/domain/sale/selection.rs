@@ -78,6 +78,13 @@ pub enum NotSold {
         /// The units that the customer has.
         units: u32,
     },
+    /// Add-ons that are bought alone have no effect on a license that an operator granted.
+    BesideGrant {
+        /// The plan of the license.
+        granted: String,
+        /// Whether the plan of the request is sold once.
+        is_sold: bool,
+    },
     /// Updates are sold for all units that the customer has: these.
     UpdatesQuantity(u32),
     /// Updates are sold for a perpetual license of the plan, which the customer has not bought.

@@ -3,7 +3,7 @@
 //! asked, and reports what an operator must decide. A repeated run continues an interrupted one,
 //! and changes nothing when all is done. `claim.rs` links a single Stripe customer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -14,7 +14,8 @@ use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction};
 use crate::domain::sale::buyer::{BuyerId, is_paid};
 use crate::domain::sale::matching::{
-    Ambiguity, CustomerCandidate, LinkDecision, MatchReason, StripeCandidate, Tag, decide,
+    Ambiguity, ClaimAdvice, CustomerCandidate, LinkDecision, MatchReason, StripeCandidate, Tag,
+    decide,
 };
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -177,9 +178,9 @@ pub async fn run(
             Some(Ok(step)) => steps.push((one, step)),
             Some(Err(doubt)) => {
                 // Its single payments are not read here.
-                let how = format!("run `licentia stripe claim {}`, which prints how", one.id);
-                let how = app.plans.sells_once().then_some(how.as_str());
-                report.undecided.push(undecided(&one, &doubt, how));
+                let is_possible = app.plans.sells_once();
+                let claim = if is_possible { ClaimAdvice::AskClaim } else { ClaimAdvice::Nothing };
+                report.undecided.push(undecided(&one, &doubt, &claim));
             }
         }
     }
@@ -217,11 +218,15 @@ async fn listed(
 ) -> Result<(Vec<StripeCandidate>, BTreeMap<String, usize>)> {
     let stripe = app.stripe()?;
     let mut plans: HashMap<StripeCustomerId, (usize, &str)> = HashMap::new();
+    let mut subscribed: HashSet<StripeCustomerId> = HashSet::new();
     let mut unknown_prices = BTreeMap::new();
     let mut count = 0;
-    let take = |whose, subscription: Subscription| {
+    let take = |whose: StripeCustomerId, subscription: Subscription| {
         count += 1;
         progress(count);
+        if subscription.status.is_live() {
+            subscribed.insert(whose.clone());
+        }
         if !is_paid(&subscription.status) {
             return;
         }
@@ -240,6 +245,7 @@ async fn listed(
     let mut theirs = stripe.every_customer(|customers| progress(count + customers)).await?;
     for one in &mut theirs {
         one.plan = plans.get(&one.id).map(|(_, plan)| (*plan).to_owned());
+        one.is_subscribed = subscribed.contains(&one.id);
     }
     Ok((theirs, unknown_prices))
 }
@@ -282,7 +288,7 @@ pub(in crate::flows) async fn step(
             let mut tx = app.store.read().await?;
             let deleted_at = tx.audited_at(&id, AuditAction::CustomerDeleted).await?;
             Err(match deleted_at {
-                Some(_) => Ambiguity::Deleted(id, one.plan.is_some()),
+                Some(_) => Ambiguity::Deleted { id, is_subscribed: one.is_subscribed },
                 None => Ambiguity::NotHere(id),
             })
         }
@@ -364,7 +370,7 @@ pub(in crate::flows) fn done(
 pub(in crate::flows) fn undecided(
     one: &StripeCandidate,
     doubt: &Ambiguity,
-    how: Option<&str>,
+    claim: &ClaimAdvice,
 ) -> Undecided {
     let buyer = one.id.clone().into();
     Undecided {
@@ -372,7 +378,7 @@ pub(in crate::flows) fn undecided(
         email: one.email.clone(),
         plan: one.plan.clone(),
         reason: doubt.as_str(),
-        message: doubt.advice(&buyer, how),
+        message: doubt.advice(&buyer, claim),
         buyer,
     }
 }

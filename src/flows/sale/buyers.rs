@@ -1,39 +1,32 @@
 //! Unknown buyers: Stripe customers and guests who pay for a plan and are not linked to a customer
 //! here. They bought by a payment link, a quote or the dashboard. They are recorded until an
 //! operator claims them, or get an account at once with `allow_unknown_buyers` in the plans file.
-//! Stripe customers are linked in `claim.rs`, guests in `guests.rs`.
+//! `waiting_purchases.rs` gives them the account, or lets the purchase wait until its owner is
+//! proven. Stripe customers are linked in `claim.rs`, guests in `guests.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
 
 use crate::app::App;
-use crate::domain::account::mail_link::LinkKind;
-use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
-use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
-use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{
-    BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, WaitingPurchase, purchase_paid,
-    purchase_subscribed,
+    BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, purchase_paid, purchase_subscribed,
 };
-use crate::domain::sale::matching::Ambiguity;
+use crate::domain::sale::matching::ClaimAdvice;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fail_point::Place;
+use crate::flows::Mode;
 use crate::flows::sale::backfill::{self, Done, Undecided};
 use crate::flows::sale::claim::{self, ClaimTarget};
 use crate::flows::sale::guests;
 use crate::flows::sale::unclaimed;
-use crate::flows::{Mode, mail};
+use crate::flows::sale::waiting_purchases::link_or_wait;
 use crate::store::Tx;
-
-/// The most mails with a link to a buyer whose purchase waits: the first one, and another one each
-/// time the link has expired.
-const MAX_WAITING_MAILS: i64 = 4;
 
 /// The customer of a buyer who was not linked when an event named them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,30 +84,32 @@ pub async fn claim(
                 Ok(done) => return Ok(Ok(done)),
                 Err(doubt) => doubt,
             };
-            let (doubt, commands) = unclaimed::explained(app, id, doubt).await?;
-            Ok(Err(backfill::undecided(&theirs, &doubt, commands.as_deref())))
+            let (doubt, advice) = unclaimed::explained(app, id, doubt).await?;
+            Ok(Err(backfill::undecided(&theirs, &doubt, &advice)))
         }
         BuyerId::Guest(id) => {
             let guest = guests::fetch(app, id).await?;
             let claimed = guests::claim(app, &guest, to, by).await?;
-            if let Some(stripe_id) = &guest.stripe_customer_id {
-                forget_if_claimed(app, stripe_id).await?;
-            }
+            forget_if_nothing_left(app, guest.stripe_customer_id.as_ref()).await?;
             Ok(claimed.map_err(|doubt| Undecided {
                 customer_id: doubt.customer_id().map(CustomerId::to_string),
                 email: guest.email.clone(),
                 plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
                 reason: doubt.as_str(),
-                message: doubt.advice(buyer, None),
+                message: doubt.advice(buyer, &ClaimAdvice::Nothing),
                 buyer: buyer.clone(),
             }))
         }
     }
 }
 
-/// Removes a Stripe customer from the unknown buyers if nothing of it is left to be claimed.
-/// Returns whether nothing is.
-async fn forget_if_claimed(app: &App, stripe_id: &StripeCustomerId) -> Result<bool> {
+/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns true
+/// then, and for `None`: the payment of a guest.
+pub(super) async fn forget_if_nothing_left(
+    app: &App,
+    stripe_id: Option<&StripeCustomerId>,
+) -> Result<bool> {
+    let Some(stripe_id) = stripe_id else { return Ok(true) };
     let buyer = BuyerId::from(stripe_id.clone());
     let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
     if purchase_of(app, &buyer).await?.is_some() {
@@ -149,10 +144,7 @@ pub(in crate::flows) async fn link_to_customer(
             let guest = guests::fetch(app, session).await?;
             let to = ClaimTarget::Customer(id.clone());
             guests::claim(app, &guest, &to, by).await.map(drop)?;
-            match &guest.stripe_customer_id {
-                Some(stripe_id) => forget_if_claimed(app, stripe_id).await.map(drop),
-                None => Ok(()),
-            }
+            forget_if_nothing_left(app, guest.stripe_customer_id.as_ref()).await.map(drop)
         }
     }
 }
@@ -209,7 +201,7 @@ pub(in crate::flows) async fn check_guest(
 async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
     Ok(match buyer {
         BuyerId::Customer(id) => {
-            let bought = unclaimed::ownerless(app, id).await?;
+            let bought = unclaimed::purchases_since_deletion(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {
@@ -220,7 +212,7 @@ async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchas
 
 /// Returns the customer of a buyer who is not new. The purchase of a guest stays known after its
 /// customer was deleted.
-async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
+pub(super) async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
     Ok(match buyer {
         BuyerId::Customer(id) => tx.customer_by_stripe_id(id).await?.map(BuyerLink::Linked),
         BuyerId::Guest(id) => {
@@ -268,156 +260,6 @@ async fn record(
         );
     }
     Ok(BuyerLink::Unlinked)
-}
-
-/// Links an unknown buyer to an existing or a new account, unless an operator must decide. If the
-/// account with the buyer's address has not verified it, the purchase waits for the link that is
-/// mailed to the address. Verifying the address alone does not link them: the person who signed up
-/// would keep the password. Until that link sets one, later purchases wait too.
-async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink> {
-    // Bound first, so that the transaction that reads it has ended before the next one begins.
-    let waiting = app.store.read().await?.waiting_purchase(buyer).await?;
-    if let Some(waiting) = waiting {
-        mail_again(app, &waiting).await?;
-        return Ok(BuyerLink::Unlinked);
-    }
-    let to = ClaimTarget::NewAccount;
-    let (email, claimed) = match buyer {
-        BuyerId::Customer(id) => {
-            let theirs = claim::fetch(app, id).await?;
-            let claimed = claim::claim(app, &theirs, &to, Actor::System).await;
-            (theirs.email, claimed)
-        }
-        BuyerId::Guest(id) => {
-            let guest = guests::fetch(app, id).await?;
-            let claimed = guests::claim(app, &guest, &to, Actor::System).await;
-            (guest.email, claimed)
-        }
-    };
-    // Another worker may have linked it, for another event about the same purchase.
-    if let Some(link) = known(&mut app.store.read().await?, buyer).await? {
-        return Ok(link);
-    }
-    let claimed = match claimed {
-        Err(Error::StripeLinkRefused(problem)) => {
-            tracing::warn!(%buyer, problem, "an unknown buyer got no account");
-            return Ok(BuyerLink::Unlinked);
-        }
-        claimed => claimed?,
-    };
-    if let Err(doubt) = claimed {
-        if let (BuyerId::Customer(id), Ambiguity::Taken(owner, _)) = (buyer, &doubt)
-            && join_payments(app, id, owner).await?
-        {
-            return Ok(BuyerLink::Linked(owner.clone()));
-        }
-        tracing::warn!(%buyer, reason = doubt.as_str(), "an unknown buyer got no account");
-        if let Ambiguity::Unverified(id) = doubt {
-            let_wait(app, buyer, email.as_ref(), id).await?;
-        }
-    }
-    Ok(BuyerLink::Unlinked)
-}
-
-/// Gives the single payments of a second Stripe customer to a customer who is linked to another
-/// one, by their Checkout sessions, like those of guests: if the buyer entered the customer's
-/// address, and only its owner can use the account. Returns whether nothing else is to be linked.
-async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> Result<bool> {
-    let bought = unclaimed::purchases(app, id).await?;
-    for session in unclaimed::single_payments(app, &bought) {
-        let guest = guests::fetch(app, session).await?;
-        let Some(email) = &guest.email else { continue };
-        let entered = app.store.read().await?.customer_by_email(email).await?;
-        if entered.is_none_or(|customer| customer.customer_id != *owner) {
-            continue;
-        }
-        let claimed = guests::claim(app, &guest, &ClaimTarget::Recognized, Actor::System).await;
-        // Another worker may have claimed it, for another event about the same purchase.
-        let buyer = BuyerId::Guest(session.clone());
-        if known(&mut app.store.read().await?, &buyer).await?.is_some() {
-            continue;
-        }
-        match claimed {
-            Ok(Ok(_)) => {}
-            Ok(Err(doubt)) => {
-                tracing::warn!(%session, reason = doubt.as_str(), "a payment was not claimed");
-            }
-            Err(Error::StripeLinkRefused(problem)) => {
-                tracing::warn!(%session, problem, "a payment was not claimed");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    forget_if_claimed(app, id).await
-}
-
-/// Lets a purchase wait until the customer sets a password by a mailed link, and mails that link.
-///
-/// # Errors
-/// [`Error::Busy`] when the account changed in the meantime, or a failure of the database.
-async fn let_wait(app: &App, buyer: &BuyerId, email: Option<&Email>, id: CustomerId) -> Result<()> {
-    let now = app.now();
-    let mut tx = app.store.write().await?;
-    let customer = tx.lock_customer(&id).await?.ok_or(Error::Busy)?;
-    let has_waiting = !tx.waiting_purchases(&id).await?.is_empty();
-    if (customer.is_email_verified() && !has_waiting) || email != Some(&customer.email) {
-        return Err(Error::Busy);
-    }
-    let waiting = WaitingPurchase {
-        buyer_id: buyer.clone(),
-        customer_id: id.clone(),
-        created_at: now,
-        mailed_at: now,
-        mails: 1,
-    };
-    if tx.insert_waiting_purchase(&waiting).await? {
-        mail::enqueue(app, &mut tx, Kind::PurchaseWaiting, To::Customer(&id), now).await?;
-    }
-    tx.commit(app.fail_points.at(Place::PurchaseWaits)).await?;
-    app.mail_due.notify_one();
-    Ok(())
-}
-
-/// Mails another link to a buyer whose purchase waits, once the last link has expired, and at most
-/// [`MAX_WAITING_MAILS`] in all.
-async fn mail_again(app: &App, waiting: &WaitingPurchase) -> Result<()> {
-    let now = app.now();
-    let has_expired = waiting.mailed_at + LinkKind::Reset.lifetime() <= now;
-    if !has_expired || waiting.mails >= MAX_WAITING_MAILS {
-        return Ok(());
-    }
-    let mut tx = app.store.write().await?;
-    if tx.mailed_again(waiting, now).await? {
-        let to = To::Customer(&waiting.customer_id);
-        mail::enqueue(app, &mut tx, Kind::PurchaseWaiting, to, now).await?;
-    }
-    tx.commit(app.fail_points.at(Place::PurchaseWaitsOn)).await?;
-    app.mail_due.notify_one();
-    Ok(())
-}
-
-/// Claims the purchases that wait for a customer, who has proven to own the address. One that is
-/// uncertain for another reason stays listed, and waits no longer.
-///
-/// # Errors
-/// [`Error::Stripe`] or a failure of the database.
-pub(in crate::flows) async fn claim_waiting(app: &App, id: &CustomerId) -> Result<()> {
-    let waiting = app.store.read().await?.waiting_purchases(id).await?;
-    let mut is_any_uncertain = false;
-    for WaitingPurchase { buyer_id, .. } in waiting {
-        let to = ClaimTarget::Proven(id.clone());
-        if let Err(doubt) = claim(app, &buyer_id, &to, Actor::System).await? {
-            let reason = doubt.reason;
-            tracing::warn!(%buyer_id, reason, "a waiting purchase was not claimed");
-            is_any_uncertain = true;
-        }
-    }
-    if is_any_uncertain {
-        let mut tx = app.store.write().await?;
-        tx.delete_waiting_purchases(id).await?;
-        tx.commit(app.fail_points.at(Place::PurchaseWaits)).await?;
-    }
-    Ok(())
 }
 
 /// Lists every live subscription of the Stripe account, and if plans are sold by single payments,

@@ -140,11 +140,11 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
             preview::promotion_code(app, owner, request, &change, &state, &held).await?;
     }
     if change.is_empty() {
-        return give_up_waiting(app, lease, subscription, &state).await;
+        return void_waiting_invoice_and_sync(app, lease, subscription, &state).await;
     }
     refuse_vendors_schedule(app, subscription).await?;
     // Before the amounts are compared: the customer's balance gets back what paid a part of it.
-    discard_waiting(app, subscription, &state).await?;
+    void_waiting_invoice(app, subscription, &state).await?;
     let billed_from = Timestamp::saturating(terms.at);
     let invoice = invoice_of_change(app, &change, billed_from).await?;
     let (due, total) = invoice.map_or((0, None), |invoice| (invoice.due, Some(invoice.total)));
@@ -177,8 +177,8 @@ async fn former_attempt(
     }))
 }
 
-/// Discards a former change that waits for its payment, by voiding its invoice.
-async fn discard_waiting(
+/// Voids the invoice of a former change that waits for its payment, which ends that change.
+async fn void_waiting_invoice(
     app: &App,
     subscription: &Subscription,
     state: &StripeState,
@@ -190,15 +190,15 @@ async fn discard_waiting(
     Ok(())
 }
 
-/// Leaves the subscription as it is: discards a former change that waits for its payment.
-async fn give_up_waiting(
+/// Ends a former change that waits for its payment, and syncs then. Otherwise does nothing.
+async fn void_waiting_invoice_and_sync(
     app: &App,
     lease: &Lease,
     subscription: &Subscription,
     state: &StripeState,
 ) -> Result<()> {
     if change::waiting_invoice(subscription, &state.invoices).is_some() {
-        discard_waiting(app, subscription, state).await?;
+        void_waiting_invoice(app, subscription, state).await?;
         sync::sync_held(app, lease).await?;
     }
     Ok(())
@@ -342,7 +342,7 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let ends_at = subscription.ends_at(&app.plans);
     let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));
     if at == CancelAt::PeriodEnd && is_scheduled {
-        return give_up_waiting(app, lease, subscription, &state).await;
+        return void_waiting_invoice_and_sync(app, lease, subscription, &state).await;
     }
     let name = if at == CancelAt::Now { "now" } else { "period_end" };
     if at == CancelAt::PeriodEnd {
@@ -352,8 +352,9 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let replaces_schedule = subscription.schedule.is_some();
     let detail = json!({ "at": name, "replaces_schedule": replaces_schedule });
     record(app, lease, action, detail).await?;
-    // Stripe leaves its invoice payable: a year could be paid that the end cuts short.
-    discard_waiting(app, subscription, &state).await?;
+    // Stripe keeps the invoice of a waiting change payable. The customer could pay for a year that
+    // the end cuts short.
+    void_waiting_invoice(app, subscription, &state).await?;
     let (stripe, id) = (app.stripe()?, &subscription.id);
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {

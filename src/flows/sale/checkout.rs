@@ -10,12 +10,10 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Entitlement, IssuedLicense, Source};
 use crate::domain::sale::attempt::CreatedObject;
-use crate::domain::sale::entitlement::Assessment;
-use crate::domain::sale::plan::{Interval, Plan};
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::promotion::{CodeUse, EnteredCode};
-use crate::domain::sale::selection::holdings::{Holdings, OwnsMore};
+use crate::domain::sale::selection::holdings::Holdings;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
@@ -192,97 +190,20 @@ impl<'a> Offer<'a> {
 /// Returns what is sold to a customer with this state at Stripe.
 ///
 /// # Errors
-/// The reason why it is not sold: one of [`crate::domain::sale::selection::NotSold`],
-/// [`Error::UnknownPlan`], [`Error::AlreadySubscribed`], or [`Error::AddonBesideGrant`].
+/// The reason why it is not sold: one of [`NotSold`], or [`Error::AlreadySubscribed`].
 async fn select<'a>(
     app: &'a App,
     lease: &Lease,
     purchase: &PurchaseRequest,
     state: &StripeState,
 ) -> Result<Selection<'a>> {
+    let license = app.store.read().await?.current_license(&lease.customer_id).await?;
     let holdings = Holdings::of(state, &app.plans, app.now());
-    let plan = app.plans.plan(&purchase.plan).ok_or(Error::UnknownPlan)?;
-    let held = match purchase.interval {
-        Some(Interval::Updates) => Some(holdings.units_of_updates(plan, purchase.quantity)?),
-        _ => None,
-    };
-    let quantity = purchase.quantity.filter(|_| held.is_none());
-    let purchase = PurchaseRequest { quantity, ..purchase.clone() };
-    let assessment = &holdings.assessment;
-    let mut selection = if is_for_addons_alone(app, lease, &purchase, plan, assessment).await? {
-        selection::select_addons(&app.plans, &purchase, &state.currency())?
-    } else {
-        selection::select(&app.plans, &purchase, &state.currency())?
-    };
-    selection.quantity = held.unwrap_or(selection.quantity);
-    holdings.refuse(&selection)?;
-    selection.choosable = holdings.choosable(&selection);
+    let selection = holdings.select(purchase, license.as_ref())?;
     if selection.interval.is_recurring() {
         refuse_second_subscription(app, &lease.customer_id).await?;
     }
     Ok(selection)
-}
-
-/// Returns whether a request sells add-ons alone: the plan is requested `once`, the customer has a
-/// perpetual license for it, and asks for no units of it, or it cannot be bought again.
-///
-/// # Errors
-/// [`Error::OwnsMore`], or [`Error::AddonBesideGrant`] when a grant stays the license, so that
-/// the add-ons would have no effect. A failure of the database.
-async fn is_for_addons_alone(
-    app: &App,
-    lease: &Lease,
-    purchase: &PurchaseRequest,
-    plan: &Plan,
-    assessment: &Assessment<'_>,
-) -> Result<bool> {
-    let interval = purchase.interval.or_else(|| plan.price(None).map(|price| price.interval));
-    if interval != Some(Interval::Once) || purchase.addons.is_empty() {
-        return Ok(false);
-    }
-    let held = assessment.perpetual(plan);
-    let is_sold_again = |held: &Entitlement<'_>| plan.is_per_unit() || held.updates_until.is_some();
-    if purchase.quantity.is_some() && held.as_ref().is_none_or(is_sold_again) {
-        return Ok(false);
-    }
-    if let Some(granted) = perpetual_grant(app, lease).await? {
-        let has_effect = held.as_ref().map_or_else(
-            || !app.plans.is_same_plan(&granted.plan, plan.id.as_str()),
-            |held| is_worth_more_with(app, held, &purchase.addons, &granted),
-        );
-        if !has_effect {
-            let is_sold = plan.prices_for_sale(Interval::Once).next().is_some();
-            return Err(Error::AddonBesideGrant { granted: granted.plan, is_sold });
-        }
-    }
-    let mut own = held.iter().flat_map(|held| &held.addons).map(|addon| addon.id.as_str());
-    match own.find(|addon| purchase.addons.iter().any(|wanted| wanted == addon)) {
-        Some(addon) => Err(Error::OwnsMore(OwnsMore::Addon(addon.to_owned()))),
-        None => Ok(held.is_some()),
-    }
-}
-
-/// Returns the customer's license if an operator granted it without an end.
-async fn perpetual_grant(app: &App, lease: &Lease) -> Result<Option<IssuedLicense>> {
-    let license = app.store.read().await?.current_license(&lease.customer_id).await?;
-    Ok(license.filter(|license| {
-        license.source == Source::Operator
-            && license.term().ends().is_none()
-            && license.works(app.now())
-    }))
-}
-
-/// Returns whether a perpetual license with more add-ons becomes the license instead of a grant.
-fn is_worth_more_with(
-    app: &App,
-    held: &Entitlement<'_>,
-    addons: &[String],
-    granted: &IssuedLicense,
-) -> bool {
-    let more = addons.iter().filter_map(|id| app.plans.addon(id));
-    let addons = held.addons.iter().copied().chain(more).collect();
-    let license = Entitlement { addons, ..held.clone() }.coverage(&app.plans);
-    license.exceeds(&granted.coverage(&app.plans), app.now())
 }
 
 /// Returns the length of the trial at Stripe: each customer has one.

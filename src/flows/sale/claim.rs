@@ -73,7 +73,7 @@ pub(super) async fn claim(
     Ok(Ok(backfill::done(theirs, step.action(), Some(id), report)))
 }
 
-/// Fetches a Stripe customer, with the plan that it pays for.
+/// Fetches a Stripe customer, with the plan that it pays for by anything.
 pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
@@ -83,6 +83,7 @@ pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Str
     let bought = unclaimed::purchases(app, stripe_id).await?;
     let plan = purchase_paid(&app.plans, &bought).and_then(Purchase::plan);
     theirs.plan = plan.map(|plan| plan.id.to_string());
+    theirs.is_subscribed = bought.subscriptions.iter().any(|one| one.status.is_live());
     Ok(theirs)
 }
 
@@ -233,7 +234,9 @@ async fn release(
     unclaimed::leave_out_claimed(app, &mut bought, Some(id)).await?;
     if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         let instead = match theirs {
-            Some(theirs) => unclaimed::commands(app, theirs, id).await?,
+            Some(theirs) => {
+                unclaimed::claim_advice(app, theirs).await?.text(&theirs.clone().into(), id)
+            }
             None => None,
         };
         let instead = instead.map(|how| format!(". To add only the single payments, {how}"));
@@ -271,10 +274,10 @@ async fn remedy(
     (id, before): (&CustomerId, &StripeCustomerId),
 ) -> Result<String> {
     let taken = Ambiguity::Taken(id.clone(), before.clone());
-    let (doubt, how) = unclaimed::explained(app, theirs, taken).await?;
+    let (doubt, claim) = unclaimed::explained(app, theirs, taken).await?;
     let buyer = BuyerId::from(theirs.clone());
     Ok(match doubt {
-        Ambiguity::AllClaimed(_) => format!("Of {theirs}, {}", doubt.advice(&buyer, None)),
-        _ => format!("To keep both: {}", keeping_both(&buyer, id, how.as_deref())),
+        Ambiguity::AllClaimed(_) => format!("Of {theirs}, {}", doubt.advice(&buyer, &claim)),
+        _ => format!("To keep both: {}", keeping_both(&buyer, id, &claim)),
     })
 }

@@ -10,10 +10,11 @@ use crate::domain::account::customer::Customer;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession, Purchase};
+use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession};
 use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
+use crate::domain::sale::unclaimed::without_plan;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::{import, password};
@@ -168,10 +169,8 @@ async fn recognize(
         let is_owned = reads_mailbox(tx, &customer).await?;
         return Ok(if is_owned { Ok(Owner::Matched(id)) } else { Err(Ambiguity::Unverified(id)) });
     }
-    // Without a plan, the purchase has no effect on a new account.
-    let purchase = guest.purchase(&app.plans);
-    if purchase.and_then(Purchase::plan).is_none() {
-        return Ok(Err(Ambiguity::NoPlan(purchase.map(|purchase| purchase.id().clone()))));
+    if let Some(doubt) = without_plan(guest.purchase(&app.plans)) {
+        return Ok(Err(doubt));
     }
     if tx.is_email_taken(email, None, app.now()).await? {
         return Ok(Err(Ambiguity::Reserved));

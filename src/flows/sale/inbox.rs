@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::buyers::{self, BuyerLink};
 use crate::flows::sale::sync;
+use crate::flows::sale::waiting_purchases;
 use crate::flows::{brief, queue};
 use crate::metrics::EventResult;
 use crate::store::Tx;
@@ -173,8 +174,9 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
             if events.iter().any(|event| event.is_task(TaskKind::AddressProven)) {
                 // In its own task, as below.
                 let (own, proven) = (app.clone(), id.clone());
-                let claimed =
-                    app.tasks.run(async move { buyers::claim_waiting(&own, &proven).await });
+                let claimed = app
+                    .tasks
+                    .run(async move { waiting_purchases::claim_waiting(&own, &proven).await });
                 let claimed = within(&*app.clock, UNLINKED_TIMEOUT, claimed).await;
                 if let Err(error) = claimed.unwrap_or(Err(Error::Busy)) {
                     return retry_later(app, whose, events, &error).await;

@@ -24,4 +24,5 @@ pub mod subscription;
 pub mod sync;
 mod trial;
 mod unclaimed;
+pub(super) mod waiting_purchases;
 pub mod webhook;

@@ -11,8 +11,10 @@ use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::Actor;
 use crate::domain::sale::attempt::{Attempt, CreatedObject};
 use crate::domain::sale::buyer::{Purchase, purchase_paid};
+use crate::domain::sale::change::waiting_invoice;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
+use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -363,18 +365,27 @@ pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     // Listed after the checkout is closed, so that no subscription is missed.
     for subscription in stripe.subscriptions(stripe_id).await? {
         if !subscription.status.has_ended() {
-            // An invoice that waits for its payment stays payable.
-            if subscription.may_wait()
-                && let Some(invoice) = &subscription.latest_invoice
-            {
-                let at = app.fail_points.at(Place::ChangeCleared);
-                ended(stripe.void_invoice(invoice.as_str(), at).await)?;
-            }
+            void_waiting_invoice(app, stripe, &subscription).await?;
             let at = app.fail_points.at(Place::AccountSubscriptionEnded);
             ended(stripe.cancel_subscription(&subscription.id, at).await)?;
         }
     }
     Ok(())
+}
+
+/// Voids the invoice of a change that waits for its payment. Stripe keeps it payable after the end.
+async fn void_waiting_invoice(
+    app: &App,
+    stripe: &Stripe,
+    subscription: &Subscription,
+) -> Result<()> {
+    if !subscription.may_wait() {
+        return Ok(());
+    }
+    let open = stripe.open_invoices(subscription).await?;
+    let Some(invoice) = waiting_invoice(subscription, &open) else { return Ok(()) };
+    let at = app.fail_points.at(Place::ChangeCleared);
+    ended(stripe.void_invoice(invoice.as_str(), at).await)
 }
 
 /// Closes a checkout, so that it can no longer be paid.

@@ -2,6 +2,8 @@ use super::*;
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::entitlement;
 use crate::domain::sale::entitlement::tests::{catalog_of, subscription};
+use crate::domain::sale::plan::Plan;
+use crate::domain::sale::selection::NotSold;
 use crate::domain::sale::selection::holdings::OwnsMore;
 
 const PLANS: &str = r#"

@@ -5,7 +5,7 @@ use crate::domain::sale::entitlement::tests::{
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus};
 use crate::domain::sale::selection::{CustomerCurrency, PurchaseRequest, select};
 
-const PLANS: &str = r#"
+pub(super) const PLANS: &str = r#"
     product = "app"
     [trial]
     days = 14
@@ -60,7 +60,7 @@ fn selected<'c>(
 }
 
 /// Returns the state after a single payment at `time`.
-fn bought(
+pub(super) fn bought(
     state: &StripeState,
     catalog: &Catalog,
     what: (&str, u32, &[&str]),
@@ -72,7 +72,7 @@ fn bought(
 }
 
 /// Returns the state of a customer who subscribes to these prices, with so many units of the first.
-fn subscribed(prices: &[&str], units: u32) -> StripeState {
+pub(super) fn subscribed(prices: &[&str], units: u32) -> StripeState {
     let mut of = subscription("sub_1", "active", prices);
     of.items[0].quantity = Some(units);
     let lines = prices.iter().enumerate().map(|(place, price)| Line {
