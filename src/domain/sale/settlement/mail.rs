@@ -20,8 +20,10 @@ use crate::domain::time::Timestamp;
 struct News {
     /// It is newly scheduled to end.
     is_ending: bool,
-    /// It became past due, or was paused because there is no payment method.
-    lacks_payment: bool,
+    /// It became past due.
+    became_past_due: bool,
+    /// It was paused because there is no payment method.
+    became_paused: bool,
     /// It ended, and no mail has announced that.
     has_ended: bool,
 }
@@ -45,8 +47,7 @@ pub(super) fn decide(
     let is_canceled = licenses.ends_paid_license
         || (news.is_ending && is_paid && current.works(now))
         || (news.has_ended && is_paid);
-    let is_paused = after.is_some_and(|row| row.status == Status::Paused);
-    if news.lacks_payment && if is_paused { is_paid } else { !licenses.ends_paid_license } {
+    if news.became_paused && is_paid || news.became_past_due && !licenses.ends_paid_license {
         return Some(Kind::PaymentProblem);
     }
     is_canceled.then_some(Kind::Cancellation)
@@ -98,8 +99,8 @@ fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> Ne
     let was_announced = before.is_some_and(|row| row.cancel_at.is_some());
     News {
         is_ending: is_new(|row| row.cancel_at.is_some() && row.status.is_live()),
-        lacks_payment: is_new(|row| row.status == Status::PastDue)
-            || is_new(|row| row.status == Status::Paused),
+        became_past_due: is_new(|row| row.status == Status::PastDue),
+        became_paused: is_new(|row| row.status == Status::Paused),
         has_ended: is_new(|row| matches!(row.status, Status::Canceled | Status::Unpaid))
             && !was_announced,
     }
@@ -152,7 +153,9 @@ fn kind_of_issued(
     let in_grace = issued.term.phase(now) == Phase::Grace;
     match news {
         News { is_ending: true, .. } => Kind::Cancellation,
-        News { lacks_payment: true, .. } => Kind::PaymentProblem,
+        News { became_past_due: true, .. } | News { became_paused: true, .. } => {
+            Kind::PaymentProblem
+        }
         _ if in_grace && status == Some(&Status::PastDue) => Kind::PaymentProblem,
         _ if in_grace => Kind::PaymentPending,
         _ if current.expires_at == issued.term.expires => Kind::QuantityChanged,
