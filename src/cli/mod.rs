@@ -169,6 +169,11 @@ fn problems(error: &Error) -> Vec<String> {
     }
 }
 
+/// Prints what does not change the exit code.
+fn print_notes(notes: &[String]) -> Result<()> {
+    notes.iter().try_for_each(|note| print(format_args!("note: {note}\n")).map(drop))
+}
+
 /// Writes an error line to standard error.
 fn complain(problem: impl Display) {
     note(format_args!("error: {problem}\n"));

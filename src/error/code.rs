@@ -69,8 +69,9 @@ codes! {
     CurrencyNotSold = "currency_not_sold", 422, "The currency is not sold";
     InvalidPromotionCode = "invalid_promotion_code", 422, "The promotion code cannot be used";
     CurrencyPinned = "currency_pinned", 409, "The customer pays in another currency";
-    LowerThanOwned = "lower_than_owned", 409, "The customer owns more than this";
-    NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";
+    LowerThanOwned = "lower_than_owned", 409, "The customer has more than this";
+    NoPerpetualLicense = "no_perpetual_license", 409,
+        "No perpetual license that this purchase extends";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
     NoSubscription = "no_subscription", 409, "There is no subscription";
     ChangeNotPossible = "change_not_possible", 409, "This change is not possible";

@@ -407,8 +407,8 @@ async fn check_finds_every_difference_at_stripe() {
 
     let taxed = format!("[checkout]\nautomatic_tax = true\n{SOLD}");
     let done = check(&taxed, &["--json"]).await;
-    let advice = "price price_pdf: at Stripe it does not say whether it contains taxes; choose";
-    assert!(done.out.contains(advice), "{done:?}");
+    let advice = "Stripe refuses it for prices without a `tax_behavior`: price_team, ";
+    assert!(done.code == 1 && done.out.contains(advice), "{done:?}");
 
     let done = check("[[plan]]\nid = 5\n", &[]).await;
     assert_eq!(done.code, 2);

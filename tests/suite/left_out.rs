@@ -1,9 +1,7 @@
-//! Fields that Stripe may leave out of a response, equivalent forms, and what begins between two
-//! calls. A null field never removes what was paid and never grants more.
+//! Fields that Stripe may leave out of a response, and equivalent forms. A null field never removes
+//! what was paid and never grants more.
 
 use std::future::ready;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use licentia::domain::sale::invoice::Payment;
@@ -81,41 +79,6 @@ async fn a_refund_of_an_unlisted_payment_or_of_a_charge_id_is_applied_stripe_15(
             .unwrap();
         let refunded = if known { Payment::Refunded } else { Payment::Unremarkable };
         assert_eq!(seen.invoices[0].payment, refunded);
-    }
-}
-
-#[tokio::test]
-async fn a_subscription_that_begins_while_it_is_read_is_read_with_its_payment() {
-    let subscription = |status: &str| json!({ "id": "sub_1", "status": status, "created": 0 });
-    for (first, later, read) in [
-        (None, Some("active"), 2),
-        (Some("incomplete"), Some("active"), 2),
-        (Some("active"), Some("active"), 1),
-        // Stripe never lists it: what is known counts.
-        (None, None, 2),
-    ] {
-        let reads = Arc::new(AtomicUsize::new(0));
-        let counted = reads.clone();
-        let double: Double = Box::new(move |call| {
-            let listed = match call.path.as_str() {
-                "/v1/subscriptions" if counted.fetch_add(1, Ordering::SeqCst) == 0 => first,
-                "/v1/subscriptions" => later,
-                "/v1/invoices" => {
-                    let parent = json!({ "subscription_details": { "subscription": "sub_1" } });
-                    let paid = json!({ "id": "in_1", "status": "paid", "parent": parent });
-                    return ready(Some((200, json!({ "data": [paid] })))).boxed();
-                }
-                _ => None,
-            };
-            let data: Vec<_> = listed.map(subscription).into_iter().collect();
-            ready(Some((200, json!({ "data": data })))).boxed()
-        });
-        let stripe = stripe_of(double).await;
-        let seen = stripe.purchases(&"cus_1".parse().unwrap(), &Needs::default()).await.unwrap();
-        let statuses: Vec<_> =
-            seen.subscriptions.iter().map(|one| one.status.to_string()).collect();
-        assert_eq!(statuses, later.into_iter().collect::<Vec<_>>());
-        assert_eq!((seen.invoices.len(), reads.load(Ordering::SeqCst)), (1, read), "{first:?}");
     }
 }
 

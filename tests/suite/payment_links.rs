@@ -1,8 +1,6 @@
 //! Sales without a line of code: payment links and Buy Buttons, whose buyers may have no account.
 //! The numbers are those of docs/requirements.md.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use licentia::domain::operator::admin_key::Scope;
@@ -13,12 +11,10 @@ use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use serde_json::{Value, json};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Shop};
+use crate::harness::traced::Listener;
 use crate::sell_once::customer_of;
 
 /// The settings by which Stripe creates a customer for the buyer.
@@ -379,43 +375,11 @@ async fn the_single_payments_of_a_deleted_account_need_nothing() {
     assert_eq!(shop.license(&again).await["plan"], "site");
 }
 
-/// Records the texts of warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-}
-
-impl Visit for Warnings {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.0.lock().unwrap().push(format!("{value:?}"));
-        }
-    }
-}
-
 #[tokio::test]
-async fn a_buyer_who_gets_an_account_at_once_is_no_warning() {
-    let warnings = Warnings::default();
-    let _listening = tracing::subscriber::set_default(warnings.clone());
+async fn a_buyer_who_gets_an_account_at_once_causes_no_warning() {
+    let listener = Listener::to_warnings();
     let about_buyers = || {
-        let all = warnings.0.lock().unwrap();
+        let all = listener.texts();
         all.iter().filter(|text| text.contains("a buyer without an account")).count()
     };
     let shop = open_to_all().await;

@@ -3,8 +3,6 @@
 //! run, and asks the database for the plan of each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::{Arc, Mutex};
 
 use licentia::domain::operator::admin_key::Scope;
 use licentia::http::openapi;
@@ -12,13 +10,11 @@ use licentia::store::Store;
 use licentia_sandbox::Options;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 use crate::harness::database::{CUSTOMERS, Kind, execute, insert_customers, kind, texts};
 use crate::harness::receiver::Receiver;
 use crate::harness::shop::{Buyer, Shop};
+use crate::harness::traced::Listener;
 use crate::harness::{Client, TestApp};
 use crate::outgoing::{SETTINGS, add};
 
@@ -78,37 +74,6 @@ const OTHERS: [(&str, &str); 8] = [
         "'evt_' || i, 'invoice.paid', 'cus_' || i, '', i, i, i, i, i",
     ),
 ];
-
-/// The text of each statement that this thread runs.
-#[derive(Clone, Default)]
-struct Statements(Arc<Mutex<BTreeSet<String>>>);
-
-impl Subscriber for Statements {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "licentia::statements"
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-}
-
-impl Visit for Statements {
-    fn record_str(&mut self, _: &Field, text: &str) {
-        self.0.lock().unwrap().insert(text.to_owned());
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
-}
 
 /// The callers of requests, as `security` of the OpenAPI document names them.
 const ADMIN_KEY: &str = "admin_key";
@@ -298,14 +263,10 @@ async fn no_request_of_support_or_a_customer_reads_a_whole_table() {
     if kind() == Kind::Postgres {
         execute(store, "ANALYZE").await.unwrap();
     }
-    let statements = Statements::default();
-    // With one subscriber in the process, tracing would ask only the thread that is the first to
-    // run a statement, perhaps one of another test. With two, it asks both.
-    let _another = tracing::Dispatch::new(Statements::default());
-    let listening = tracing::subscriber::set_default(statements.clone());
+    let listener = Listener::to_statements();
     read_everything(&shop, &ada, &admin, &webhook_id).await;
-    drop(listening);
-    let statements = statements.0.lock().unwrap().clone();
+    let statements: BTreeSet<_> = listener.texts().into_iter().collect();
+    drop(listener);
     assert!(statements.len() > 40, "{statements:#?}");
     let is_drift = |text: &&String| text.contains(COUNTS[3]);
     let drift = statements.iter().find(is_drift).expect("the customers without a license");
@@ -335,16 +296,14 @@ async fn a_page_of_the_licenses_of_a_revoked_key_reads_no_others() {
     if kind() == Kind::Postgres {
         execute(store, "ANALYZE").await.unwrap();
     }
-    let statements = Statements::default();
-    let _another = tracing::Dispatch::new(Statements::default());
-    let listening = tracing::subscriber::set_default(statements.clone());
+    let listener = Listener::to_statements();
     let mut tx = store.read().await.unwrap();
     let customers = tx.customers_of_key("key", app.app.now(), None, 100).await.unwrap();
     assert!(customers.is_empty(), "their licenses are over");
     assert_eq!(tx.licenses_of_key("key", None, 100).await.unwrap().len(), 100);
     drop(tx);
-    drop(listening);
-    let statements = statements.0.lock().unwrap().clone();
+    let statements: BTreeSet<_> = listener.texts().into_iter().collect();
+    drop(listener);
     let of_licenses = statements.iter().filter(|text| text.contains("FROM licenses"));
     let of_licenses: Vec<_> = of_licenses.collect();
     assert_eq!(of_licenses.len(), 2, "{statements:#?}");

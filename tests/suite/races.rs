@@ -1,14 +1,19 @@
 //! Two servers on one database at the same moment: there is one of everything. A server that pauses
-//! until its lease is lost writes nothing when it continues.
+//! until its lease is lost writes nothing when it continues. What changes at Stripe between two of
+//! our calls.
 
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+use futures_util::{FutureExt, StreamExt};
 use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
 use licentia::flows::sale::{inbox, reconcile};
+use licentia::stripe::{Double, Needs};
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -17,7 +22,7 @@ use crate::harness::database::{HeldLock, execute, number, texts};
 use crate::harness::pause::Pause;
 use crate::harness::receiver::Receiver;
 use crate::harness::shop::{Buyer, Peer, Shop, session_of};
-use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
+use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp, stripe_of};
 use crate::outgoing::{self, ALLOW_PRIVATE};
 
 /// The number of licenses that were issued for a payment.
@@ -348,4 +353,39 @@ async fn locked_expired_rows_do_not_delay_other_customers() {
     assert_eq!(carol.delete("/api/customers/me").await.status, 204);
     assert!(inbox::take_due(&app.app, 10).await.unwrap().is_empty());
     lock.release().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_begins_while_it_is_read_is_read_with_its_payment() {
+    let subscription = |status: &str| json!({ "id": "sub_1", "status": status, "created": 0 });
+    for (first, later, read) in [
+        (None, Some("active"), 2),
+        (Some("incomplete"), Some("active"), 2),
+        (Some("active"), Some("active"), 1),
+        // Stripe never lists it: what is known counts.
+        (None, None, 2),
+    ] {
+        let reads = Arc::new(AtomicUsize::new(0));
+        let counted = reads.clone();
+        let double: Double = Box::new(move |call| {
+            let listed = match call.path.as_str() {
+                "/v1/subscriptions" if counted.fetch_add(1, Ordering::SeqCst) == 0 => first,
+                "/v1/subscriptions" => later,
+                "/v1/invoices" => {
+                    let parent = json!({ "subscription_details": { "subscription": "sub_1" } });
+                    let paid = json!({ "id": "in_1", "status": "paid", "parent": parent });
+                    return ready(Some((200, json!({ "data": [paid] })))).boxed();
+                }
+                _ => None,
+            };
+            let data: Vec<_> = listed.map(subscription).into_iter().collect();
+            ready(Some((200, json!({ "data": data })))).boxed()
+        });
+        let stripe = stripe_of(double).await;
+        let seen = stripe.purchases(&"cus_1".parse().unwrap(), &Needs::default()).await.unwrap();
+        let statuses: Vec<_> =
+            seen.subscriptions.iter().map(|one| one.status.to_string()).collect();
+        assert_eq!(statuses, later.into_iter().collect::<Vec<_>>());
+        assert_eq!((seen.invoices.len(), reads.load(Ordering::SeqCst)), (1, read), "{first:?}");
+    }
 }

@@ -224,7 +224,7 @@ async fn stripe_30_a_stripe_customer_with_a_claimed_payment_is_linked_to_its_own
 }
 
 #[tokio::test]
-async fn stripe_28_a_single_payment_of_a_second_stripe_customer_joins_the_verified_address() {
+async fn stripe_28_a_second_customers_payment_is_added_to_the_account_with_the_verified_address() {
     let shop = open_to_all().await;
     let (ada, before) = owner(&shop).await;
     let updates = async || {

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::cli::{NO, WRONG_CALL, complain, print, print_json, problems, stripe_of, wait};
+use crate::cli::{
+    NO, WRONG_CALL, complain, print, print_json, print_notes, problems, stripe_of, wait,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::plan_diff::{LicenseChange, PlansSnapshot};
 use crate::error::Result;
+use crate::flows::sale::account_check;
 use crate::flows::sale::plans::changed_licenses;
 use crate::flows::sale::setup::{self, Comparison};
 use crate::plans;
@@ -87,18 +90,19 @@ fn check(config: &Config, json: bool) -> Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     let stripe = Stripe::new(stripe_of(config)?, Arc::new(SystemClock))?;
-    let (Comparison { differences, mut notes }, of_links) = wait(async {
-        let of_links = setup::payment_link_notes(&stripe, &catalog).await?;
-        Ok((setup::compare_prices(&stripe, &catalog).await?, of_links))
+    let Comparison { differences, notes } = wait(async {
+        let mut compared = setup::compare_prices(&stripe, &catalog).await?;
+        compared.differences.extend(account_check::untaxed_prices(&stripe, &catalog).await?);
+        compared.notes.extend(setup::payment_link_notes(&stripe, &catalog).await?);
+        Ok(compared)
     })?;
-    notes.extend(of_links);
     if json {
         print_json(&json!({ "differences": differences, "notes": notes }))?;
     } else if differences.is_empty() {
         print("The prices match those at Stripe.\n")?;
     }
-    for note in notes.iter().filter(|_| !json) {
-        print(format_args!("note: {note}\n"))?;
+    if !json {
+        print_notes(&notes)?;
     }
     for difference in differences.iter().filter(|_| !json) {
         complain(difference);
@@ -134,9 +138,7 @@ fn diff(config: &Config, old: &Path, new: &Path, json: bool) -> Result<ExitCode>
     if json {
         print_json(&json!({ "licenses": count, "changes": as_json, "removals": removals }))?;
     } else {
-        for removal in removals {
-            print(format_args!("note: {removal}\n"))?;
-        }
+        print_notes(&removals)?;
         print(format_args!("{changed} of {count} licenses would change.\n"))?;
     }
     Ok(if changed == 0 { ExitCode::SUCCESS } else { ExitCode::from(NO) })

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::sale::backfill::{self, Backfill};
 use crate::cli::sale::claim::{self, Claim};
-use crate::cli::{NO, complain, print, stripe_of, wait};
+use crate::cli::{NO, complain, print, print_notes, stripe_of, wait};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::sale::webhook::EVENT_TYPES;
@@ -89,17 +89,19 @@ impl StripeCommand {
         let url = endpoint_url(url, config, stripe_config)?;
         let catalog = plans::load(config.plans_file.as_deref())?;
         let stripe = Stripe::new(stripe_config, Arc::new(SystemClock))?;
-        let (made, problems) = wait(async {
+        let (made, problems, notes) = wait(async {
             let mut problems = setup::missing_rights(&stripe, &catalog).await?;
-            problems.extend(setup::compare_prices(&stripe, &catalog).await?.differences);
+            let compared = setup::compare_prices(&stripe, &catalog).await?;
+            problems.extend(compared.differences);
             let now = SystemClock.now();
             problems.extend(setup::unsupported_options(&stripe, &catalog, now).await?);
-            Ok((setup::endpoint(&stripe, &Random::from_system()?, &url).await?, problems))
+            let made = setup::endpoint(&stripe, &Random::from_system()?, &url).await?;
+            Ok((made, problems, compared.notes))
         })?;
         if json {
-            print_as_json(&url, &made, &problems)?;
+            print_as_json(&url, &made, (&problems, &notes))?;
         } else {
-            print_report(&url, &made, &problems)?;
+            print_report(&url, &made, (&problems, &notes))?;
         }
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
     }
@@ -120,7 +122,11 @@ fn endpoint_url(url: Option<Origin>, config: &Config, stripe: &StripeConfig) -> 
     Ok(format!("{base}{WEBHOOK_PATH}"))
 }
 
-fn print_report(url: &str, made: &EndpointOutcome, problems: &[String]) -> Result<()> {
+fn print_report(
+    url: &str,
+    made: &EndpointOutcome,
+    (problems, notes): (&[String], &[String]),
+) -> Result<()> {
     let events = EVENT_TYPES.len();
     match made {
         EndpointOutcome::New(endpoint) => {
@@ -144,6 +150,7 @@ fn print_report(url: &str, made: &EndpointOutcome, problems: &[String]) -> Resul
              account can do what `[checkout]` asks for.\n",
         )?;
     }
+    print_notes(notes)?;
     for problem in problems {
         complain(problem);
     }
@@ -155,7 +162,11 @@ fn secret_of(endpoint: &Endpoint) -> Option<&str> {
     endpoint.secret.as_ref().map(ExposeSecret::expose_secret)
 }
 
-fn print_as_json(url: &str, made: &EndpointOutcome, problems: &[String]) -> Result<ExitCode> {
+fn print_as_json(
+    url: &str,
+    made: &EndpointOutcome,
+    (problems, notes): (&[String], &[String]),
+) -> Result<ExitCode> {
     let (is_new, endpoint) = match made {
         EndpointOutcome::New(endpoint) => (true, endpoint),
         EndpointOutcome::Updated(endpoint) => (false, endpoint),
@@ -168,6 +179,7 @@ fn print_as_json(url: &str, made: &EndpointOutcome, problems: &[String]) -> Resu
         "api_version": API_VERSION,
         "events": EVENT_TYPES,
         "problems": problems,
+        "notes": notes,
     });
     print(format_args!("{report:#}\n"))
 }

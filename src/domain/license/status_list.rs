@@ -94,7 +94,9 @@ row! {
         pub list_id: i64,
         /// The origin of its address.
         pub origin: String,
-        /// Its `iat`. It never goes back: apps refuse a list that is older than one they saw.
+        /// Its `iat`. It goes back only if a clock that was ahead dated it (more than `SKEW` in the
+        /// future). Otherwise it never does: apps refuse a list that is older than the last one
+        /// they saw.
         pub issued_at: Timestamp,
         /// Counts the changes of its bits and of its `iat`.
         pub version: i64,

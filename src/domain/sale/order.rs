@@ -111,7 +111,7 @@ row! {
 }
 
 row! {
-    /// A plan that a customer has paid for, by the orders.
+    /// The plan, interval and status of an order, to compare plans files. It may be unpaid.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct OrderedPlan {
         /// The customer.

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Slug, Sold, promises_less};
 
-pub use licenses::{Difference, LicenseChange, Purchases, license_change};
+pub use licenses::{Difference, LicenseChange, StoredPurchases, license_change};
 pub use removal::Removal;
 
 /// What a price that is charged once sells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinglePurchase {
+pub enum OneTimeGood {
     /// A perpetual license or an add-on.
     License,
     /// Updates of a perpetual license.
@@ -118,11 +118,11 @@ impl PlansSnapshot {
 
 /// Returns what a price of a catalog sells once; `None` if it is charged again and again, or pays
 /// for nothing. A former price counts as one for the plan or the add-on itself.
-fn single_purchase(price: &str, catalog: &Catalog) -> Option<SinglePurchase> {
+fn one_time_good(price: &str, catalog: &Catalog) -> Option<OneTimeGood> {
     match catalog.sold(price)?.price().map(|price| price.interval) {
         Some(Interval::Month | Interval::Year) => None,
-        Some(Interval::Updates) => Some(SinglePurchase::Updates),
-        Some(Interval::Once) | None => Some(SinglePurchase::License),
+        Some(Interval::Updates) => Some(OneTimeGood::Updates),
+        Some(Interval::Once) | None => Some(OneTimeGood::License),
     }
 }
 
@@ -241,10 +241,15 @@ impl GrantedItem {
         let one_time = self.updates_months.keys().filter(|price| new.prices.contains(*price));
         for price in one_time {
             let is_updates = self.updates.contains(price);
-            let before = if is_updates { SinglePurchase::Updates } else { SinglePurchase::License };
-            let after = single_purchase(price, catalog);
+            let before = if is_updates { OneTimeGood::Updates } else { OneTimeGood::License };
+            let after = one_time_good(price, catalog);
             if after != Some(before) {
-                removals.push(Removal::Purchase { id: id(), price: price.clone(), before, after });
+                removals.push(Removal::PriceSellsOther {
+                    id: id(),
+                    price: price.clone(),
+                    before,
+                    after,
+                });
             }
         }
         for plan in self.with_plans.iter().filter_map(|plan| catalog.plan(plan)) {

@@ -8,7 +8,9 @@ use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-pub use row::{Billed, BilledBeside, BilledItem, BilledItems, PaidWithoutLicense, SubscriptionRow};
+pub use row::{
+    Billed, BilledItem, BilledItems, PaidWithoutLicense, StoredBilling, SubscriptionRow,
+};
 
 text_enum! {
     /// The status of a subscription (<https://docs.stripe.com/api/subscriptions/object>).

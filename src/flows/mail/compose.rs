@@ -275,8 +275,8 @@ async fn first_charge(app: &App, tx: &mut Tx, id: &CustomerId) -> Result<Option<
 }
 
 /// Returns whether a mail still says the truth: an address that is not verified, a trial that has
-/// not been bought, a license that was not replaced. A paused subscription is resumed, so a
-/// reminder to subscribe again would be wrong.
+/// not been bought, a license that was not replaced. A paused subscription can be resumed, so no
+/// mail asks to subscribe again.
 fn is_still_true(kind: Kind, about: &About, is_paused: bool, now: Timestamp) -> bool {
     let works = about.current.as_ref().filter(|license| license.works(now));
     match kind {

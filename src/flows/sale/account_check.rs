@@ -44,7 +44,7 @@ pub async fn problems(stripe: &Stripe, catalog: &Catalog, now: Timestamp) -> Ans
         }
     }
     if options.automatic_tax
-        && let Some(problem) = untaxed(stripe, catalog).await?
+        && let Some(problem) = untaxed_prices(stripe, catalog).await?
     {
         problems.push(problem);
         options.automatic_tax = false;
@@ -71,10 +71,16 @@ pub async fn problems(stripe: &Stripe, catalog: &Catalog, now: Timestamp) -> Ans
     Ok(problems)
 }
 
-/// Returns the problem if Stripe Tax would refuse to sell some of the prices: those that do not say
-/// whether their amounts contain taxes, unless the account has a default. The session of a check
-/// has one price only.
-async fn untaxed(stripe: &Stripe, catalog: &Catalog) -> Answer<Option<String>> {
+/// Returns the problem if `automatic_tax` is on and Stripe Tax would refuse to sell some of the
+/// prices: those that do not say whether their amounts contain taxes, unless the account has a
+/// default. The session of a check has one price only.
+///
+/// # Errors
+/// As [`problems`].
+pub async fn untaxed_prices(stripe: &Stripe, catalog: &Catalog) -> Answer<Option<String>> {
+    if !catalog.checkout.automatic_tax {
+        return Ok(None);
+    }
     let fetched = sold_prices(catalog).map(async |price| {
         let found = stripe.price(&price.id).await?;
         // The check of the prices names one that Stripe does not have.

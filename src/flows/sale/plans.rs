@@ -10,7 +10,7 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::order::OrderedPlan;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::plan_diff::{
-    LicenseChange, PlansSnapshot, Purchases, Removal, license_change,
+    LicenseChange, PlansSnapshot, Removal, StoredPurchases, license_change,
 };
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -78,9 +78,9 @@ pub async fn changed_licenses(
         }
         last = Some(newest);
         count += licenses.len();
-        for (license, beside) in &licenses {
+        for (license, subscription) in &licenses {
             let orders = orders_of.get(&license.customer_id).map_or(&[][..], Vec::as_slice);
-            let purchases = Purchases { beside, orders };
+            let purchases = StoredPurchases { subscription, orders };
             license_change(license, purchases, old, new).map_or(Ok(()), &mut report)?;
         }
     }

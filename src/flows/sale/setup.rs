@@ -99,24 +99,12 @@ pub async fn compare_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Compar
     let unknown = unknown_prices(stripe, catalog).await?;
     let sold = fetched.iter().filter(|(_, price, _)| price.is_for_sale);
     let archived = archived_products(stripe, sold.filter_map(|(.., found)| found.as_ref())).await?;
-    let lacks_tax = |price: &Price, found: &Option<StripePrice>| {
-        price.is_for_sale && found.as_ref().is_some_and(|found| !found.has_tax_behavior)
-    };
-    // Stripe Tax refuses a price without a tax behavior, unless the account has a default.
-    let is_refused = catalog.checkout.automatic_tax
-        && fetched.iter().any(|(_, price, found)| lacks_tax(price, found))
-        && !stripe.has_default_tax_behavior().await?;
     let problems = fetched.iter().flat_map(|(of, price, found)| {
-        let tax = (is_refused && lacks_tax(price, found)).then(|| {
-            "at Stripe it does not say whether it contains taxes; choose a default in Stripe's tax \
-             settings"
-                .to_owned()
-        });
         let product = found.as_ref().and_then(|found| found.product.as_deref());
         let is_archived = |id: &&str| archived.iter().flatten().any(|archived| archived == id);
         let product = product.filter(|_| price.is_for_sale).filter(is_archived);
         let product = product.map(|id| format!("its product {id} is archived at Stripe"));
-        let problems = differences(price, found.as_ref()).into_iter().chain(tax).chain(product);
+        let problems = differences(price, found.as_ref()).into_iter().chain(product);
         problems.map(move |problem| format!("{of}, price {}: {problem}", price.id))
     });
     let differences = problems.chain(unknown).collect();

@@ -53,8 +53,9 @@ struct CheckoutBody {
     currency: Option<String>,
     /// The number of units, for a plan that is sold by the unit. The default is the fewest.
     /// `updates` are always for all units of the license: leave it out. Add-ons are sold alone if
-    /// the customer owns the plan by single payments, `interval` is `once` (or left out, and that
-    /// is the plan's default), and there is no quantity or the plan cannot be bought again.
+    /// the customer has a perpetual license for the plan that was paid for, `interval` is `once`
+    /// (or left out, and that is the plan's default), and there is no quantity or the plan cannot
+    /// be bought again.
     #[oai(
         validator(minimum(value = "1"), maximum(value = "1000000000")),
         skip_serializing_if_is_none

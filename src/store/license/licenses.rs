@@ -7,7 +7,7 @@ use crate::domain::license::status_list::StatusIndex;
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::message::Kind;
 use crate::domain::page::PageRequest;
-use crate::domain::sale::subscription::BilledBeside;
+use crate::domain::sale::subscription::StoredBilling;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::statement::{Insert, Statement, sql};
@@ -316,10 +316,10 @@ impl Tx {
         now: Timestamp,
         after: Option<&CustomerId>,
         most: i64,
-    ) -> Result<Vec<(IssuedLicense, BilledBeside)>> {
+    ) -> Result<Vec<(IssuedLicense, StoredBilling)>> {
         let rows = sql!(
             self,
-            fetch_all: Both<BilledBeside, IssuedLicense>,
+            fetch_all: Both<StoredBilling, IssuedLicense>,
             "SELECT {columns} FROM licenses
              LEFT JOIN (SELECT customer_id AS payer, items AS billed_items,
                                status AS billed_status FROM subscriptions) AS billed

@@ -14,6 +14,7 @@ pub mod rotation;
 pub mod selling;
 pub mod shop;
 pub mod subscriber;
+pub mod traced;
 pub mod vendor;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Tests of the assessment: tables of states here; property tests in `properties`, the vendor's
 //! policy in `policy`, grace periods in `grace`, plan changes in `changes`, credits for unpaid
-//! invoices in `credits`, renewals that were forgiven or paid late in `forgiven`, units in
+//! invoices in `credits`, forgiven renewals in `forgiven`, late payments in `late`, units in
 //! `quantity` and `running_sums`, add-ons in `addons`, single payments in `once`, those for several
 //! plans in `several_plans`, what remains of subscriptions in `fallback`, and what was paid for and
 //! the license does not have in `without_effect`.
@@ -11,6 +11,7 @@ mod credits;
 mod fallback;
 mod forgiven;
 mod grace;
+mod late;
 mod once;
 mod policy;
 pub(crate) mod properties;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use licentia_verify::OnEnd;
 
-use super::{SinglePurchase, single_purchase, updates_months};
+use super::{OneTimeGood, one_time_good, updates_months};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Basis, Content, IssuedLicense, Source};
 use crate::domain::sale::invoice::OrderStatus;
@@ -14,21 +14,21 @@ use crate::domain::sale::plan::{
     Addon, Catalog, Interval, Plan, Price, Slug, promise_text, promises_less,
 };
 use crate::domain::sale::policy::Consequence;
-use crate::domain::sale::subscription::{BilledBeside, BilledItem, BilledItems};
+use crate::domain::sale::subscription::{BilledItem, BilledItems, StoredBilling};
 
 /// What the customer of a license has paid for, as far as it is stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Purchases<'a> {
+pub struct StoredPurchases<'a> {
     /// The customer's subscription.
-    pub beside: &'a BilledBeside,
+    pub subscription: &'a StoredBilling,
     /// The plans of the customer's orders.
     pub orders: &'a [OrderedPlan],
 }
 
-impl<'a> Purchases<'a> {
+impl<'a> StoredPurchases<'a> {
     /// Returns what the customer's subscription bills.
     fn billed(self) -> Option<&'a BilledItems> {
-        self.beside.billed_items.as_ref()
+        self.subscription.billed_items.as_ref()
     }
 
     /// Returns the ids of all plans of which the customer may have an entitlement by the new plans:
@@ -40,7 +40,8 @@ impl<'a> Purchases<'a> {
             let was_single = !order.billing_interval.is_some_and(Interval::is_recurring);
             counts(order.status, new) && (was_single || leaves())
         });
-        let is_live = self.beside.billed_status.as_ref().is_some_and(|status| status.is_live());
+        let is_live =
+            self.subscription.billed_status.as_ref().is_some_and(|status| status.is_live());
         let billed = self.billed().filter(|_| is_live);
         let subscribed = billed.into_iter().flat_map(|billed| &billed.0);
         let subscribed = subscribed.filter_map(|item| old.by_price(&item.price));
@@ -88,11 +89,11 @@ pub enum Difference {
     },
     /// A one-time price at which it, or one of its add-ons, may have been bought, sells something
     /// else now.
-    Purchase {
+    PriceSellsOther {
         /// The price.
         price: String,
         /// What it sells now; `None` if it is charged again and again.
-        after: Option<SinglePurchase>,
+        after: Option<OneTimeGood>,
     },
     /// A plan that its customer has paid for too ranks above its plan now, or, for what a
     /// subscription left, below it.
@@ -180,10 +181,10 @@ impl fmt::Display for Difference {
                     }
                 }
             }
-            Self::Purchase { price, after } => {
+            Self::PriceSellsOther { price, after } => {
                 let sells = match after {
-                    Some(SinglePurchase::License) => "sells perpetual licenses",
-                    Some(SinglePurchase::Updates) => "sells updates",
+                    Some(OneTimeGood::License) => "sells perpetual licenses",
+                    Some(OneTimeGood::Updates) => "sells updates",
                     None => "is charged for each period",
                 };
                 write!(formatter, "{price}, which may have paid for it, {sells} now")
@@ -233,7 +234,7 @@ impl fmt::Display for Difference {
 #[must_use]
 pub fn license_change(
     license: &IssuedLicense,
-    purchases: Purchases<'_>,
+    purchases: StoredPurchases<'_>,
     old: &Catalog,
     new: &Catalog,
 ) -> Option<LicenseChange> {
@@ -254,7 +255,7 @@ pub fn license_change(
             Some(after) => {
                 let mut all = differences(&before, &after);
                 all.extend(token_days(license, old, new));
-                all.extend(purchase_differences(license, billed, old, new));
+                all.extend(payment_differences(license, billed, old, new));
                 all.extend(ranks(license, purchases, old, new));
                 all
             }
@@ -280,7 +281,7 @@ fn token_days(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Option<D
 /// Returns how what a payment gives differs: the builds of a perpetual license, the add-ons, and
 /// the prices that pay for all of it. The price of a purchase is not stored with its license, so
 /// each one-time price of the plan counts.
-fn purchase_differences(
+fn payment_differences(
     license: &IssuedLicense,
     billed: Option<&BilledItems>,
     old: &Catalog,
@@ -319,7 +320,7 @@ fn purchase_differences(
             }
         }
     }
-    all.extend(other_purchases(license, old, new));
+    all.extend(prices_that_sell_other(license, old, new));
     all.extend(prices_gone(license, billed, old, new));
     all
 }
@@ -329,7 +330,7 @@ fn purchase_differences(
 /// depends on the plans above it, which count for it.
 fn ranks(
     license: &IssuedLicense,
-    purchases: Purchases<'_>,
+    purchases: StoredPurchases<'_>,
     old: &Catalog,
     new: &Catalog,
 ) -> Vec<Difference> {
@@ -355,19 +356,23 @@ fn ranks(
 
 /// Returns the one-time prices of the license's plan and add-ons that sell something else now. The
 /// add-ons beside a subscription may have been bought once.
-fn other_purchases(license: &IssuedLicense, old: &Catalog, new: &Catalog) -> Vec<Difference> {
+fn prices_that_sell_other(
+    license: &IssuedLicense,
+    old: &Catalog,
+    new: &Catalog,
+) -> Vec<Difference> {
     let plan = old.plan(&license.plan).filter(|_| license.basis == Basis::Once);
     let of_plan = plan.into_iter().flat_map(Plan::price_ids);
     let addons = license.addons.0.iter().filter_map(|id| old.addon(id.as_str()));
     let prices = of_plan.chain(addons.flat_map(Addon::price_ids));
     let other = prices.filter_map(|price| {
-        let (before, was_former) =
-            (single_purchase(price, old)?, old.sold(price)?.price().is_none());
-        let (now, after) = (new.sold(price)?, single_purchase(price, new));
+        let (before, was_former) = (one_time_good(price, old)?, old.sold(price)?.price().is_none());
+        let (now, after) = (new.sold(price)?, one_time_good(price, new));
         let is_of_same = new.is_same_plan(old.sold(price)?.id().as_str(), now.id().as_str());
         // A former price may have been charged for each period before too.
         let is_other = after != Some(before) && !(was_former && after.is_none());
-        (is_of_same && is_other).then(|| Difference::Purchase { price: price.to_owned(), after })
+        (is_of_same && is_other)
+            .then(|| Difference::PriceSellsOther { price: price.to_owned(), after })
     });
     other.collect()
 }

@@ -1,4 +1,4 @@
-//! The texts of what a plans file no longer grants.
+//! What a plans file no longer grants, and its text.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use licentia_verify::OnEnd;
 use crate::domain::count::counted;
 use crate::domain::sale::plan::promise_text;
 
-use super::SinglePurchase;
+use super::OneTimeGood;
 
 /// Something that a plan or add-on granted and no longer grants. `id` is that of the plan or
 /// add-on.
@@ -64,15 +64,15 @@ pub enum Removal {
         after: u32,
     },
     /// A price that was charged once sells something else now.
-    Purchase {
+    PriceSellsOther {
         /// The plan or the add-on.
         id: String,
         /// The price.
         price: String,
         /// What it sold.
-        before: SinglePurchase,
+        before: OneTimeGood,
         /// What it sells now; `None` if it is charged again and again.
-        after: Option<SinglePurchase>,
+        after: Option<OneTimeGood>,
     },
     /// Plans that ranked below it rank above it.
     Rank {
@@ -165,8 +165,8 @@ impl fmt::Display for Removal {
                 counted(*after, "month"),
                 before.map_or("all".to_owned(), |before| before.to_string())
             ),
-            Self::Purchase { id, price, before, after } => {
-                purchase(formatter, id, price, (*before, *after))
+            Self::PriceSellsOther { id, price, before, after } => {
+                sells_other(formatter, id, price, (*before, *after))
             }
             Self::Rank { id, above } => write!(
                 formatter,
@@ -208,30 +208,30 @@ impl fmt::Display for Removal {
 }
 
 /// Writes that a price sells something else now.
-fn purchase(
+fn sells_other(
     formatter: &mut fmt::Formatter<'_>,
     id: &str,
     price: &str,
-    change: (SinglePurchase, Option<SinglePurchase>),
+    change: (OneTimeGood, Option<OneTimeGood>),
 ) -> fmt::Result {
     match change {
-        (SinglePurchase::Updates, Some(SinglePurchase::License)) => write!(
+        (OneTimeGood::Updates, Some(OneTimeGood::License)) => write!(
             formatter,
             "{price} sold updates of `{id}` and counts as a purchase of the plan now, with units \
              of its own; keep it under `prices` with `sold = false`, because `former_prices` does \
              not say what it sold"
         ),
-        (SinglePurchase::Updates, _) => write!(
+        (OneTimeGood::Updates, _) => write!(
             formatter,
             "{price} sold updates of `{id}` and is charged for each period now: its buyers lose \
              the updates"
         ),
-        (SinglePurchase::License, Some(_)) => write!(
+        (OneTimeGood::License, Some(_)) => write!(
             formatter,
             "{price} sold perpetual licenses of `{id}` and counts as updates now: its buyers lose \
              the license"
         ),
-        (SinglePurchase::License, None) => write!(
+        (OneTimeGood::License, None) => write!(
             formatter,
             "{price} was charged once for `{id}` and is charged for each period now: its buyers \
              lose `{id}`"

@@ -6,13 +6,14 @@ use crate::domain::license::{Basis, Extras, IssuedLicense, LicenseToken, Source}
 use crate::domain::sale::entitlement::tests::{DAY, NOW, at, selling};
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::OrderedPlan;
-use crate::domain::sale::subscription::{BilledBeside, BilledItem, BilledItems, Status};
+use crate::domain::sale::subscription::{BilledItem, BilledItems, Status, StoredBilling};
 
 /// A customer without a subscription.
-const NOTHING: BilledBeside = BilledBeside { billed_items: None, billed_status: None };
+const NOTHING: StoredBilling = StoredBilling { billed_items: None, billed_status: None };
 
 /// The purchases of a customer of whom nothing is stored.
-const NO_PURCHASES: Purchases<'static> = Purchases { beside: &NOTHING, orders: &[] };
+const NO_PURCHASES: StoredPurchases<'static> =
+    StoredPurchases { subscription: &NOTHING, orders: &[] };
 
 /// Returns the texts of what these changes of the tests' plans file take away.
 fn removals(change: impl FnOnce(&mut Catalog)) -> Vec<String> {
@@ -210,8 +211,8 @@ fn changes(
         billed.iter().map(|price| BilledItem { price: (*price).to_owned(), quantity: Some(1) });
     let items = Some(BilledItems(items.collect())).filter(|items| !items.0.is_empty());
     let status = items.as_ref().map(|_| Status::Active);
-    let beside = BilledBeside { billed_items: items, billed_status: status };
-    let purchases = Purchases { beside: &beside, orders: &[] };
+    let subscription = StoredBilling { billed_items: items, billed_status: status };
+    let purchases = StoredPurchases { subscription: &subscription, orders: &[] };
     let change = license_change(&license, purchases, &old, &new);
     let differences = change.into_iter().flat_map(|change| change.differences);
     differences.map(|difference| difference.to_string()).collect()
@@ -315,7 +316,7 @@ fn a_license_of_a_plan_that_was_overtaken_changes_if_its_customer_paid_for_both(
         let (old, mut new) = (selling(), selling());
         let (one, other) = (new.rank(swap.0), new.rank(swap.1));
         new.plans.swap(one, other);
-        let purchases = Purchases { orders: &[order.clone(), order], ..NO_PURCHASES };
+        let purchases = StoredPurchases { orders: &[order.clone(), order], ..NO_PURCHASES };
         let change = license_change(&license(of, basis), purchases, &old, &new);
         let differences = change.into_iter().flat_map(|change| change.differences);
         differences.map(|difference| difference.to_string()).collect::<Vec<_>>()

@@ -47,8 +47,7 @@ pub(super) fn decide(
     let is_canceled = licenses.ends_paid_license
         || (news.is_ending && is_paid && current.works(now))
         || (news.has_ended && is_paid);
-    let is_problem = news.became_past_due && !licenses.ends_paid_license;
-    if is_problem || (news.became_paused && is_paid) {
+    if news.became_paused && is_paid || news.became_past_due && !licenses.ends_paid_license {
         return Some(Kind::PaymentProblem);
     }
     is_canceled.then_some(Kind::Cancellation)

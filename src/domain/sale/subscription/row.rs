@@ -149,7 +149,7 @@ impl SubscriptionRow {
 row! {
     /// The items of the customer's subscription, selected together with a license.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct BilledBeside {
+    pub struct StoredBilling {
         /// The items; `None` without a subscription, or if no sync has read it.
         pub billed_items: Option<BilledItems>,
         /// The status of the subscription; `None` without one.

@@ -147,7 +147,7 @@ fn the_page_offers_exactly_the_units_that_are_sold() {
 }
 
 #[test]
-fn a_change_leaves_no_less_than_what_is_owned_as_far_as_it_is_the_cause() {
+fn a_change_is_refused_only_if_it_makes_the_license_smaller_than_what_is_owned() {
     let catalog = catalog_of(PLANS);
     let state = bought(&StripeState::default(), &catalog, ("both", 10, &["cad"]), NOW - YEAR / 2);
     let owned = Holdings::of(&state, &catalog, at(NOW)).owned;
