@@ -242,6 +242,7 @@ impl History {
             currency: None,
             quantity: None,
             addons: Vec::new(),
+            accept_smaller: false,
         };
         let request = CheckoutRequest {
             purchase,

@@ -127,8 +127,14 @@ impl History {
         let back = format!("{}/docs", self.ground.config.public_url);
         let interval = Some(interval);
         let promotion_code = self.draw_code(who);
-        let purchase =
-            PurchaseRequest { plan: plan.to_owned(), interval, currency, quantity, addons };
+        let purchase = PurchaseRequest {
+            plan: plan.to_owned(),
+            interval,
+            currency,
+            quantity,
+            addons,
+            accept_smaller: quantity == Some(1),
+        };
         let request = CheckoutRequest {
             purchase,
             promotion_code,

@@ -59,6 +59,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         35 "0035_status_lists",
         36 "0036_server_identity",
         37 "0037_licenses_of_key",
+        38 "0038_deleted_buyers",
     }
 });
 

@@ -9,10 +9,10 @@ use licentia::flows::Mode;
 use licentia::flows::sale::buyers;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
-use licentia_sandbox::{Card, DeliveryFault, Times};
+use licentia_sandbox::{Card, DeliveryFault, Interval, NewPrice, Times};
 use serde_json::{Value, json};
 
-use crate::harness::database::texts;
+use crate::harness::database::{number, texts};
 use crate::harness::shop::{Buyer, Shop};
 use crate::harness::traced::Listener;
 use crate::sell_once::customer_of;
@@ -373,6 +373,45 @@ async fn the_single_payments_of_a_deleted_account_need_nothing() {
     assert_eq!(claim(to).await.unwrap().action, "claimed");
     shop.settled().await;
     assert_eq!(shop.license(&again).await["plan"], "site");
+}
+
+#[tokio::test]
+async fn a_deleted_account_does_not_come_back_whatever_the_metadata_at_stripe_say() {
+    for settings in [true, false] {
+        let shop = if settings { open_to_all().await } else { Shop::selling().await };
+        let ada = shop.buyer("ada@example.com").await;
+        shop.purchase(&ada, json!({ "plan": "studio", "interval": "once" })).await;
+        let customer = customer_of(&shop, &ada).await;
+        let book = NewPrice {
+            id: "price_of_a_book",
+            product: "Book",
+            amount: 2900,
+            currency: "usd",
+            interval: Interval::Once,
+        };
+        shop.sandbox.add_price(&book);
+        // The vendor's own system uses the same name.
+        let path = format!("customers/{customer}");
+        shop.at_stripe(&path, &[("metadata[customer_id]", "acme-17")]).await;
+        assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+        shop.settled().await;
+        let mails = shop.sandbox.mails().len();
+        for _ in 0..2 {
+            let report = shop.sync_all().await;
+            assert!(report.unknown_buyers.is_empty() && report.need_action() == 0, "{report:?}");
+        }
+        // A later event, for example about another product.
+        let session = shop.session_at_stripe(&customer, book.id).await;
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        shop.settled_with_invoice().await;
+        assert_eq!(shop.listed().await, json!([]));
+        let accounts = number(&shop.app.app.store, "SELECT COUNT(*) FROM customers").await;
+        assert_eq!((accounts, shop.sandbox.mails().len()), (0, mails), "{settings}");
+        let id = customer.parse().unwrap();
+        let to = ClaimTarget::NewAccount;
+        let refused = buyers::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
+        assert_eq!(refused.unwrap_err().reason, "deleted");
+    }
 }
 
 #[tokio::test]

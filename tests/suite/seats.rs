@@ -269,7 +269,8 @@ async fn a_license_that_a_subscription_left_is_not_replaced_by_a_smaller_one() {
     let detail = refused(loft("once", 1, &[])).await;
     let expected = "the customer keeps `loft` with 7 units and the add-on `cad`, and a license is \
                     for one purchase: with `loft` for 1 unit, the license would shrink; choose at \
-                    least 7 units and these add-ons too";
+                    least 7 units and these add-ons too, or accept that by `\"accept_smaller\": \
+                    true`";
     assert_eq!(detail, expected);
     refused(loft("once", 6, &["cad"])).await;
     refused(loft("once", 7, &[])).await;

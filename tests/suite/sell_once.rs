@@ -433,7 +433,7 @@ async fn a_perpetual_plan_with_less_than_the_subscription_is_refused() {
     let expected = "the customer subscribes to `team` with 5 units and the add-on `pdf`, and a \
                     license is for one purchase: with `studio` for 1 unit, the license would \
                     shrink; choose these add-ons too, or let the subscription end before the \
-                    purchase";
+                    purchase, or accept that by `\"accept_smaller\": true`";
     assert_eq!(refused.text("/detail"), expected);
     shop.purchase(&ada, json!({ "plan": "studio", "interval": "once", "addons": ["pdf"] })).await;
     assert_eq!(shop.license(&ada).await["addons"], json!(["pdf"]));

@@ -103,12 +103,13 @@ impl PlansSnapshot {
         removals
     }
 
-    /// Returns the plans that rank below others now and did not before. The plans are stored in the
-    /// order of their file.
+    /// Returns the plans that rank below others now and did not before. Nobody pays for a plan
+    /// without a price. The plans are stored in the order of their file.
     fn lower_ranks<'s>(&'s self, new: &'s Catalog) -> impl Iterator<Item = Removal> + 's {
-        self.plans.iter().enumerate().filter_map(|(rank, old)| {
+        let sold = || self.plans.iter().filter(|plan| !plan.prices.is_empty());
+        sold().enumerate().filter_map(move |(rank, old)| {
             let plan = new.plan(&old.id)?;
-            let lower = self.plans[..rank].iter().filter_map(|lower| new.plan(&lower.id));
+            let lower = sold().take(rank).filter_map(|lower| new.plan(&lower.id));
             let is_above = |other: &&Plan| new.rank(other.id.as_str()) > new.rank(&old.id);
             let above: Vec<_> = lower.filter(is_above).map(|other| other.id.to_string()).collect();
             (!above.is_empty()).then(|| Removal::Rank { id: plan.id.to_string(), above })

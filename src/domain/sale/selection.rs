@@ -20,6 +20,8 @@ pub struct PurchaseRequest {
     pub quantity: Option<u32>,
     /// The ids of add-ons.
     pub addons: Vec<String>,
+    /// Whether the customer accepts a license that has less than the present one.
+    pub accept_smaller: bool,
 }
 
 /// The currencies that Stripe has recorded for a customer.
@@ -306,7 +308,14 @@ mod tests {
 
     fn request() -> PurchaseRequest {
         let (interval, currency, quantity, addons) = (None, None, None, Vec::new());
-        PurchaseRequest { plan: "team".into(), interval, currency, quantity, addons }
+        PurchaseRequest {
+            plan: "team".into(),
+            interval,
+            currency,
+            quantity,
+            addons,
+            accept_smaller: false,
+        }
     }
 
     fn chosen(

@@ -278,6 +278,9 @@ async fn delete_here(
     tx.forget_personal_values(&customer.customer_id).await?;
     trial_memory::remember(app, &mut tx, &customer.customer_id, &customer.email, now).await?;
     tx.forget_requests_of(customer).await?;
+    if let Some(stripe_id) = &customer.stripe_customer_id {
+        tx.remember_deleted_buyer(stripe_id, &customer.customer_id, now).await?;
+    }
     tx.delete_user(&customer.user_id, now).await?;
     let (id, action) = (&customer.customer_id, AuditAction::CustomerDeleted);
     let entry = AuditEntry::new(by, action, Some(id), json!({}));

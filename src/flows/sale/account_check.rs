@@ -18,8 +18,14 @@ use crate::fail_point::{FailPoints, Place};
 use crate::flows::secret::keyed;
 use crate::stripe::{Answer, Probe, Stripe, StripeFailure};
 
-/// How long a start waits for Stripe: a server must also start while Stripe is down.
+/// How long a start waits for Stripe, and longer for each round of prices: a server must also start
+/// while Stripe is down.
 const START_TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT_OF_ROUND: Duration = Duration::from_secs(1);
+
+/// The prices that are fetched at once. Stripe refuses more than 25 calls a second in a sandbox
+/// (<https://docs.stripe.com/rate-limits>).
+const PRICES_AT_ONCE: usize = 10;
 
 /// How long the session of a check could be paid if it were not closed at once. Stripe's least is
 /// 30 minutes; the clocks may differ.
@@ -81,13 +87,17 @@ pub async fn untaxed_prices(stripe: &Stripe, catalog: &Catalog) -> Answer<Option
     if !catalog.checkout.automatic_tax {
         return Ok(None);
     }
-    let fetched = sold_prices(catalog).map(async |price| {
-        let found = stripe.price(&price.id).await?;
-        // The check of the prices names one that Stripe does not have.
-        let is_untaxed = found.is_some_and(|found| !found.has_tax_behavior);
-        Ok::<_, StripeFailure>(is_untaxed.then_some(price.id.as_str()))
-    });
-    let untaxed: Vec<_> = try_join_all(fetched).await?.into_iter().flatten().collect();
+    let sold: Vec<&Price> = sold_prices(catalog).collect();
+    let mut untaxed = Vec::new();
+    for round in sold.chunks(PRICES_AT_ONCE) {
+        let fetched = round.iter().map(async |price| {
+            let found = stripe.price(&price.id).await?;
+            // The check of the prices names one that Stripe does not have.
+            let is_untaxed = found.is_some_and(|found| !found.has_tax_behavior);
+            Ok::<_, StripeFailure>(is_untaxed.then_some(price.id.as_str()))
+        });
+        untaxed.extend(try_join_all(fetched).await?.into_iter().flatten());
+    }
     if untaxed.is_empty() || stripe.has_default_tax_behavior().await? {
         return Ok(None);
     }
@@ -162,7 +172,9 @@ pub async fn at_start(app: &App) -> Result<()> {
     if app.store.read().await?.was_account_checked(&hash).await? {
         return Ok(());
     }
-    let asked = within(&*app.clock, START_TIMEOUT, problems(stripe, &app.plans, app.now())).await;
+    let rounds = u32::try_from(prices.len().div_ceil(PRICES_AT_ONCE)).unwrap_or(u32::MAX);
+    let limit = START_TIMEOUT.saturating_add(TIMEOUT_OF_ROUND.saturating_mul(rounds));
+    let asked = within(&*app.clock, limit, problems(stripe, &app.plans, app.now())).await;
     match asked {
         Some(Ok(problems)) if problems.is_empty() => {
             let mut tx = app.store.write().await?;

@@ -271,26 +271,29 @@ pub(in crate::flows) async fn step(
     decision: LinkDecision,
     newcomers: Newcomers,
 ) -> Result<Option<std::result::Result<Step, Ambiguity>>> {
+    let deleted = |id| Ambiguity::Deleted { id, is_subscribed: one.is_subscribed };
     Ok(Some(match decision {
         LinkDecision::Settled => return Ok(None),
         LinkDecision::Finish(id) => Ok(Step::Finish(id)),
         LinkDecision::Link(id, sign) => Ok(Step::Link(id, sign)),
         LinkDecision::Newcomer => match (&one.email, &one.plan, newcomers) {
             (Some(email), Some(_), Newcomers::Create) => {
-                // It may be reserved for a customer who has changed the address.
-                let is_taken =
-                    app.store.read().await?.is_email_taken(email, None, app.now()).await?;
-                if is_taken { Err(Ambiguity::Reserved) } else { Ok(Step::Create(email.clone())) }
+                let mut tx = app.store.read().await?;
+                if let Some((id, _)) = tx.deleted_buyer(&one.id).await? {
+                    Err(deleted(id))
+                } else if tx.is_email_taken(email, None, app.now()).await? {
+                    // It may be reserved for a customer who has changed the address.
+                    Err(Ambiguity::Reserved)
+                } else {
+                    Ok(Step::Create(email.clone()))
+                }
             }
             _ => Err(Ambiguity::NoAccount),
         },
         LinkDecision::Leave(Ambiguity::NotHere(id)) => {
             let mut tx = app.store.read().await?;
-            let deleted_at = tx.audited_at(&id, AuditAction::CustomerDeleted).await?;
-            Err(match deleted_at {
-                Some(_) => Ambiguity::Deleted { id, is_subscribed: one.is_subscribed },
-                None => Ambiguity::NotHere(id),
-            })
+            let is_deleted = tx.audited_at(&id, AuditAction::CustomerDeleted).await?.is_some();
+            Err(if is_deleted { deleted(id) } else { Ambiguity::NotHere(id) })
         }
         LinkDecision::Leave(doubt) => Err(doubt),
     }))

@@ -165,7 +165,7 @@ pub(in crate::flows) async fn check_buyer(
     }
     let seen_at = tx.unknown_buyer_seen_at(&buyer).await?;
     drop(tx);
-    let (bought, owner) = unclaimed::purchases_and_owner(app, stripe_id).await?;
+    let (bought, owner) = unclaimed::purchases_since_deletion(app, stripe_id).await?;
     let link = record(app, &buyer, purchase_paid(&app.plans, &bought), seen_at).await?;
     // The event may be about a payment that was claimed: its invoice follows a second later.
     Ok(match (link, owner) {
@@ -201,7 +201,7 @@ pub(in crate::flows) async fn check_guest(
 async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
     Ok(match buyer {
         BuyerId::Customer(id) => {
-            let bought = unclaimed::purchases_since_deletion(app, id).await?;
+            let (bought, _) = unclaimed::purchases_since_deletion(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
         BuyerId::Guest(id) => {

@@ -22,7 +22,7 @@ use crate::flows::audit;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::preview::{self, invoice_of_change, refuse_vendors_schedule};
 use crate::flows::sale::promotion;
-use crate::flows::sale::schedule::{self, unless_refused};
+use crate::flows::sale::schedule;
 use crate::flows::sale::stripe_customer::is_fresh;
 use crate::flows::sale::subscription::portal_for_owner;
 use crate::flows::sale::sync;
@@ -144,7 +144,7 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
     }
     refuse_vendors_schedule(app, subscription).await?;
     // Before the amounts are compared: the customer's balance gets back what paid a part of it.
-    void_waiting_invoice(app, subscription, &state).await?;
+    void_waiting_invoice(app, lease, subscription, &state).await?;
     let billed_from = Timestamp::saturating(terms.at);
     let invoice = invoice_of_change(app, &change, billed_from).await?;
     let (due, total) = invoice.map_or((0, None), |invoice| (invoice.due, Some(invoice.total)));
@@ -178,16 +178,28 @@ async fn former_attempt(
 }
 
 /// Voids the invoice of a former change that waits for its payment, which ends that change.
+///
+/// # Errors
+/// [`Error::Busy`] if it was paid in the meantime: then the subscription is another one.
 async fn void_waiting_invoice(
     app: &App,
+    lease: &Lease,
     subscription: &Subscription,
     state: &StripeState,
 ) -> Result<()> {
-    if let Some(invoice) = change::waiting_invoice(subscription, &state.invoices) {
-        let at = app.fail_points.at(Place::ChangeCleared);
-        unless_refused(app.stripe()?.void_invoice(invoice.as_str(), at).await)?;
+    let Some(invoice) = change::waiting_invoice(subscription, &state.invoices) else {
+        return Ok(());
+    };
+    let at = app.fail_points.at(Place::ChangeCleared);
+    match app.stripe()?.void_invoice(invoice.as_str(), at).await {
+        Err(StripeFailure::Refused { .. }) => {
+            let state = sync::sync_held(app, lease).await?.state;
+            let found = state.invoices.iter().find(|one| one.id == *invoice);
+            let is_paid = found.is_some_and(|found| found.status == InvoiceStatus::Paid);
+            if is_paid { Err(Error::Busy) } else { Ok(()) }
+        }
+        answer => Ok(answer?),
     }
-    Ok(())
 }
 
 /// Ends a former change that waits for its payment, and syncs then. Otherwise does nothing.
@@ -198,7 +210,7 @@ async fn void_waiting_invoice_and_sync(
     state: &StripeState,
 ) -> Result<()> {
     if change::waiting_invoice(subscription, &state.invoices).is_some() {
-        void_waiting_invoice(app, subscription, state).await?;
+        void_waiting_invoice(app, lease, subscription, state).await?;
         sync::sync_held(app, lease).await?;
     }
     Ok(())
@@ -354,7 +366,7 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     record(app, lease, action, detail).await?;
     // Stripe keeps the invoice of a waiting change payable. The customer could pay for a year that
     // the end cuts short.
-    void_waiting_invoice(app, subscription, &state).await?;
+    void_waiting_invoice(app, lease, subscription, &state).await?;
     let (stripe, id) = (app.stripe()?, &subscription.id);
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {

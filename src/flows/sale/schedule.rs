@@ -51,7 +51,7 @@ pub(super) async fn release_replaced(
 }
 
 /// Ignores that Stripe refuses what is done already.
-pub(super) fn unless_refused(answer: Answer<()>) -> Answer<()> {
+fn unless_refused(answer: Answer<()>) -> Answer<()> {
     match answer {
         Err(StripeFailure::Refused { .. }) => Ok(()),
         answer => answer,

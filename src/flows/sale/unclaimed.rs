@@ -11,6 +11,7 @@ use crate::domain::sale::matching::{Ambiguity, ClaimAdvice, Claims, Tag};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::unclaimed;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
 /// Returns what a Stripe customer bought, without the single payments that were claimed by their
@@ -19,43 +20,38 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`crate::error::Error::Stripe`] or a failure of the database.
 pub(super) async fn purchases(app: &App, id: &StripeCustomerId) -> Result<StripeState> {
-    purchases_and_owner(app, id).await.map(|(bought, _)| bought)
-}
-
-/// Returns what [`purchases`] returns, and the customer who has the first claimed payment in
-/// Stripe's list, newest first; `None` if none was claimed.
-///
-/// # Errors
-/// As [`purchases`].
-pub(super) async fn purchases_and_owner(
-    app: &App,
-    id: &StripeCustomerId,
-) -> Result<(StripeState, Option<CustomerId>)> {
-    let (bought, claimed) = bought_and_claimed(app, id, None).await?;
-    Ok((bought, claimed.into_iter().find_map(|(_, owner)| owner)))
+    bought_and_claimed(app, id, None).await.map(|(bought, _)| bought)
 }
 
 /// Returns what [`purchases`] returns, without the single payments of an account from before its
-/// deletion.
+/// deletion; and the customer who has the first claimed payment in Stripe's list, newest first,
+/// `None` if none was claimed.
 ///
 /// # Errors
 /// As [`purchases`].
 pub(super) async fn purchases_since_deletion(
     app: &App,
     id: &StripeCustomerId,
-) -> Result<StripeState> {
-    let mut bought = purchases(app, id).await?;
-    if !unclaimed::has_single_payments(&bought) {
-        return Ok(bought);
-    }
-    let tag = app.stripe()?.find_customer(id).await?.map(|customer| customer.tag);
-    let Some(Tag::Ours(owner)) = tag else { return Ok(bought) };
-    let mut tx = app.store.read().await?;
-    let deleted_at = tx.audited_at(&owner, AuditAction::CustomerDeleted).await?;
-    if let Some(deleted_at) = deleted_at {
+) -> Result<(StripeState, Option<CustomerId>)> {
+    let (mut bought, claimed) = bought_and_claimed(app, id, None).await?;
+    if unclaimed::has_single_payments(&bought)
+        && let Some(deleted_at) = deleted_at(app, id).await?
+    {
         unclaimed::keep_paid_after(&mut bought, deleted_at);
     }
-    Ok(bought)
+    Ok((bought, claimed.into_iter().find_map(|(_, owner)| owner)))
+}
+
+/// Returns when the account of a Stripe customer was deleted. Of a deletion that was not recorded
+/// with the Stripe customer, the metadata at Stripe names the account.
+async fn deleted_at(app: &App, id: &StripeCustomerId) -> Result<Option<Timestamp>> {
+    let deleted = app.store.read().await?.deleted_buyer(id).await?;
+    if let Some((_, deleted_at)) = deleted {
+        return Ok(Some(deleted_at));
+    }
+    let tag = app.stripe()?.find_customer(id).await?.map(|customer| customer.tag);
+    let Some(Tag::Ours(owner)) = tag else { return Ok(None) };
+    app.store.read().await?.audited_at(&owner, AuditAction::CustomerDeleted).await
 }
 
 /// Returns what a Stripe customer bought, and what [`leave_out_claimed`] removed from it.

@@ -64,6 +64,10 @@ struct CheckoutBody {
     /// The ids of add-ons. Each can be listed once.
     #[oai(validator(max_items = 100), default, skip_serializing_if_is_empty)]
     addons: Vec<String>,
+    /// Whether to sell it although the license will have less than now, or less after the end of
+    /// the subscription: 409 `lower_than_owned` names what would be lost. Let the customer decide.
+    #[oai(default, skip_serializing_if = "std::ops::Not::not")]
+    accept_smaller: bool,
     /// A promotion code. Without one, buyers can enter one on the page if the vendor allows it.
     #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
     promotion_code: Option<String>,
@@ -86,6 +90,7 @@ impl Example for CheckoutBody {
             currency: None,
             quantity: None,
             addons: Vec::new(),
+            accept_smaller: false,
             promotion_code: None,
             success_url: format!("{EXAMPLE_ORIGIN}/docs"),
             cancel_url: format!("{EXAMPLE_ORIGIN}/docs"),
@@ -263,6 +268,7 @@ impl SubscriptionsApi {
                 currency: currency(request.currency)?,
                 quantity: request.quantity,
                 addons: request.addons,
+                accept_smaller: request.accept_smaller,
             },
             promotion_code: client.entered(request.promotion_code),
             success_url: request.success_url,

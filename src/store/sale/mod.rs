@@ -5,6 +5,7 @@ pub(super) mod account_checks;
 mod attempts;
 pub(super) mod buyers;
 mod changes;
+mod deleted_buyers;
 pub(super) mod inbox;
 pub(super) mod kept;
 pub(super) mod leases;

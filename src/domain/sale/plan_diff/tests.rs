@@ -295,6 +295,8 @@ fn a_plan_that_ranks_below_another_one_now_is_reported() {
     };
     assert_eq!(moved("studio", "site"), [below("site", "`studio`")]);
     assert_eq!(moved("site", "team"), [below("site", "`team` and `studio`")]);
+    let free = selling().trial().id.to_string();
+    assert_eq!(moved(&free, "site"), [""; 0], "nobody pays for it");
     let renamed = removals(|new| {
         let former = std::mem::replace(&mut plan(new, "site").id, "farm".parse().unwrap());
         plan(new, "farm").former_ids.push(former);

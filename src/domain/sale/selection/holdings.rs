@@ -12,10 +12,10 @@ mod owns_more;
 
 use std::collections::BTreeSet;
 
-use crate::domain::license::IssuedLicense;
+use crate::domain::license::{Basis, IssuedLicense};
 use crate::domain::sale::entitlement::{Assessment, PaidEntitlement, assess};
 use crate::domain::sale::invoice::{Line, Payment};
-use crate::domain::sale::plan::{Catalog, Interval, Plan, Price, Quantity};
+use crate::domain::sale::plan::{Catalog, Interval, Plan, Price, Quantity, Slug};
 use crate::domain::sale::selection::{NotSold, PurchaseRequest, Selection, select, select_addons};
 use crate::domain::sale::stripe_ids::CheckoutSessionId;
 use crate::domain::sale::stripe_state::{PaidSession, SessionTotal, StripeState};
@@ -66,9 +66,47 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
             select(self.catalog, &request, &currency)?
         };
         selection.quantity = held.unwrap_or(selection.quantity);
-        self.refuse(&selection)?;
-        selection.choosable = self.choosable(&selection);
+        let accepted = request.accept_smaller;
+        self.refuse_unless(accepted, &selection).map_err(|refused| match refused {
+            NotSold::Owned(OwnsMore::Smaller(smaller)) => {
+                OwnsMore::Smaller(self.with_ways_out(smaller, &selection)).into()
+            }
+            refused => refused,
+        })?;
+        selection.choosable = self.choosable(accepted, &selection);
         Ok(selection)
+    }
+
+    /// Refuses a purchase as [`Self::refuse`] does, but not because of a smaller license that the
+    /// customer has `accepted`.
+    fn refuse_unless(&self, accepted: bool, selection: &Selection<'_>) -> Result<(), NotSold> {
+        match self.refuse(selection) {
+            Err(NotSold::Owned(OwnsMore::Smaller(_))) if accepted => Ok(()),
+            refused => refused,
+        }
+    }
+
+    /// Adds to a refusal what is sold in place of the selection.
+    fn with_ways_out(&self, smaller: Smaller, selection: &Selection<'_>) -> Smaller {
+        let Selection { plan, interval, quantity, .. } = *selection;
+        let has_enough = |units: &u32| {
+            let more = Selection { quantity: *units, ..selection.clone() };
+            match self.refuse(&more) {
+                Err(NotSold::Owned(OwnsMore::Smaller(smaller))) => !smaller.lacks.units,
+                refused => refused.is_ok(),
+            }
+        };
+        let more = self.turning_points(plan).into_iter().filter(|units| *units > quantity);
+        // Updates are sold for all units of the license.
+        let least = more.filter(|_| interval != Interval::Updates).find(has_enough);
+        let is_sold = |id: &Slug| {
+            let addon = self.catalog.addons.iter().find(|addon| addon.id == *id);
+            addon.is_some_and(|addon| {
+                addon.is_for(plan) && addon.prices.iter().any(|price| price.interval == interval)
+            })
+        };
+        let are_addons_sold = smaller.addons.0.iter().all(is_sold);
+        Smaller { least, are_addons_sold, is_acceptable: true, ..smaller }
     }
 
     /// Returns the units whose updates are sold: all that the customer has bought of the plan,
@@ -125,21 +163,13 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
 
     /// Returns the units around those of a selection that are sold too, so that the customer may
     /// choose them on Stripe's page.
-    fn choosable(&self, selection: &Selection<'_>) -> Quantity {
+    fn choosable(&self, accepted: bool, selection: &Selection<'_>) -> Quantity {
         let Selection { plan, quantity, .. } = *selection;
-        let is_sold =
-            |units: &u32| self.refuse(&Selection { quantity: *units, ..selection.clone() }).is_ok();
-        let Quantity { min, max } = plan.quantity;
-        let owned = self.owned.plans.iter().find(|paid| paid.plan.id == plan.id);
-        let owned = owned.map_or(0, |owned| owned.quantity);
-        // The result changes only where the units, with those that the customer owns, reach those
-        // of another purchase.
-        let held = self.assessment.entitlements.iter().map(|paid| paid.quantity);
-        let held = held.flat_map(|units| [units, units.saturating_sub(owned)]);
-        let around =
-            held.flat_map(|units| [units.saturating_sub(1), units, units.saturating_add(1)]);
-        let turning_points: BTreeSet<u32> =
-            around.chain([min, max]).filter(|n| (min..=max).contains(n)).collect();
+        let is_sold = |units: &u32| {
+            let other = Selection { quantity: *units, ..selection.clone() };
+            self.refuse_unless(accepted, &other).is_ok()
+        };
+        let turning_points = self.turning_points(plan);
         let below = turning_points.range(..quantity).rev();
         let least = below.take_while(|units| is_sold(units)).last();
         let most = turning_points.range(quantity..).take_while(|units| is_sold(units)).last();
@@ -147,6 +177,19 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
             min: least.map_or(quantity, |units| *units),
             max: most.map_or(quantity, |units| *units),
         }
+    }
+
+    /// Returns the units of a plan at which it may begin or cease to be sold to the customer: where
+    /// they, with those that the customer owns, reach those of another purchase.
+    fn turning_points(&self, plan: &Plan) -> BTreeSet<u32> {
+        let Quantity { min, max } = plan.quantity;
+        let owned = self.owned.plans.iter().find(|paid| paid.plan.id == plan.id);
+        let owned = owned.map_or(0, |owned| owned.quantity);
+        let held = self.assessment.entitlements.iter().map(|paid| paid.quantity);
+        let held = held.flat_map(|units| [units, units.saturating_sub(owned)]);
+        let around =
+            held.flat_map(|units| [units.saturating_sub(1), units, units.saturating_add(1)]);
+        around.chain([min, max]).filter(|n| (min..=max).contains(n)).collect()
     }
 
     /// Refuses a single payment after which the license would have less than now, or less once the
@@ -162,11 +205,11 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
             let Some((before, after)) = before.zip(after) else { continue };
             let has = before.coverage(self.catalog);
             let lacks = after.coverage(self.catalog).shortfall(&has);
-            if lacks.plan {
+            if lacks.plan && before.basis == Basis::Once {
                 let end = before.updates_until;
                 return Err(OwnsMore::higher(before.plan, end, self.now).into());
             }
-            if lacks.units || lacks.addons {
+            if lacks.plan || lacks.units || lacks.addons {
                 let wanted = (selection.plan, selection.quantity);
                 let smaller = Smaller::new((&before, &has), wanted, lacks);
                 return Err(OwnsMore::Smaller(smaller).into());

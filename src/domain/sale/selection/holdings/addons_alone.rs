@@ -121,6 +121,7 @@ mod tests {
             currency: None,
             quantity,
             addons: vec!["cad".to_owned()],
+            accept_smaller: false,
         }
     }
 

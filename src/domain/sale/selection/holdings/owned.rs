@@ -80,14 +80,18 @@ impl<'a> Owned<'a> {
         if let Some(higher) = self.higher(wanted.plan, true, catalog) {
             return Err(higher);
         }
-        let smaller = self.plans.iter().filter_map(|owned| {
-            let has = owned.entitlement();
-            Some((owned.quantity, smaller(&has, &has.coverage(catalog), wanted, catalog)?))
-        });
-        match smaller.max_by_key(|(units, _)| *units) {
-            Some((_, smaller)) => Err(OwnsMore::Smaller(smaller)),
+        let Some(owned) = self.license() else { return Ok(()) };
+        let has = owned.entitlement();
+        match smaller(&has, &has.coverage(catalog), wanted, catalog) {
+            Some(smaller) => Err(OwnsMore::Smaller(smaller)),
             None => Ok(()),
         }
+    }
+
+    /// Returns the perpetual license that is valid without a subscription: that of the highest
+    /// plan.
+    fn license(&self) -> Option<&PaidEntitlement<'a>> {
+        self.plans.iter().max_by_key(|paid| paid.rank)
     }
 
     /// Refuses a change of a subscription for the same reasons, as far as the change is the cause:
@@ -110,7 +114,7 @@ impl<'a> Owned<'a> {
         {
             return Err(higher);
         }
-        for owned in &self.plans {
+        if let Some(owned) = self.license() {
             let has = owned.entitlement();
             let (all, now) = (has.coverage(catalog), license_beside(before, &has, catalog));
             let addons = all.addons.0.intersection(&now.addons.0).cloned().collect();

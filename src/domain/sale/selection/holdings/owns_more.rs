@@ -34,7 +34,8 @@ pub enum OwnsMore {
     Smaller(Smaller),
 }
 
-/// A license that would have fewer units than the customer has, or not the add-ons.
+/// A license that would have less than the customer has: fewer units, not the add-ons, or a lower
+/// plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smaller {
     /// How the customer bought what would be lost.
@@ -51,6 +52,12 @@ pub struct Smaller {
     pub wanted_units: u32,
     /// What the license would have less of.
     pub lacks: Shortfall,
+    /// The fewest units that are sold; `None` if no number of them is.
+    pub least: Option<u32>,
+    /// Whether the add-ons are sold with the purchase.
+    pub are_addons_sold: bool,
+    /// Whether the customer can accept the smaller license.
+    pub is_acceptable: bool,
 }
 
 impl Smaller {
@@ -68,34 +75,53 @@ impl Smaller {
             wanted: plan.id.to_string(),
             wanted_units: units,
             lacks,
+            least: coverage.units,
+            are_addons_sold: true,
+            is_acceptable: false,
         }
+    }
+
+    /// Returns what the customer can buy in place of it; `None` if nothing is sold that has no less.
+    fn choice(&self) -> Option<String> {
+        if self.lacks.plan {
+            return Some(format!("choose `{}` or a higher plan", self.plan));
+        }
+        let mut needed = Vec::new();
+        if self.lacks.units {
+            needed.push(format!("at least {}", counted(self.least?, "unit")));
+        }
+        if self.lacks.addons {
+            needed.push(match self.basis {
+                Basis::Once => "a plan that these add-ons are sold with".to_owned(),
+                Basis::Fallback | Basis::Subscription if !self.are_addons_sold => return None,
+                Basis::Fallback | Basis::Subscription => "these add-ons too".to_owned(),
+            });
+        }
+        Some(format!("choose {}", needed.join(" and ")))
     }
 }
 
 impl fmt::Display for Smaller {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, addons, end) = match self.basis {
-            Basis::Once => ("owns", "a plan that these add-ons are sold with", ""),
-            Basis::Fallback => ("keeps", "these add-ons too", ""),
-            Basis::Subscription => (
-                "subscribes to",
-                "these add-ons too",
-                ", or let the subscription end before the purchase",
-            ),
+        let (verb, end) = match self.basis {
+            Basis::Once => ("owns", None),
+            Basis::Fallback => ("keeps", None),
+            Basis::Subscription => {
+                ("subscribes to", Some("let the subscription end before the purchase"))
+            }
         };
-        let units = self.units.filter(|_| self.lacks.units);
-        let units = units.map(|units| format!("at least {}", counted(units, "unit")));
-        let addons = self.lacks.addons.then(|| addons.to_owned());
-        let needed: Vec<_> = units.into_iter().chain(addons).collect();
+        let accepted = self.is_acceptable.then_some("accept that by `\"accept_smaller\": true`");
+        let ways = [self.choice().as_deref(), end, accepted].map(|way| way.map(str::to_owned));
+        let ways: Vec<_> = ways.into_iter().flatten().collect();
         write!(
             formatter,
             "the customer {verb} `{}`{}, and a license is for one purchase: with `{}` for {}, the \
-             license would shrink; choose {}{end}",
+             license would shrink; {}",
             self.plan,
             parts_text(self.units, &self.addons.texts(), None),
             self.wanted,
             counted(self.wanted_units, "unit"),
-            needed.join(" and "),
+            ways.join(", or "),
         )
     }
 }

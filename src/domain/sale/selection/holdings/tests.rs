@@ -55,6 +55,7 @@ fn selected<'c>(
         currency: None,
         quantity: Some(units),
         addons: addons.iter().map(|id| (*id).to_owned()).collect(),
+        accept_smaller: false,
     };
     select(catalog, &request, &CustomerCurrency::default()).unwrap()
 }
@@ -139,7 +140,7 @@ fn the_page_offers_exactly_the_units_that_are_sold() {
                 let min = (1..=units).rev().take_while(is_sold).last();
                 let max = (units..=20).take_while(is_sold).last();
                 let expected = Quantity { min: min.unwrap(), max: max.unwrap() };
-                let found = holdings.choosable(&of(units));
+                let found = holdings.choosable(false, &of(units));
                 assert_eq!(found, expected, "{name}: {units} of {plan} {interval:?}");
             }
         }
@@ -170,4 +171,50 @@ fn a_change_is_refused_only_if_it_makes_the_license_smaller_than_what_is_owned()
         assert_eq!(result.is_ok(), is_possible, "{before:?} {after:?}: {result:?}");
     }
     assert!(matches!(changed(("max", 10), ("free", 1)), Err(OwnsMore::Higher { .. })));
+}
+
+#[test]
+fn a_refusal_names_what_is_sold_in_its_place_and_a_smaller_license_can_be_accepted() {
+    let only_both = PLANS.replace("name = \"CAD\"", "name = \"CAD\"\n    plans = [\"both\"]");
+    let end = "let the subscription end before the purchase, or accept that by \
+               `\"accept_smaller\": true`";
+    let choice = "choose at least 10 units and these add-ons too, or ";
+    for (plans, choice) in [(PLANS, choice), (&only_both, "")] {
+        let catalog = catalog_of(plans);
+        let state = subscribed(&["both_m", "cad_m"], 10);
+        let select = |accept_smaller| {
+            let request = PurchaseRequest {
+                plan: "max".into(),
+                interval: Some(Interval::Once),
+                currency: None,
+                quantity: Some(1),
+                addons: Vec::new(),
+                accept_smaller,
+            };
+            Holdings::of(&state, &catalog, at(NOW)).select(&request, None)
+        };
+        let Err(NotSold::Owned(refused)) = select(false) else { panic!("it is sold") };
+        let refused = refused.to_string();
+        assert!(refused.ends_with(&format!("would shrink; {choice}{end}")), "{refused}");
+        assert_eq!(select(true).unwrap().choosable, Quantity { min: 1, max: 20 });
+    }
+    // Of units that are owned, fewer are missing.
+    let catalog = catalog_of(PLANS);
+    let owner = bought(&StripeState::default(), &catalog, ("both", 4, &[]), NOW - YEAR / 2);
+    let mut state = subscribed(&["max_m"], 10);
+    state.paid_sessions = owner.paid_sessions;
+    let request = PurchaseRequest {
+        plan: "both".into(),
+        interval: Some(Interval::Month),
+        currency: None,
+        quantity: Some(3),
+        addons: Vec::new(),
+        accept_smaller: false,
+    };
+    let Err(NotSold::Owned(refused)) =
+        Holdings::of(&state, &catalog, at(NOW)).select(&request, None)
+    else {
+        panic!("it is sold")
+    };
+    assert!(refused.to_string().contains("choose at least 4 units"), "{refused}");
 }
