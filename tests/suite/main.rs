@@ -18,6 +18,7 @@ mod backfill;
 mod background;
 mod buyers;
 mod changed_plans_file;
+mod changed_policy;
 mod changes;
 mod changes_beside_others;
 mod checkout_options;

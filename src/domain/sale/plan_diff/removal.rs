@@ -6,6 +6,7 @@ use licentia_verify::OnEnd;
 
 use crate::domain::count::counted;
 use crate::domain::sale::plan::promise_text;
+use crate::domain::sale::policy::PolicySetting;
 
 use super::OneTimeGood;
 
@@ -124,6 +125,8 @@ pub enum Removal {
         /// The plan or add-on that it pays for now, if any.
         of: Option<String>,
     },
+    /// A setting of the policy that kept what a payment bought and revokes it now.
+    Policy(PolicySetting),
 }
 
 impl fmt::Display for Removal {
@@ -203,6 +206,7 @@ impl fmt::Display for Removal {
                 "{price} no longer pays for `{id}`; if anybody pays it or has bought something \
                  for it, put it back under `prices` with `sold = false`"
             ),
+            Self::Policy(setting) => formatter.write_str(&stricter(*setting)),
         }
     }
 }
@@ -237,4 +241,17 @@ fn sells_other(
              lose `{id}`"
         ),
     }
+}
+
+/// Returns what a setting of the policy takes away.
+fn stricter(setting: PolicySetting) -> String {
+    let payments = match setting {
+        PolicySetting::Refund => "payments that were refunded in full",
+        PolicySetting::PartialRefund => "payments that were returned in part",
+        PolicySetting::Dispute => "payments with an open dispute",
+        PolicySetting::DisputeLost => "payments with a lost dispute",
+        PolicySetting::Forgiven => "forgiven renewals",
+    };
+    let name = setting.name();
+    format!("`{name}` is \"revoke\" instead of \"keep\": what {payments} bought is revoked")
 }
