@@ -1,5 +1,5 @@
-//! Another `[policy]` in the plans file: the report at the start, and the licenses that `plans diff`
-//! names are those that the next reconciliation changes.
+//! Another `[policy]` in the plans file: it is reported at the start, and the licenses that `plans
+//! diff` names are those that the next reconciliation changes.
 
 use licentia::app::App;
 use licentia::domain::sale::plan_diff::LicenseChange;

@@ -1,4 +1,4 @@
-//! Previews and changes of a subscription through Licentia, its cancellation and resumption. Changes
+//! Previews and changes of a subscription through Licentia, its cancellation and resumption. Those
 //! that wait for their payment are in `changes_waiting`.
 
 use std::time::Duration;

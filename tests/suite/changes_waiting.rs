@@ -1,5 +1,5 @@
-//! Changes of a subscription that wait for their payment at Stripe: how they are completed, given up
-//! or replaced.
+//! Changes of a subscription that wait for their payment at Stripe: how they are completed, given
+//! up or replaced.
 
 use licentia_sandbox::Card;
 use serde_json::{Value, json};

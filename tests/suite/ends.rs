@@ -1,5 +1,5 @@
-//! The end of a license: what it promises (`on_end`), and what verifiers and the server say about it
-//! at every boundary. What a refresh returns then is in `refreshes`.
+//! The end of a license: what it promises (`on_end`), and what verifiers and the server say about
+//! it at every boundary. What a refresh returns then is in `refreshes`.
 
 use licentia::app::App;
 use licentia::domain::ids::{CustomerId, LicenseId};

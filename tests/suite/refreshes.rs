@@ -1,5 +1,5 @@
-//! What a refresh returns: before and after the end of a license and of its token, after a change of
-//! the plans, and to a device whose clock was ahead.
+//! What a refresh returns: before and after the end of a license and of its token, after a change
+//! of the plans, and to a device whose clock was ahead.
 
 use licentia::app::App;
 use licentia::domain::license::{LicenseToken, Term};

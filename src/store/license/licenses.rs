@@ -330,7 +330,8 @@ impl Tx {
                     AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1)
                     OR EXISTS (SELECT 1 FROM orders
                                WHERE orders.customer_id = licenses.customer_id
-                                 AND (returned > 0 OR status IN ('refunded', 'disputed', 'failed'))))
+                                 AND (returned > 0
+                                      OR status IN ('refunded', 'disputed', 'failed'))))
              ORDER BY customer_id LIMIT $3",
             now,
             after.map_or("", CustomerId::as_str),

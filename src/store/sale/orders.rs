@@ -92,8 +92,8 @@ impl Tx {
         )
     }
 
-    /// Returns what a comparison of plans files reads of the orders of the customers after `from` up
-    /// to `to`.
+    /// Returns the orders of the customers after `from` up to `to`, as far as a comparison of plans
+    /// files reads them.
     pub async fn ordered_plans(
         &mut self,
         (from, to): (Option<&CustomerId>, &CustomerId),

@@ -13,8 +13,8 @@ use super::shop::{Buyer, Shop, session_of};
 /// The plans file.
 const PLANS: &str = include_str!("selling.toml");
 
-/// A plan above those of `selling.toml`, sold by the unit for ever and by subscription, which leaves
-/// a perpetual license, and an add-on.
+/// A plan above those of `selling.toml`, sold by the unit for ever and by subscription, which
+/// leaves a perpetual license, and an add-on.
 pub const LOFT: &str = r#"
 [[plan]]
 id = "loft"
