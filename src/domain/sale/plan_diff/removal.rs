@@ -149,18 +149,9 @@ impl fmt::Display for Removal {
             Self::PerUnit { id, limit } => {
                 write!(formatter, "`{id}` no longer multiplies `{limit}` by the quantity")
             }
-            Self::Fallback { id, before, after: Some(after) } => write!(
-                formatter,
-                "`{id}` leaves a perpetual license after {} instead of {before}: perpetual \
-                 licenses that it has left are revoked or cover fewer builds",
-                counted(*after, "paid month")
-            ),
-            Self::Fallback { id, before, after: None } => write!(
-                formatter,
-                "`{id}` no longer leaves a perpetual license after {}: perpetual licenses that it \
-                 has left are revoked",
-                counted(*before, "paid month")
-            ),
+            Self::Fallback { id, before, after } => {
+                formatter.write_str(&fallback(id, *before, *after))
+            }
             Self::Updates { id, price, before, after } => write!(
                 formatter,
                 "{price} pays for {} of builds of `{id}` and not for {}: perpetual licenses that \
@@ -208,6 +199,22 @@ impl fmt::Display for Removal {
             ),
             Self::Policy(setting) => formatter.write_str(&stricter(*setting)),
         }
+    }
+}
+
+/// Returns that a subscription leaves a perpetual license later, or none.
+fn fallback(id: &str, before: u32, after: Option<u32>) -> String {
+    match after {
+        Some(after) => format!(
+            "`{id}` leaves a perpetual license after {} instead of {before}: perpetual licenses \
+             that it has left are revoked or cover fewer builds",
+            counted(after, "paid month")
+        ),
+        None => format!(
+            "`{id}` no longer leaves a perpetual license after {}: perpetual licenses that it has \
+             left are revoked",
+            counted(before, "paid month")
+        ),
     }
 }
 
