@@ -80,6 +80,12 @@ impl ApiError {
         Self::invalid("The sandbox refuses this call (a fault is switched on).", "")
     }
 
+    /// The key lacks a permission because of a fault.
+    pub fn forbidden() -> Self {
+        let message = "The key does not have the required permissions (a fault is switched on).";
+        Self { status: 403, ..Self::invalid(message, "") }
+    }
+
     /// Stripe fails because of a fault.
     pub fn internal() -> Self {
         let message = "An unknown error occurred in the sandbox (a fault is switched on).";

@@ -21,6 +21,8 @@ pub enum ApiFault {
     RateLimited,
     /// 400, as for wrong parameters; the call takes no effect.
     Refused,
+    /// 403, as for a key without the permission; the call takes no effect.
+    Forbidden,
     /// 500; the call takes no effect, and nothing is stored under its idempotency key.
     ErrorBefore,
     /// The call takes effect and returns 500, which is stored under its idempotency key.

@@ -4,6 +4,7 @@ use licentia::domain::operator::admin_key::Scope;
 use licentia_sandbox::Card;
 use serde_json::{Value, json};
 
+use crate::harness::selling::{LOFT, loft};
 use crate::harness::shop::{Buyer, Shop};
 use crate::sell_once::customer_of;
 
@@ -61,30 +62,9 @@ async fn an_add_on_alone_is_sold_to_each_owner_of_a_plan_and_to_nobody_else() {
     assert_eq!(shop.orders(&eve).await.remove(0)["amount"], 99_700);
 }
 
-/// A plan that is sold once and by the year, and leaves a perpetual license; and its add-on.
-const RENT: &str = r#"
-[[plan]]
-id = "rent"
-name = "Rent"
-fallback_months = 12
-prices = [
-    { id = "price_rent_year", interval = "year", amount = 12000, currency = "usd" },
-    { id = "price_rent_once", interval = "once", amount = 40000, currency = "usd", updates_months = 12 },
-]
-
-[[addon]]
-id = "cad"
-name = "CAD"
-features = ["cad"]
-plans = ["rent"]
-prices = [
-    { id = "price_cad", interval = "once", amount = 700, currency = "usd" },
-    { id = "price_cad_year", interval = "year", amount = 200, currency = "usd" },
-]
-"#;
-
-fn rent(addons: &[&str]) -> Value {
-    json!({ "plan": "rent", "interval": "once", "addons": addons })
+/// Returns a request for the plan of [`LOFT`], or for its add-ons alone.
+fn once(addons: &[&str]) -> Value {
+    json!({ "plan": "loft", "interval": "once", "addons": addons })
 }
 
 /// Returns the amount of a checkout that a request opens.
@@ -98,45 +78,41 @@ async fn has_cad(shop: &Shop, buyer: &Buyer) -> bool {
 }
 
 /// Lets a subscription run for a year, and end.
-async fn rent_for_a_year(shop: &Shop, buyer: &mut Buyer, addons: &[&str]) {
-    let request = json!({ "plan": "rent", "interval": "year", "addons": addons });
-    let session = shop.purchase(buyer, request).await;
-    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
-    shop.settled().await;
+async fn subscribe_for_a_year(shop: &Shop, buyer: &mut Buyer, addons: &[&str]) {
+    shop.purchase_one_period(buyer, loft("year", 1, addons)).await;
     // The plan is not owned yet, so the request sells it.
-    let price = 40_000 + if addons.is_empty() { 0 } else { 700 };
-    assert_eq!(offered(shop, buyer, rent(addons)).await, price);
+    let price = 5000 + if addons.is_empty() { 0 } else { 700 };
+    assert_eq!(offered(shop, buyer, once(addons)).await, price);
     shop.pass_days(buyer, 367).await;
 }
 
 #[tokio::test]
 async fn a_license_that_a_subscription_left_gets_an_add_on_alone() {
-    let shop = Shop::selling_with(RENT).await;
+    let shop = Shop::selling_with(LOFT).await;
     let mut ada = shop.buyer("ada@example.com").await;
-    rent_for_a_year(&shop, &mut ada, &[]).await;
+    subscribe_for_a_year(&shop, &mut ada, &[]).await;
     let before = shop.claims(&ada).await;
-    assert_eq!((before.plan.as_str(), before.license_expires), ("rent", None));
+    assert_eq!((before.plan.as_str(), before.license_expires), ("loft", None));
     assert!(before.updates_until.is_some() && !has_cad(&shop, &ada).await);
-    let with_units =
-        json!({ "plan": "rent", "interval": "once", "quantity": 1, "addons": ["cad"] });
-    assert_eq!(offered(&shop, &ada, with_units).await, 40_700, "a quantity sells the plan too");
-    assert_eq!(offered(&shop, &ada, rent(&["cad"])).await, 700);
-    shop.purchase(&ada, rent(&["cad"])).await;
+    let with_units = loft("once", 1, &["cad"]);
+    assert_eq!(offered(&shop, &ada, with_units).await, 5700, "a quantity sells the plan too");
+    assert_eq!(offered(&shop, &ada, once(&["cad"])).await, 700);
+    shop.purchase(&ada, once(&["cad"])).await;
     assert!(has_cad(&shop, &ada).await);
     assert_eq!(shop.claims(&ada).await.updates_until, before.updates_until);
-    let refused = shop.order(&ada, rent(&["cad"])).await;
+    let refused = shop.order(&ada, once(&["cad"])).await;
     assert_eq!(refused.problem(), (409, "lower_than_owned"), "it is owned");
     assert_eq!(shop.sync_all().await.need_action(), 0);
     // The subscription left it with the add-on.
     let mut bob = shop.buyer("bob@example.com").await;
-    rent_for_a_year(&shop, &mut bob, &["cad"]).await;
+    subscribe_for_a_year(&shop, &mut bob, &["cad"]).await;
     assert!(has_cad(&shop, &bob).await);
-    assert_eq!(shop.order(&bob, rent(&["cad"])).await.problem(), (409, "lower_than_owned"));
+    assert_eq!(shop.order(&bob, once(&["cad"])).await.problem(), (409, "lower_than_owned"));
 }
 
 #[tokio::test]
 async fn an_add_on_alone_is_refused_while_a_grant_stays_the_license() {
-    let shop = Shop::selling_with(RENT).await;
+    let shop = Shop::selling_with(LOFT).await;
     let admin = shop.app.admin(Scope::Support).await;
     let grant = async |buyer: &Buyer, plan: &str| {
         let path = format!("/api/admin/customers/{}/licenses", buyer.customer_id);
@@ -149,13 +125,11 @@ async fn an_add_on_alone_is_refused_while_a_grant_stays_the_license() {
         refused.text("/detail").to_owned()
     };
     let ada = shop.buyer("ada@example.com").await;
-    grant(&ada, "rent").await;
-    let detail = refused(&ada, rent(&["cad"])).await;
-    assert!(detail.contains("license for `rent` was granted, so an add-on"), "{detail}");
+    grant(&ada, "loft").await;
+    let detail = refused(&ada, once(&["cad"])).await;
+    assert!(detail.contains("license for `loft` was granted, so an add-on"), "{detail}");
     assert!(detail.ends_with("or send `quantity` to buy the plan too"), "{detail}");
-    let with_units =
-        json!({ "plan": "rent", "interval": "once", "quantity": 1, "addons": ["cad"] });
-    shop.purchase(&ada, with_units).await;
+    shop.purchase(&ada, loft("once", 1, &["cad"])).await;
     assert!(has_cad(&shop, &ada).await, "what is bought is worth more than the grant");
     // A plan that is not sold once.
     let bob = shop.buyer("bob@example.com").await;
@@ -165,9 +139,9 @@ async fn an_add_on_alone_is_refused_while_a_grant_stays_the_license() {
     assert!(detail.ends_with("ask the vendor for the add-on"), "{detail}");
     // The grant covers new builds, and the perpetual license beside it no longer does.
     let mut eve = shop.buyer("eve@example.com").await;
-    shop.purchase(&eve, rent(&[])).await;
-    grant(&eve, "rent").await;
-    assert_eq!(offered(&shop, &eve, rent(&["cad"])).await, 700, "it replaces the grant");
+    shop.purchase(&eve, once(&[])).await;
+    grant(&eve, "loft").await;
+    assert_eq!(offered(&shop, &eve, once(&["cad"])).await, 700, "it replaces the grant");
     shop.pass_days(&mut eve, 400).await;
-    refused(&eve, rent(&["cad"])).await;
+    refused(&eve, once(&["cad"])).await;
 }

@@ -1,4 +1,5 @@
-//! Previews and changes of a subscription through Licentia, its cancellation and resumption.
+//! Previews and changes of a subscription through Licentia, its cancellation and resumption. Those
+//! that wait for their payment are in `changes_waiting`.
 
 use std::time::Duration;
 
@@ -7,10 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Answer;
 use crate::harness::shop::{Buyer, Shop};
-use crate::harness::subscriber::{CHANGE, PREVIEW, Subscriber};
-
-const CANCEL: &str = "/api/subscriptions/cancel";
-const RESUME: &str = "/api/subscriptions/resume";
+use crate::harness::subscriber::{CANCEL, CHANGE, PREVIEW, RESUME, Subscriber};
 
 /// Returns the sum of the lines of a preview.
 fn sum(preview: &Value) -> i64 {
@@ -125,7 +123,8 @@ async fn discount_tax_and_balance_have_their_own_lines() {
 }
 
 /// Asserts that a change is refused because its preview is outdated.
-fn must_be_outdated(answer: &Answer, why: &str) {
+/// Asserts that a change is refused because its preview is outdated.
+pub fn must_be_outdated(answer: &Answer, why: &str) {
     assert_eq!((answer.status, answer.text("/code")), (409, "preview_outdated"), "{why}");
 }
 
@@ -168,162 +167,6 @@ async fn an_outdated_preview_changes_nothing() {
     must_be_outdated(&own.change_by(&wanted, &preview).await, "the balance changed");
     assert_eq!(own.newest_invoice()["id"], before);
     assert_eq!(own.seats().await, 5);
-}
-
-#[tokio::test]
-async fn a_declined_card_grants_nothing_higher_and_another_one_completes_it_stripe_14() {
-    let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
-    let wanted = json!({ "quantity": 8, "addons": ["pdf"] });
-    let preview = own.preview(&wanted).await;
-    let refused = own.change_by(&wanted, &preview).await;
-    assert_eq!((refused.status, refused.text("/code")), (402, "payment_failed"));
-    let invoice = own.newest_invoice();
-    assert_eq!(refused.body["payment_url"], invoice["hosted_invoice_url"]);
-    assert_eq!(own.seats().await, 5);
-    assert!(!own.has_pdf().await);
-    let subscription = own.shop.subscription(&own.ada).await;
-    assert_eq!(
-        (&subscription["quantity"], &subscription["payment_pending"]),
-        (&json!(5), &json!(true))
-    );
-    // The same request has the same result, and charges nothing else.
-    let repeated = own.change_by(&wanted, &preview).await;
-    assert_eq!((repeated.status, repeated.text("/code")), (402, "payment_failed"));
-    assert_eq!(own.newest_invoice()["id"], invoice["id"]);
-
-    let id = invoice["id"].as_str().unwrap();
-    own.shop.sandbox.pay_invoice_with(id, Card::Paid).unwrap();
-    assert_eq!(own.seats().await, 8);
-    assert!(own.has_pdf().await);
-    let subscription = own.shop.subscription(&own.ada).await;
-    assert_eq!(
-        (&subscription["quantity"], &subscription["payment_pending"]),
-        (&json!(8), &json!(false))
-    );
-    assert_eq!(own.change_by(&wanted, &preview).await.status, 200, "it is done");
-}
-
-#[tokio::test]
-async fn three_d_secure_completes_a_change_stripe_14() {
-    let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
-    let refused = own.change(&json!({ "quantity": 8 })).await;
-    assert_eq!((refused.status, refused.text("/code")), (402, "payment_action_required"));
-    assert!(refused.body["payment_url"].is_string(), "{refused:?}");
-    assert_eq!(own.seats().await, 5);
-    let invoice = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-    let intent = own.shop.sandbox.payment_intent(&invoice).unwrap();
-    own.shop.sandbox.authenticate(&intent, true).unwrap();
-    assert_eq!(own.seats().await, 8);
-}
-
-#[tokio::test]
-async fn an_abandoned_change_leaves_everything_as_it_was() {
-    let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
-    let wanted = json!({ "quantity": 8 });
-    let preview = own.preview(&wanted).await;
-    assert_eq!(own.change_by(&wanted, &preview).await.status, 402);
-    own.shop.settled().await;
-    own.shop.sandbox.advance_days(1);
-    assert_eq!(own.seats().await, 5);
-    let subscription = own.shop.subscription(&own.ada).await;
-    assert_eq!(
-        (&subscription["quantity"], &subscription["payment_pending"]),
-        (&json!(5), &json!(false))
-    );
-    assert_eq!(own.newest_invoice()["status"], "void");
-    must_be_outdated(&own.change_by(&wanted, &preview).await, "abandoned");
-}
-
-#[tokio::test]
-async fn a_change_to_what_is_there_gives_up_one_that_waits_for_its_payment() {
-    let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
-    assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
-    let given_up = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-    let wanted = json!({ "quantity": 5 });
-    let preview = own.preview(&wanted).await;
-    assert_eq!(preview["due_now"], 0);
-    let answer = own.change_by(&wanted, &preview).await;
-    assert_eq!(
-        (answer.status, &answer.body["payment_pending"]),
-        (200, &json!(false)),
-        "{answer:?}"
-    );
-    assert_eq!(own.shop.sandbox.object(&given_up)["status"], "void", "it can no longer be paid");
-    assert_eq!(own.seats().await, 5);
-}
-
-#[tokio::test]
-async fn a_cancellation_gives_up_a_change_that_waits_for_its_payment_stripe_12() {
-    for at in ["period_end", "now"] {
-        let own = Subscriber::with_five_seats().await;
-        let end = own.shop.subscription(&own.ada).await["current_period_end"].clone();
-        own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
-        assert_eq!(own.change(&json!({ "interval": "year" })).await.status, 402);
-        let given_up = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-        let canceled = own.ada.client.post(CANCEL, &json!({ "at": at })).await;
-        assert_eq!(canceled.status, 200, "{canceled:?}");
-        assert_eq!(canceled.body["payment_pending"], false, "{at}");
-        assert_eq!(own.shop.sandbox.object(&given_up)["status"], "void", "{at}");
-        if at == "period_end" {
-            assert_eq!(canceled.body["cancel_at"], end);
-            assert_eq!(own.seats().await, 5);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_year_that_is_paid_after_its_end_was_scheduled_is_reported_stripe_12() {
-    let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
-    assert_eq!(own.change(&json!({ "interval": "year" })).await.status, 402);
-    let invoice = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-    // Canceled in the portal, the change stays payable.
-    own.shop.sandbox.cancel(&own.subscription, true).unwrap();
-    let intent = own.shop.sandbox.payment_intent(&invoice).unwrap();
-    own.shop.sandbox.authenticate(&intent, true).unwrap();
-    own.shop.settled().await;
-    let report = own.shop.sync_all().await;
-    assert!(report.alerts[0].alerts[0].contains("refund the rest"), "{report:?}");
-    assert!(report.alerts[0].needs_action);
-    let resumed = own.ada.client.post(RESUME, &Value::Null).await;
-    assert_eq!(resumed.status, 200, "{resumed:?}");
-    own.shop.settled().await;
-    assert_eq!(own.shop.sync_all().await.alerts.len(), 0, "the year is used in full");
-}
-
-#[tokio::test]
-async fn a_deleted_account_cannot_pay_a_change_that_waited() {
-    let own = Subscriber::with(json!({ "plan": "team", "quantity": 5 })).await;
-    let first = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-    own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
-    assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
-    let waiting = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-    // The subscription has a newer invoice, for example of a vendor's own charge.
-    let newer = json!({ "latest_invoice": first });
-    own.shop.sandbox.edit(&own.subscription, newer, "customer.subscription.updated").unwrap();
-    assert_eq!(own.ada.client.delete("/api/customers/me").await.status, 204);
-    assert_eq!(own.shop.sandbox.object(&waiting)["status"], "void");
-    assert_eq!(own.shop.sandbox.object(&first)["status"], "paid");
-}
-
-#[tokio::test]
-async fn a_change_replaces_one_that_waits_for_its_payment() {
-    let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
-    assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
-    let abandoned = own.newest_invoice()["id"].as_str().unwrap().to_owned();
-    own.shop.sandbox.replace_card(&own.customer, Card::Paid).unwrap();
-    let wanted = json!({ "quantity": 6 });
-    let preview = own.preview(&wanted).await;
-    let answer = own.change_by(&wanted, &preview).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(own.shop.sandbox.object(&abandoned)["status"], "void");
-    assert_eq!(own.newest_invoice()["amount_due"], preview["due_now"]);
-    assert_eq!(own.seats().await, 6);
 }
 
 #[tokio::test]

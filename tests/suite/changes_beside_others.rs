@@ -7,10 +7,7 @@ use licentia_sandbox::{ApiFault, Card, Proration, Times};
 use serde_json::{Value, json};
 
 use crate::harness::database::texts;
-use crate::harness::subscriber::{PREVIEW, Subscriber};
-
-const CANCEL: &str = "/api/subscriptions/cancel";
-const RESUME: &str = "/api/subscriptions/resume";
+use crate::harness::subscriber::{CANCEL, PREVIEW, RESUME, Subscriber};
 
 fn schedule(own: &Subscriber) -> Value {
     own.shop.sandbox.object(&own.subscription)["schedule"].clone()

@@ -1,8 +1,8 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
-//! openvc-core and @sd-jwt/jwt-status-list read a status list, aiosmtpd receives the mail, Python
-//! reads every mail, the receivers in the documentation verify outgoing webhooks, schemathesis
-//! tests the whole API, clients generated from the API description sign up and verify a license,
-//! linters check the description, and a browser shows the mails and uses Swagger UI.
+//! openvc-core and @sd-jwt/jwt-status-list read a status list, the receivers in the documentation
+//! verify outgoing webhooks, schemathesis tests the whole API, clients generated from the API
+//! description sign up and verify a license, linters check the description, and a browser uses
+//! Swagger UI and the account page. Those that read mails are in `oracles_mail`.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -10,24 +10,19 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use licentia::domain::ids::MailId;
-use licentia::domain::message::{Kind, Language};
-use licentia::domain::time::Timestamp;
-use licentia::fail_point::{self, FailPoints};
-use licentia::mailer::{Mailer, Recipient};
-use licentia::{plans, templates};
 use licentia_sandbox::{Options, Sandbox};
 use licentia_verify::Code;
 
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::add_prices;
-use crate::harness::{START, TestDatabase, config, until};
+use crate::harness::{TestDatabase, until};
 use crate::openapi::COMMITTED as DESCRIPTION;
 use crate::status_lists::{offline_now, place};
 
-const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
+pub const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
 
-fn oracles() -> PathBuf {
+/// Returns the directory of the programs and packages.
+pub fn oracles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracles")
 }
 
@@ -70,7 +65,8 @@ impl Place {
     }
 }
 
-fn must_succeed(command: &mut Command) -> String {
+/// Runs a command that must succeed. Returns its output.
+pub fn must_succeed(command: &mut Command) -> String {
     let done = run(command);
     assert_eq!(done.code, 0, "{WHY}\n{}{}", done.out, done.err);
     done.out
@@ -249,63 +245,6 @@ fn the_npm_linters_redocly_and_spectral_find_no_error_in_the_description() {
     );
 }
 
-/// Names that a reader of mail headers can misunderstand: as a host, a list, or an address.
-const DIFFICULT_NAMES: [&str; 4] = [".NET", "Acme, Inc.", "booking.com", "Größe \"A\" <b@c.d>"];
-
-/// Python's `email` with the policy for new programs is stricter than most mail programs.
-#[tokio::test]
-#[ignore = "needs Python: run ./scripts/test"]
-async fn the_python_email_package_reads_every_mail() {
-    for name in DIFFICULT_NAMES {
-        let directory = tempfile::tempdir().unwrap();
-        let database = TestDatabase::empty(directory.path()).await;
-        let sender = format!("{name} <licenses@acme.example>");
-        let settings = [("LICENTIA_EMAIL__FROM", sender.as_str())];
-        let config = config(directory.path(), &database, &settings);
-        let mailer = Mailer::new(&config).unwrap();
-        let templates = templates::load(&config.email).unwrap();
-        let mut catalog = plans::load(None).unwrap();
-        name.clone_into(&mut catalog.name);
-        let to = Recipient {
-            email: "ada@example.com".parse().unwrap(),
-            name: Some(name.parse().unwrap()),
-        };
-        let now = Timestamp::saturating(START);
-        let mut written = 0;
-        for language in Language::ALL {
-            for sample in Kind::all_cases() {
-                let letter = templates.preview(sample, language, &catalog, now).unwrap();
-                written += 1;
-                let (id, points) = (MailId::from_random(written), FailPoints::default());
-                let at = points.at(fail_point::Place::TestMailSent);
-                mailer.send(&id, &to, &letter, now, at).await.unwrap();
-            }
-        }
-        let said = must_succeed(
-            Command::new(oracles().join(".venv/bin/python"))
-                .arg(oracles().join("parse_mail.py"))
-                .arg(directory.path().join("mail"))
-                .args([name, name, name]),
-        );
-        assert!(said.starts_with(&format!("read {written} mails, ")), "{said}");
-    }
-}
-
-#[test]
-#[ignore = "needs Node and Chromium: run ./scripts/test"]
-fn a_browser_shows_every_mail_at_390_pixels() {
-    let directory = tempfile::tempdir().unwrap();
-    let previews = directory.path().join("previews");
-    must_succeed(licentia(directory.path()).args(["email", "preview", "--all"]).arg(&previews));
-    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail_screenshots");
-    std::fs::create_dir_all(&screenshots).unwrap();
-    let said = must_succeed(
-        Command::new("node").arg(oracles().join("show_mail.mjs")).args([&previews, &screenshots]),
-    );
-    let texts = 2 * Language::ALL.len() * Kind::all_cases().count();
-    assert_eq!(said, format!("showed {texts} texts\n"));
-}
-
 #[tokio::test]
 #[ignore = "needs Node and Chromium: run ./scripts/test"]
 async fn a_browser_logs_in_at_the_account_page_that_mails_link_to() {
@@ -319,97 +258,6 @@ async fn a_browser_logs_in_at_the_account_page_that_mails_link_to() {
             .arg(&screenshots),
     );
     assert!(said.ends_with("\nclosed: /account/portal/closed\n"), "{said}");
-}
-
-/// A real third-party SMTP server that handles mails as it is configured.
-struct SmtpServer {
-    child: std::process::Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    port: String,
-}
-
-impl SmtpServer {
-    fn start(answers: &str) -> Self {
-        let mut child = Command::new(oracles().join(".venv/bin/python"))
-            .arg(oracles().join("smtp_server.py"))
-            .arg(answers)
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect(WHY);
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.next().expect(WHY).unwrap();
-        Self { child, lines, port }
-    }
-
-    /// Returns the next mail that it received.
-    fn mail(&mut self) -> serde_json::Value {
-        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
-    }
-}
-
-impl Drop for SmtpServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Signs a customer up at a server that mails over SMTP.
-async fn sign_up_over_smtp(smtp: &SmtpServer) -> (Server, tempfile::TempDir, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let database = TestDatabase::empty(directory.path()).await;
-    let url = format!("smtp://127.0.0.1:{}", smtp.port);
-    let server = Server::start(
-        directory.path(),
-        &database,
-        &[
-            ("LICENTIA_EMAIL__SMTP_URL", url.as_str()),
-            ("LICENTIA_EMAIL__FROM", "Acme Licenses <licenses@acme.example>"),
-        ],
-    );
-    let request = serde_json::json!({
-        "email": "ada@example.com", "password": "SecurePass123", "name": "Ada Lövelace",
-    });
-    let answer = server.client.post("/api/customers/signup", &request).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    (server, directory, answer.text("/license/token").to_owned())
-}
-
-#[tokio::test]
-#[ignore = "needs Python: run ./scripts/test"]
-async fn aiosmtpd_receives_the_mail_with_the_license() {
-    let mut smtp = SmtpServer::start("");
-    let (_server, _directory, token) = sign_up_over_smtp(&smtp).await;
-    let mail = smtp.mail();
-    assert_eq!(
-        (&mail["from"], &mail["to"][0]),
-        (&"licenses@acme.example".into(), &"ada@example.com".into())
-    );
-    assert_eq!(mail["subject"], "Your trial of acme-app");
-    let files = mail["files"].as_object().unwrap();
-    assert_eq!(files.keys().collect::<Vec<_>>(), ["license.json", "license.jwt"]);
-    assert_eq!(files["license.jwt"], token.as_str());
-    let file: serde_json::Value =
-        serde_json::from_str(files["license.json"].as_str().unwrap()).unwrap();
-    assert_eq!(file["license"], token.as_str());
-    assert!(mail["text"].as_str().unwrap().starts_with("Hello,\r\n"), "{mail}");
-    assert!(mail["message_id"].as_str().unwrap().ends_with("@acme.example>"), "{mail}");
-}
-
-/// The mail is refused temporarily, cut off, and left without a response after the data. In the end
-/// it is accepted, and copies that were possibly accepted before have the same Message-ID.
-#[tokio::test]
-#[ignore = "needs Python: run ./scripts/test"]
-async fn aiosmtpd_receives_the_mail_after_it_refused_disconnected_and_hung() {
-    let mut smtp = SmtpServer::start("451,drop,hang,ok");
-    let (server, _directory, token) = sign_up_over_smtp(&smtp).await;
-    let (hung, taken) = (smtp.mail(), smtp.mail());
-    assert_eq!(
-        (&taken["files"]["license.jwt"], &taken["message_id"]),
-        (&token.as_str().into(), &hung["message_id"])
-    );
-    // The delay of the mail delays nothing else.
-    assert_eq!(server.client.get("/health/ready").await.status, 200);
 }
 
 /// A receiver of outgoing webhooks: a program from the documentation.

@@ -4,6 +4,7 @@
 use licentia_sandbox::{Card, Proration};
 use serde_json::{Value, json};
 
+use crate::harness::selling::{LOFT, loft};
 use crate::harness::shop::{Buyer, Shop};
 
 fn team(quantity: u32) -> Value {
@@ -191,38 +192,6 @@ async fn a_subscription_that_was_paid_for_a_year_leaves_a_perpetual_license() {
     }
 }
 
-/// A plan above the others, sold by the unit for ever and by subscription, which leaves a perpetual
-/// license, and an add-on.
-const LOFT: &str = r#"
-[[plan]]
-id = "loft"
-name = "Loft"
-features = ["export"]
-limits = { seats = 1 }
-per_unit = ["seats"]
-quantity = { min = 1, max = 20 }
-fallback_months = 12
-prices = [
-    { id = "price_loft_year", interval = "year", amount = 1000, currency = "usd" },
-    { id = "price_loft_once", interval = "once", amount = 5000, currency = "usd", updates_months = 12 },
-    { id = "price_loft_updates", interval = "updates", amount = 900, currency = "usd", updates_months = 12 },
-]
-
-[[addon]]
-id = "cad"
-name = "CAD"
-features = ["cad"]
-plans = ["loft"]
-prices = [
-    { id = "price_cad_year", interval = "year", amount = 100, currency = "usd" },
-    { id = "price_cad_once", interval = "once", amount = 700, currency = "usd" },
-]
-"#;
-
-fn loft(interval: &str, units: u32, addons: &[&str]) -> Value {
-    json!({ "plan": "loft", "interval": interval, "quantity": units, "addons": addons })
-}
-
 #[tokio::test]
 async fn the_page_sells_an_owner_no_fewer_units_than_the_checkout() {
     let shop = Shop::selling_with(LOFT).await;
@@ -250,15 +219,9 @@ async fn the_page_sells_an_owner_no_fewer_units_than_the_checkout() {
 async fn a_license_that_a_subscription_left_is_not_replaced_by_a_smaller_one() {
     let shop = Shop::selling_with(LOFT).await;
     let mut ada = shop.buyer("ada@example.com").await;
-    let session = shop.purchase(&ada, loft("year", 7, &["cad"])).await;
-    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
-    shop.settled().await;
-    let refused = async |wanted: Value| {
-        let refused = shop.order(&ada, wanted.clone()).await;
-        assert_eq!(refused.problem(), (409, "lower_than_owned"), "{wanted}");
-        refused.text("/detail").to_owned()
-    };
-    refused(loft("once", 1, &[])).await;
+    shop.purchase_one_period(&ada, loft("year", 7, &["cad"])).await;
+    let refused = shop.order(&ada, loft("once", 1, &[])).await;
+    assert_eq!(refused.problem(), (409, "lower_than_owned"));
     shop.pass_days(&mut ada, 367).await;
     assert_eq!(seats(&shop, &ada).await, 7);
     let refused = async |wanted: Value| {

@@ -1,6 +1,6 @@
 //! `licentia stripe setup`: the webhook endpoint, its secret, and problems with the prices.
 
-use licentia_sandbox::{Interval, NewPrice, Options, Sandbox};
+use licentia_sandbox::{ApiFault, Interval, NewPrice, Options, Sandbox, Times};
 use serde_json::{Value, json};
 
 use crate::harness::process::{Done, licentia, run};
@@ -102,6 +102,20 @@ async fn prices_that_differ_are_reported() {
     ] {
         assert!(done.err.contains(expected), "{expected}\nis not in\n{}", done.err);
     }
+}
+
+#[tokio::test]
+async fn what_a_key_cannot_compare_is_noted_and_changes_no_exit_code() {
+    let sandbox = account().await;
+    sandbox.faults().api_call(ApiFault::Forbidden, "GET /v1/products", Times::Always);
+    let url = ["--url", "http://licenses.acme.example"];
+    let done = setup(&sandbox, &url).await;
+    let note = "whether the products of the prices are archived was not checked";
+    assert_eq!((done.code, done.out.matches(&format!("note: {note}")).count()), (0, 1), "{done:?}");
+    let done = setup(&sandbox, &[&url[..], &["--json"]].concat()).await;
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((done.code, &told["problems"]), (0, &json!([])));
+    assert!(told["notes"][0].as_str().unwrap().starts_with(note), "{told}");
 }
 
 #[tokio::test]

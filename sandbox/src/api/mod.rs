@@ -94,6 +94,9 @@ pub fn handle(world: &mut World, secret_key: &str, call: &Call) -> CallOutcome {
             return CallOutcome::Responded(reply(Err(ApiError::rate_limited())));
         }
         Some(ApiFault::Refused) => return CallOutcome::Responded(reply(Err(ApiError::refused()))),
+        Some(ApiFault::Forbidden) => {
+            return CallOutcome::Responded(reply(Err(ApiError::forbidden())));
+        }
         Some(ApiFault::ErrorBefore) => {
             return CallOutcome::Responded(reply(Err(ApiError::internal())));
         }

@@ -29,10 +29,11 @@ enum Fault {
 }
 
 /// The faults that the page offers: the form's value, the label, the fault.
-const FAULTS: [(&str, &str, Fault); 14] = [
+const FAULTS: [(&str, &str, Fault); 15] = [
     ("answer-lost", "API: response lost after the write", Fault::Api(ApiFault::AnswerLost)),
     ("rate-limited", "API: 429", Fault::Api(ApiFault::RateLimited)),
     ("refused", "API: 400", Fault::Api(ApiFault::Refused)),
+    ("forbidden", "API: 403", Fault::Api(ApiFault::Forbidden)),
     ("error-before", "API: 500 before the write", Fault::Api(ApiFault::ErrorBefore)),
     ("error-after", "API: 500 after the write", Fault::Api(ApiFault::ErrorAfter)),
     ("error-page", "API: an error page after the write", Fault::Api(ApiFault::ErrorPage)),

@@ -20,9 +20,12 @@ async fn a_response_lost_after_the_write_is_returned_again_for_its_key() {
 #[tokio::test]
 async fn a_failure_before_the_write_changes_nothing() {
     let stripe = Stripe::start().await;
-    for (fault, status) in
-        [(ApiFault::RateLimited, 429), (ApiFault::Refused, 400), (ApiFault::ErrorBefore, 500)]
-    {
+    for (fault, status) in [
+        (ApiFault::RateLimited, 429),
+        (ApiFault::Refused, 400),
+        (ApiFault::Forbidden, 403),
+        (ApiFault::ErrorBefore, 500),
+    ] {
         stripe.sandbox.faults().api(fault, Times::Always);
         let failed = stripe.post_with_key("key", "/v1/customers", CREATE).await;
         assert_eq!(failed.status, status);

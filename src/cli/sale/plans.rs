@@ -50,9 +50,9 @@ enum Action {
     /// Compare the plans file with the prices at Stripe
     ///
     /// Reports each price of a plan or an add-on that Stripe does not have, that is archived there
-    /// or whose product is, or that has another amount, interval or currency. Also names the
-    /// payment links whose buyers get no account or no invoice; these notes do not change the exit
-    /// code. It changes nothing.
+    /// or whose product is, that Stripe Tax would refuse, or that has another amount, interval or
+    /// currency. Also names the payment links whose buyers get no account or no invoice; these
+    /// notes do not change the exit code. It changes nothing.
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// Print JSON
@@ -62,7 +62,8 @@ enum Action {
     /// Show whose license another plans file would change, and how
     ///
     /// Compares what each license that works now grants by the two files, trials and grants
-    /// included, and lists what the new file no longer grants. It changes nothing.
+    /// included, and lists what the new file no longer grants. Also names the licenses that another
+    /// `[policy]` gives back. It changes nothing.
     #[command(after_help = DIFF_EXAMPLES)]
     Diff {
         /// The plans file in use

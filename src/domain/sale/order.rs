@@ -111,16 +111,48 @@ row! {
 }
 
 row! {
-    /// The plan, interval and status of an order, to compare plans files. It may be unpaid.
+    /// What a comparison of plans files reads of an order. It may be unpaid.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct OrderedPlan {
+        /// The id.
+        pub order_id: OrderId,
         /// The customer.
         pub customer_id: CustomerId,
         /// The plan's id at the time of the order.
         pub plan: String,
         /// How often the price is charged. `None` if it is unknown.
         pub billing_interval: Option<Interval>,
+        /// The add-ons. `None` in an order from before they were recorded.
+        pub addons: Option<AddonIds>,
+        /// The part that was returned so far, in the currency's smallest unit.
+        pub returned: i64,
         /// The status of the order.
         pub status: OrderStatus,
+        /// The invoice; `None` until the checkout is completed.
+        pub stripe_invoice_id: Option<InvoiceId>,
+        /// The time of creation.
+        pub created_at: Timestamp,
+        /// The time of the payment.
+        pub purchased_at: Option<Timestamp>,
+    }
+}
+
+impl OrderedPlan {
+    /// Returns whether it is for a period of a subscription.
+    #[must_use]
+    pub fn is_recurring(&self) -> bool {
+        self.billing_interval.is_some_and(Interval::is_recurring)
+    }
+
+    /// Returns whether it is for a period of a subscription that has not ended, as far as the order
+    /// says so.
+    #[must_use]
+    pub fn is_running(&self, now: Timestamp) -> bool {
+        let months = match self.billing_interval {
+            Some(Interval::Month) => 1,
+            Some(Interval::Year) => 12,
+            Some(Interval::Once | Interval::Updates) | None => return false,
+        };
+        self.purchased_at.unwrap_or(self.created_at).plus_months(months) > now
     }
 }

@@ -1,7 +1,9 @@
-//! Compares two plans files: finds what the newer one takes away, and whose license it changes
-//! (`licenses.rs`).
+//! Compares two plans files: finds what the newer one takes away (`removal.rs`), whose license it
+//! changes (`licenses.rs`; `policy.rs` for the payments that count), and how (`difference.rs`).
 
+mod difference;
 mod licenses;
+mod policy;
 mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +12,13 @@ use licentia_verify::OnEnd;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Slug, Sold, promises_less};
+use crate::domain::sale::policy::{Consequence, Policy};
 
-pub use licenses::{Difference, LicenseChange, StoredPurchases, license_change};
+pub use difference::{Difference, LicenseChange};
+pub use licenses::{StoredPurchases, license_change};
 pub use removal::Removal;
+
+use policy::policy_changes;
 
 /// What a price that is charged once sells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,9 @@ pub enum OneTimeGood {
 pub struct PlansSnapshot {
     plans: Vec<GrantedItem>,
     addons: Vec<GrantedItem>,
+    /// `None` if an earlier version stored it.
+    #[serde(default)]
+    policy: Option<Policy>,
 }
 
 /// The features and limits that a plan or an add-on grants, and the ids of its prices. The fields
@@ -74,6 +83,7 @@ impl PlansSnapshot {
                 .iter()
                 .map(|addon| GrantedItem::of_addon(addon, catalog))
                 .collect(),
+            policy: Some(catalog.policy),
         }
     }
 
@@ -100,7 +110,16 @@ impl PlansSnapshot {
             }
         }
         removals.extend(self.lower_ranks(new));
+        removals.extend(self.stricter_settings(&new.policy));
         removals
+    }
+
+    /// Returns the settings of the policy that keep what a payment bought, and by the new policy
+    /// revoke it.
+    fn stricter_settings(&self, new: &Policy) -> impl Iterator<Item = Removal> {
+        let changes = self.policy.iter().flat_map(|old| policy_changes(old, new));
+        let stricter = changes.filter(|change| change.after == Consequence::Revoke);
+        stricter.map(|change| Removal::Policy(change.setting))
     }
 
     /// Returns the plans that rank below others now and did not before. Nobody pays for a plan

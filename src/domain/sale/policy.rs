@@ -3,8 +3,11 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The consequence for what a payment bought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Consequence {
     /// It works until the end of what was paid for: of the period, or for ever if it is perpetual.
     Keep,
@@ -31,7 +34,7 @@ pub struct InvalidConsequence;
 
 /// The consequences when the money of a payment is returned, and when the vendor forgives a
 /// renewal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// After a full refund.
     pub refund: Consequence,
@@ -67,6 +70,51 @@ impl Default for Policy {
             dispute: Consequence::Keep,
             dispute_lost: Consequence::Revoke,
             forgiven: Consequence::Keep,
+        }
+    }
+}
+
+/// A setting of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicySetting {
+    /// [`Policy::refund`].
+    Refund,
+    /// [`Policy::partial_refund`].
+    PartialRefund,
+    /// [`Policy::dispute`].
+    Dispute,
+    /// [`Policy::dispute_lost`].
+    DisputeLost,
+    /// [`Policy::forgiven`].
+    Forgiven,
+}
+
+impl PolicySetting {
+    /// All settings.
+    pub const ALL: [Self; 5] =
+        [Self::Refund, Self::PartialRefund, Self::Dispute, Self::DisputeLost, Self::Forgiven];
+
+    /// Returns its consequence by a policy.
+    #[must_use]
+    pub fn of(self, policy: &Policy) -> Consequence {
+        match self {
+            Self::Refund => policy.refund,
+            Self::PartialRefund => policy.partial_refund,
+            Self::Dispute => policy.dispute,
+            Self::DisputeLost => policy.dispute_lost,
+            Self::Forgiven => policy.forgiven,
+        }
+    }
+
+    /// Returns its name in the plans file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refund => "policy.refund",
+            Self::PartialRefund => "policy.partial_refund",
+            Self::Dispute => "policy.dispute",
+            Self::DisputeLost => "policy.dispute_lost",
+            Self::Forgiven => "policy.forgiven",
         }
     }
 }

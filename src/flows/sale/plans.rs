@@ -53,8 +53,8 @@ pub async fn report_removals(app: &App) -> Result<Vec<Removal>> {
     Ok(removals)
 }
 
-/// Calls `report` with each working license that the new plans would change. Returns the number of
-/// working licenses.
+/// Calls `report` with each license that the new plans would change: those that work, and those
+/// that another policy gives back. Returns the number of both.
 ///
 /// # Errors
 /// An error of `report`, or a failure of the database.
@@ -67,7 +67,7 @@ pub async fn changed_licenses(
     let (mut count, mut last) = (0, None);
     loop {
         let mut tx = store.read().await?;
-        let licenses = tx.working_licenses(now, last.as_ref(), READ_AT_ONCE).await?;
+        let licenses = tx.licenses_to_compare(now, last.as_ref(), READ_AT_ONCE).await?;
         let Some((newest, _)) = licenses.last() else { return Ok(count) };
         let newest = newest.customer_id.clone();
         let orders = tx.ordered_plans((last.as_ref(), &newest)).await?;
@@ -77,11 +77,12 @@ pub async fn changed_licenses(
             orders_of.entry(order.customer_id.clone()).or_default().push(order);
         }
         last = Some(newest);
-        count += licenses.len();
         for (license, subscription) in &licenses {
             let orders = orders_of.get(&license.customer_id).map_or(&[][..], Vec::as_slice);
             let purchases = StoredPurchases { subscription, orders };
-            license_change(license, purchases, old, new).map_or(Ok(()), &mut report)?;
+            let change = license_change(license, purchases, (old, new), now);
+            count += usize::from(license.works(now) || change.is_some());
+            change.map_or(Ok(()), &mut report)?;
         }
     }
 }

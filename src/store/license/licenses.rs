@@ -309,9 +309,10 @@ impl Tx {
         )
     }
 
-    /// Returns the current licenses that work at `now`, each with what its customer's subscription
-    /// bills, ordered by customer, starting after `after`, at most `most`.
-    pub async fn working_licenses(
+    /// Returns the current licenses that work at `now`, and the others of customers with a payment
+    /// that counts or not by the vendor's policy, each with what its customer's subscription bills,
+    /// ordered by customer, starting after `after`, at most `most`.
+    pub async fn licenses_to_compare(
         &mut self,
         now: Timestamp,
         after: Option<&CustomerId>,
@@ -324,9 +325,13 @@ impl Tx {
              LEFT JOIN (SELECT customer_id AS payer, items AS billed_items,
                                status AS billed_status FROM subscriptions) AS billed
                  ON payer = customer_id
-             WHERE superseded_at IS NULL AND revoked_at IS NULL
-               AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1)
-               AND customer_id > $2
+             WHERE superseded_at IS NULL AND customer_id > $2
+               AND (revoked_at IS NULL
+                    AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1)
+                    OR EXISTS (SELECT 1 FROM orders
+                               WHERE orders.customer_id = licenses.customer_id
+                                 AND (returned > 0
+                                      OR status IN ('refunded', 'disputed', 'failed'))))
              ORDER BY customer_id LIMIT $3",
             now,
             after.map_or("", CustomerId::as_str),

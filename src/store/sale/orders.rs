@@ -92,7 +92,8 @@ impl Tx {
         )
     }
 
-    /// Returns the plans of the orders of the customers after `from` up to `to`.
+    /// Returns the orders of the customers after `from` up to `to`, as far as a comparison of plans
+    /// files reads them.
     pub async fn ordered_plans(
         &mut self,
         (from, to): (Option<&CustomerId>, &CustomerId),
@@ -100,7 +101,8 @@ impl Tx {
         sql!(
             self,
             fetch_all: OrderedPlan,
-            "SELECT DISTINCT {columns} FROM orders WHERE customer_id > $1 AND customer_id <= $2",
+            "SELECT {columns} FROM orders WHERE customer_id > $1 AND customer_id <= $2
+             ORDER BY customer_id, created_at, order_id",
             from.map_or("", CustomerId::as_str),
             to,
         )

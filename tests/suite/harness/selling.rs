@@ -13,6 +13,39 @@ use super::shop::{Buyer, Shop, session_of};
 /// The plans file.
 const PLANS: &str = include_str!("selling.toml");
 
+/// A plan above those of `selling.toml`, sold by the unit for ever and by subscription, which
+/// leaves a perpetual license, and an add-on.
+pub const LOFT: &str = r#"
+[[plan]]
+id = "loft"
+name = "Loft"
+features = ["export"]
+limits = { seats = 1 }
+per_unit = ["seats"]
+quantity = { min = 1, max = 20 }
+fallback_months = 12
+prices = [
+    { id = "price_loft_year", interval = "year", amount = 1000, currency = "usd" },
+    { id = "price_loft_once", interval = "once", amount = 5000, currency = "usd", updates_months = 12 },
+    { id = "price_loft_updates", interval = "updates", amount = 900, currency = "usd", updates_months = 12 },
+]
+
+[[addon]]
+id = "cad"
+name = "CAD"
+features = ["cad"]
+plans = ["loft"]
+prices = [
+    { id = "price_cad_year", interval = "year", amount = 100, currency = "usd" },
+    { id = "price_cad_once", interval = "once", amount = 700, currency = "usd" },
+]
+"#;
+
+/// Returns a request for units of [`LOFT`].
+pub fn loft(interval: &str, units: u32, addons: &[&str]) -> Value {
+    json!({ "plan": "loft", "interval": interval, "quantity": units, "addons": addons })
+}
+
 impl Shop {
     /// Opens a shop with the plans of `selling.toml`.
     pub async fn selling() -> Self {
@@ -67,6 +100,13 @@ impl Shop {
         let answer = self.order(buyer, wanted).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         session_of(answer.text("/checkout_url"))
+    }
+
+    /// Buys a subscription that ends with its first period.
+    pub async fn purchase_one_period(&self, buyer: &Buyer, wanted: Value) {
+        let session = self.purchase(buyer, wanted).await;
+        self.sandbox.cancel(&self.subscription_of(&session), true).unwrap();
+        self.settled().await;
     }
 
     /// Buys something, and waits until all work is done: the invoice of a single payment comes a

@@ -8,6 +8,8 @@ use super::shop::{Buyer, Shop};
 /// The operations.
 pub const PREVIEW: &str = "/api/subscriptions/preview";
 pub const CHANGE: &str = "/api/subscriptions/change";
+pub const CANCEL: &str = "/api/subscriptions/cancel";
+pub const RESUME: &str = "/api/subscriptions/resume";
 
 /// A customer with a subscription.
 pub struct Subscriber {

@@ -1,20 +1,16 @@
 //! Whose license another plans file changes, and how.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use licentia_verify::OnEnd;
-
-use super::{OneTimeGood, one_time_good, updates_months};
-use crate::domain::ids::{CustomerId, LicenseId};
+use super::policy::by_policy;
+use super::{Difference, LicenseChange, one_time_good, updates_months};
 use crate::domain::license::{Basis, Content, IssuedLicense, Source};
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::OrderedPlan;
-use crate::domain::sale::plan::{
-    Addon, Catalog, Interval, Plan, Price, Slug, promise_text, promises_less,
-};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Price, Slug};
 use crate::domain::sale::policy::Consequence;
 use crate::domain::sale::subscription::{BilledItem, BilledItems, StoredBilling};
+use crate::domain::time::Timestamp;
 
 /// What the customer of a license has paid for, as far as it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +33,7 @@ impl<'a> StoredPurchases<'a> {
         let ordered = self.orders.iter().filter(|order| {
             let leaves =
                 || new.plan(&order.plan).is_some_and(|plan| plan.fallback_months.is_some());
-            let was_single = !order.billing_interval.is_some_and(Interval::is_recurring);
-            counts(order.status, new) && (was_single || leaves())
+            counts(order.status, new) && (!order.is_recurring() || leaves())
         });
         let is_live =
             self.subscription.billed_status.as_ref().is_some_and(|status| status.is_live());
@@ -59,201 +54,52 @@ fn counts(status: OrderStatus, catalog: &Catalog) -> bool {
     }
 }
 
-/// A license that another plans file changes, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LicenseChange {
-    /// The customer.
-    pub customer_id: CustomerId,
-    /// The license.
-    pub license_id: LicenseId,
-    /// Its plan by the old file.
-    pub plan: String,
-    /// The differences, at least one.
-    pub differences: Vec<Difference>,
-}
-
-/// One difference between what a license grants by two plans files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// The new file does not have its plan.
-    PlanGone,
-    /// A price that its customer pays, or may have paid, is of nothing in the new file, or of
-    /// something else.
-    PriceMoved {
-        /// The price.
-        price: String,
-        /// The plan or the add-on that it pays for now, if any.
-        of: Option<String>,
-        /// Whether it is only one of the prices at which the license may have been bought.
-        is_possible: bool,
-    },
-    /// A one-time price at which it, or one of its add-ons, may have been bought, sells something
-    /// else now.
-    PriceSellsOther {
-        /// The price.
-        price: String,
-        /// What it sells now; `None` if it is charged again and again.
-        after: Option<OneTimeGood>,
-    },
-    /// A plan that its customer has paid for too ranks above its plan now, or, for what a
-    /// subscription left, below it.
-    Rank {
-        /// The other plan.
-        plan: String,
-        /// Whether it ranks above now.
-        is_above: bool,
-    },
-    /// Its plan is another one now, or has another id.
-    NewPlan(String),
-    /// A feature is granted in addition.
-    Gains(String),
-    /// A feature is no longer granted.
-    Loses(String),
-    /// A limit has another value; `None` if there is none.
-    Limit {
-        /// Its name.
-        name: String,
-        /// The value by the old file.
-        before: Option<u64>,
-        /// The value by the new file.
-        after: Option<u64>,
-    },
-    /// Something else remains at the end.
-    OnEnd {
-        /// The promise by the old file.
-        before: OnEnd,
-        /// The promise by the new file.
-        after: OnEnd,
-    },
-    /// Apps warn at another number of days before a change for the worse.
-    WarnDays {
-        /// The number by the old file.
-        before: u64,
-        /// The number by the new file.
-        after: u64,
-    },
-    /// Its license tokens have another longest lifetime, in days.
-    TokenDays {
-        /// The number by the old file.
-        before: u32,
-        /// The number by the new file.
-        after: u32,
-    },
-    /// Its grace period has another number of days.
-    GraceDays {
-        /// The number by the old file.
-        before: u32,
-        /// The number by the new file.
-        after: u32,
-    },
-    /// An add-on is lost: it is not for the plan any more.
-    LosesAddon(String),
-    /// A subscription left it after another number of months; `None` if it leaves nothing now.
-    Fallback {
-        /// The number by the old file.
-        before: Option<u32>,
-        /// The number by the new file.
-        after: Option<u32>,
-    },
-    /// A one-time price of its plan pays for another number of months of builds; `None` for all.
-    Updates {
-        /// The price.
-        price: String,
-        /// The number by the old file.
-        before: Option<u32>,
-        /// The number by the new file.
-        after: Option<u32>,
-    },
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value =
-            |limit: &Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
-        match self {
-            Self::PlanGone => formatter.write_str("its plan is gone; it is not refreshed"),
-            Self::PriceMoved { price, of, is_possible } => {
-                let of = of.as_ref().map_or("nothing".to_owned(), |of| format!("`{of}`"));
-                match is_possible {
-                    false => write!(formatter, "its price {price} pays for {of} now"),
-                    true => {
-                        write!(formatter, "{price}, which may have paid for it, pays for {of} now")
-                    }
-                }
-            }
-            Self::PriceSellsOther { price, after } => {
-                let sells = match after {
-                    Some(OneTimeGood::License) => "sells perpetual licenses",
-                    Some(OneTimeGood::Updates) => "sells updates",
-                    None => "is charged for each period",
-                };
-                write!(formatter, "{price}, which may have paid for it, {sells} now")
-            }
-            Self::Rank { plan, is_above } => {
-                let place = if *is_above { "above" } else { "below" };
-                write!(
-                    formatter,
-                    "{plan}, which its customer has paid for too, ranks {place} it now"
-                )
-            }
-            Self::NewPlan(id) => write!(formatter, "its plan is now {id}"),
-            Self::Gains(feature) => write!(formatter, "gains {feature}"),
-            Self::Loses(feature) => write!(formatter, "loses {feature}"),
-            Self::Limit { name, before, after } => {
-                write!(formatter, "{name}: {} → {}", value(before), value(after))
-            }
-            Self::OnEnd { before, after } => {
-                let (old, new) = (promise_text(before), promise_text(after));
-                let note = if promises_less(after, before) { ", which promises less" } else { "" };
-                write!(formatter, "on_end: {old} → {new}{note}")
-            }
-            Self::WarnDays { before, after } => write!(formatter, "warn_days: {before} → {after}"),
-            Self::TokenDays { before, after } => {
-                write!(formatter, "token_days: {before} → {after}")
-            }
-            Self::GraceDays { before, after } => {
-                write!(formatter, "grace_days: {before} → {after}")
-            }
-            Self::LosesAddon(addon) => write!(formatter, "loses the add-on {addon}"),
-            Self::Fallback { before, after } => {
-                let months = |months: &Option<u32>| value(&months.map(u64::from));
-                write!(formatter, "fallback_months: {} → {}", months(before), months(after))
-            }
-            Self::Updates { price, before, after } => {
-                let months =
-                    |months: &Option<u32>| months.map_or("all".to_owned(), |n| n.to_string());
-                write!(formatter, "updates_months of {price}: ")?;
-                write!(formatter, "{} → {}", months(before), months(after))
-            }
-        }
-    }
-}
-
 /// Returns how a license changes at its next refresh or sync when the old plans are replaced by the
-/// new ones; `None` if it does not.
+/// new ones; `None` if it does not. One that does not work at `now` changes if another policy gives
+/// it back.
 #[must_use]
 pub fn license_change(
     license: &IssuedLicense,
     purchases: StoredPurchases<'_>,
-    old: &Catalog,
-    new: &Catalog,
+    (old, new): (&Catalog, &Catalog),
+    now: Timestamp,
 ) -> Option<LicenseChange> {
     // A license whose plan the old file lacks still grants what its token says.
     let signed = || license.claims().map(Content::from);
     let before = license.content(old).or_else(signed)?;
+    let mut differences = match license.works(now) {
+        true => grant_differences(license, &before, purchases, (old, new)),
+        false => Vec::new(),
+    };
+    differences.extend(by_policy(license, purchases, (old, new), now));
+    (!differences.is_empty()).then(|| LicenseChange {
+        customer_id: license.customer_id.clone(),
+        license_id: license.license_id.clone(),
+        plan: before.plan,
+        differences,
+    })
+}
+
+/// Returns how what a license grants differs from `before`, by what is paid for.
+fn grant_differences(
+    license: &IssuedLicense,
+    before: &Content,
+    purchases: StoredPurchases<'_>,
+    (old, new): (&Catalog, &Catalog),
+) -> Vec<Difference> {
     let is_subscribed = license.source == Source::Paid && license.basis == Basis::Subscription;
     let billed = purchases.billed().filter(|_| is_subscribed);
-    let differences = match billed.and_then(|billed| moved(billed, old, new)) {
+    match billed.and_then(|billed| moved(billed, old, new)) {
         Some(Moved::To(plan)) => {
             let moved = IssuedLicense { plan: plan.id.to_string(), ..license.clone() };
-            moved.content(new).map(|after| differences(&before, &after)).unwrap_or_default()
+            moved.content(new).map(|after| differences(before, &after)).unwrap_or_default()
         }
         Some(Moved::Gone(price)) => {
             vec![Difference::PriceMoved { price: price.to_owned(), of: None, is_possible: false }]
         }
         None => match license.content(new) {
             Some(after) => {
-                let mut all = differences(&before, &after);
+                let mut all = differences(before, &after);
                 all.extend(token_days(license, old, new));
                 all.extend(payment_differences(license, billed, old, new));
                 all.extend(ranks(license, purchases, old, new));
@@ -262,13 +108,7 @@ pub fn license_change(
             None if license.entitlement(old).is_none() => Vec::new(),
             None => vec![Difference::PlanGone],
         },
-    };
-    (!differences.is_empty()).then(|| LicenseChange {
-        customer_id: license.customer_id.clone(),
-        license_id: license.license_id.clone(),
-        plan: before.plan,
-        differences,
-    })
+    }
 }
 
 /// Returns how the longest lifetime of the license's tokens differs.

@@ -6,6 +6,7 @@ use licentia_verify::OnEnd;
 
 use crate::domain::count::counted;
 use crate::domain::sale::plan::promise_text;
+use crate::domain::sale::policy::PolicySetting;
 
 use super::OneTimeGood;
 
@@ -124,6 +125,8 @@ pub enum Removal {
         /// The plan or add-on that it pays for now, if any.
         of: Option<String>,
     },
+    /// A setting of the policy that kept what a payment bought and revokes it now.
+    Policy(PolicySetting),
 }
 
 impl fmt::Display for Removal {
@@ -146,18 +149,9 @@ impl fmt::Display for Removal {
             Self::PerUnit { id, limit } => {
                 write!(formatter, "`{id}` no longer multiplies `{limit}` by the quantity")
             }
-            Self::Fallback { id, before, after: Some(after) } => write!(
-                formatter,
-                "`{id}` leaves a perpetual license after {} instead of {before}: perpetual \
-                 licenses that it has left are revoked or cover fewer builds",
-                counted(*after, "paid month")
-            ),
-            Self::Fallback { id, before, after: None } => write!(
-                formatter,
-                "`{id}` no longer leaves a perpetual license after {}: perpetual licenses that it \
-                 has left are revoked",
-                counted(*before, "paid month")
-            ),
+            Self::Fallback { id, before, after } => {
+                formatter.write_str(&fallback(id, *before, *after))
+            }
             Self::Updates { id, price, before, after } => write!(
                 formatter,
                 "{price} pays for {} of builds of `{id}` and not for {}: perpetual licenses that \
@@ -203,7 +197,24 @@ impl fmt::Display for Removal {
                 "{price} no longer pays for `{id}`; if anybody pays it or has bought something \
                  for it, put it back under `prices` with `sold = false`"
             ),
+            Self::Policy(setting) => formatter.write_str(&stricter(*setting)),
         }
+    }
+}
+
+/// Returns that a subscription leaves a perpetual license later, or none.
+fn fallback(id: &str, before: u32, after: Option<u32>) -> String {
+    match after {
+        Some(after) => format!(
+            "`{id}` leaves a perpetual license after {} instead of {before}: perpetual licenses \
+             that it has left are revoked or cover fewer builds",
+            counted(after, "paid month")
+        ),
+        None => format!(
+            "`{id}` no longer leaves a perpetual license after {}: perpetual licenses that it has \
+             left are revoked",
+            counted(before, "paid month")
+        ),
     }
 }
 
@@ -237,4 +248,17 @@ fn sells_other(
              lose `{id}`"
         ),
     }
+}
+
+/// Returns what a setting of the policy takes away.
+fn stricter(setting: PolicySetting) -> String {
+    let payments = match setting {
+        PolicySetting::Refund => "payments that were refunded in full",
+        PolicySetting::PartialRefund => "payments that were returned in part",
+        PolicySetting::Dispute => "payments with an open dispute",
+        PolicySetting::DisputeLost => "payments with a lost dispute",
+        PolicySetting::Forgiven => "forgiven renewals",
+    };
+    let name = setting.name();
+    format!("`{name}` is \"revoke\" instead of \"keep\": what {payments} bought is revoked")
 }

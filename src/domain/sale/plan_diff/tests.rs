@@ -1,7 +1,10 @@
-//! Tests of what a changed plans file takes away, without a database.
+//! Tests of what a changed plans file takes away, without a database. Those of a changed policy are
+//! in `policy`.
+
+mod policy;
 
 use super::*;
-use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::ids::{CustomerId, LicenseId, OrderId};
 use crate::domain::license::{Basis, Extras, IssuedLicense, LicenseToken, Source};
 use crate::domain::sale::entitlement::tests::{DAY, NOW, at, selling};
 use crate::domain::sale::invoice::OrderStatus;
@@ -72,7 +75,7 @@ fn a_weaker_promise_about_the_end_is_reported() {
         plan(&mut new, "team").on_end = after;
         let removals = PlansSnapshot::of(&old).removals(&new);
         let license = license("team", Basis::Subscription);
-        let change = license_change(&license, NO_PURCHASES, &old, &new);
+        let change = license_change(&license, NO_PURCHASES, (&old, &new), at(NOW));
         let differences = change.into_iter().flat_map(|change| change.differences);
         let texts = |texts: Vec<String>| texts.join("; ");
         (
@@ -107,8 +110,12 @@ fn fewer_days_of_warning_and_of_a_token_are_reported() {
         (team.warn_days, team.token_days) = (warn_days, token_days);
         let removals: Vec<_> =
             PlansSnapshot::of(&old).removals(&new).iter().map(Removal::to_string).collect();
-        let change =
-            license_change(&license("team", Basis::Subscription), NO_PURCHASES, &old, &new);
+        let change = license_change(
+            &license("team", Basis::Subscription),
+            NO_PURCHASES,
+            (&old, &new),
+            at(NOW),
+        );
         let differences = change.into_iter().flat_map(|change| change.differences);
         (removals, differences.map(|difference| difference.to_string()).collect::<Vec<_>>())
     };
@@ -197,6 +204,22 @@ fn license(plan: &str, basis: Basis) -> IssuedLicense {
     }
 }
 
+/// Returns an order of the customer, paid at the tests' time, if at all.
+fn order(plan: &str, interval: Interval, status: OrderStatus) -> OrderedPlan {
+    OrderedPlan {
+        order_id: OrderId::from_random(1),
+        customer_id: CustomerId::from_random(1),
+        plan: plan.to_owned(),
+        billing_interval: Some(interval),
+        addons: None,
+        returned: 0,
+        status,
+        stripe_invoice_id: Some("in_1".parse().unwrap()),
+        created_at: at(NOW),
+        purchased_at: None,
+    }
+}
+
 /// Returns the differences for a license of a plan that was bought on this basis, with the add-on
 /// `pdf`. `billed` are the prices of the subscription.
 fn changes(
@@ -213,7 +236,7 @@ fn changes(
     let status = items.as_ref().map(|_| Status::Active);
     let subscription = StoredBilling { billed_items: items, billed_status: status };
     let purchases = StoredPurchases { subscription: &subscription, orders: &[] };
-    let change = license_change(&license, purchases, &old, &new);
+    let change = license_change(&license, purchases, (&old, &new), at(NOW));
     let differences = change.into_iter().flat_map(|change| change.differences);
     differences.map(|difference| difference.to_string()).collect()
 }
@@ -307,19 +330,13 @@ fn a_plan_that_ranks_below_another_one_now_is_reported() {
 
 #[test]
 fn a_license_of_a_plan_that_was_overtaken_changes_if_its_customer_paid_for_both() {
-    let order = |plan: &str, interval: Interval, status: OrderStatus| OrderedPlan {
-        customer_id: CustomerId::from_random(1),
-        plan: plan.to_owned(),
-        billing_interval: Some(interval),
-        status,
-    };
     let (paid, once) = (OrderStatus::Succeeded, Interval::Once);
     let found = |(of, basis): (&str, Basis), order: OrderedPlan, swap: (&str, &str)| {
         let (old, mut new) = (selling(), selling());
         let (one, other) = (new.rank(swap.0), new.rank(swap.1));
         new.plans.swap(one, other);
         let purchases = StoredPurchases { orders: &[order.clone(), order], ..NO_PURCHASES };
-        let change = license_change(&license(of, basis), purchases, &old, &new);
+        let change = license_change(&license(of, basis), purchases, (&old, &new), at(NOW));
         let differences = change.into_iter().flat_map(|change| change.differences);
         differences.map(|difference| difference.to_string()).collect::<Vec<_>>()
     };
