@@ -105,7 +105,7 @@ pub fn assess<'a>(
     entitlements.extend(fallback::entitlements(state, catalog));
     let mut once = single_payments(state, catalog, &catalog.policy);
     if state.is_deleted {
-        // The purchases of a guest do not depend on the Stripe customer.
+        // Claimed payments do not depend on the Stripe customer.
         entitlements.clear();
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }
