@@ -54,8 +54,8 @@ pub struct Assessment<'a> {
 }
 
 impl<'a> Assessment<'a> {
-    /// Returns the license for this plan that gets add-ons bought alone: that of single payments, or
-    /// the present license if a subscription left it.
+    /// Returns the license for this plan that gets add-ons bought alone: that of single payments,
+    /// or the present license if a subscription left it.
     #[must_use]
     pub fn license_for_addons_alone(&self, plan: &Plan) -> Option<Entitlement<'a>> {
         let mut bought = self.entitlements.iter().filter(|paid| paid.basis == Basis::Once);

@@ -103,7 +103,7 @@ pub fn explain(
     (doubt, advice)
 }
 
-/// Returns how the single payments among what a Stripe customer bought are given to a customer here.
+/// Returns how the single payments of a Stripe customer are given to a customer here.
 #[must_use]
 pub fn claim_advice(bought: &StripeState, catalog: &Catalog) -> ClaimAdvice {
     ClaimAdvice::Sessions(claimable_sessions(bought, catalog).into_iter().cloned().collect())

@@ -101,8 +101,8 @@ pub async fn resume(app: &App, user_id: &UserId, client: Option<String>) -> Resu
 }
 
 /// Creates an account with its trial license, in the transaction of the caller. An address that has
-/// had a trial gets no other one, here or at Stripe. Returns the customer, and the license or the reason why there is
-/// none.
+/// had a trial gets no other one, here or at Stripe. Returns the customer, and the license or the
+/// reason why there is none.
 ///
 /// # Errors
 /// [`crate::error::Error::EmailTaken`], or a failure of the database.

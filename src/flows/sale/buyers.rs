@@ -104,8 +104,8 @@ pub async fn claim(
     }
 }
 
-/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns true
-/// then, and for `None`: the payment of a guest.
+/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns
+/// true then, and for `None`, as for the payment of a guest.
 pub(super) async fn forget_if_nothing_left(
     app: &App,
     stripe_id: Option<&StripeCustomerId>,

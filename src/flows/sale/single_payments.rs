@@ -1,8 +1,8 @@
 //! Claims of single payments by their Checkout sessions. A guest is a buyer for whom Stripe has no
 //! customer. The payment of a guest is given to a customer here, who then gets a Stripe customer of
-//! their own; each sync fetches the claimed session besides what Stripe lists for that one. A single
-//! payment of a second Stripe customer is given in the same way to a customer who is linked to
-//! another one.
+//! their own; each sync fetches the claimed session besides what Stripe lists for that one. A
+//! single payment of a second Stripe customer is given in the same way to a customer who is linked
+//! to another one.
 
 use serde_json::json;
 

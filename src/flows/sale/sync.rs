@@ -84,8 +84,8 @@ async fn lease_and_sync(
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
 /// renewal is overdue. No event reports three more cases: the updates of a license have ended
 /// beside a subscription, a grant has ended before a perpetual license, and the Stripe customer of
-/// a customer with a claimed payment is gone. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer
-/// gets the present license. Returns whether the license may have changed.
+/// a customer with a claimed payment is gone. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the
+/// customer gets the present license. Returns whether the license may have changed.
 ///
 /// # Errors
 /// A failure of the database.

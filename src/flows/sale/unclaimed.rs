@@ -1,8 +1,8 @@
 //! The purchases of a Stripe customer who is not linked, without those that a customer here has.
 //! A payment link can create a new Stripe customer for each purchase (customer_creation=always, an
 //! invoice, a subscription), and a customer here is linked to one. So a single payment of another
-//! one is claimed by its Checkout session, like that of a guest (`single_payments.rs`). What is left
-//! is decided in [`crate::domain::sale::unclaimed`].
+//! one is claimed by its Checkout session, like that of a guest (`single_payments.rs`). What is
+//! left is decided in [`crate::domain::sale::unclaimed`].
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;

@@ -1,6 +1,6 @@
-//! Gives an unknown buyer an account without an operator (`allow_unknown_buyers` in the plans file).
-//! If an account has the buyer's address and nobody has proven whose it is, the purchase waits until
-//! a mailed link has set the password. `buyers.rs` records the buyers.
+//! Gives an unknown buyer an account without an operator (`allow_unknown_buyers` in the plans
+//! file). If an account has the buyer's address and nobody has proven whose it is, the purchase
+//! waits until a mailed link has set the password. `buyers.rs` records the buyers.
 
 use crate::app::App;
 use crate::domain::account::mail_link::LinkKind;

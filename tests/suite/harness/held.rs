@@ -1,4 +1,5 @@
-//! An answer of Stripe that a test holds: it is as old as the call, and arrives when the test lets it.
+//! An answer of Stripe that a test holds: Stripe gives it at the call, and it arrives when the test
+//! says so.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

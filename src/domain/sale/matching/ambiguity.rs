@@ -1,5 +1,5 @@
-//! The reasons why a Stripe customer or a payment is given to nobody here, and the advice about them
-//! for an operator.
+//! The reasons why a Stripe customer or a payment is given to nobody here, and the advice for an
+//! operator about each.
 
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::buyer::BuyerId;
