@@ -84,8 +84,8 @@ text_enum! {
         PurchaseWaits = "purchase.waits",
         /// Another mail to a buyer whose purchase waits.
         PurchaseWaitsOn = "purchase.waits_on",
-        /// The purchase of a guest, which belongs to a customer now.
-        GuestClaimed = "guest.claimed",
+        /// A single payment, which belongs to a customer now.
+        PaymentClaimed = "payment.claimed",
         /// The link that an operator requested.
         ClaimLinked = "claim.linked",
         /// The removal of a link that an operator requested.

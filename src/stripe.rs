@@ -7,11 +7,11 @@ mod account;
 mod change;
 mod client;
 mod double;
-mod guests;
 mod listing;
 mod promotion;
 mod purchases;
 mod sale;
+mod single_payments;
 mod wire;
 
 use std::ops::ControlFlow;

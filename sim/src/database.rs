@@ -247,14 +247,14 @@ pub async fn contested(store: &Store, now: i64) -> Result<Vec<(String, String)>>
     Ok(problems)
 }
 
-/// The customer who has the purchase of a guest.
-pub struct GuestOwner {
+/// The customer who has a claimed payment.
+pub struct PaymentOwner {
     pub customer_id: String,
     pub stripe_customer_id: Option<String>,
 }
 
-/// Returns the owner of each guest's purchase, by the Checkout session.
-pub async fn claimed_guests(store: &Store) -> Result<BTreeMap<String, GuestOwner>> {
+/// Returns the owner of each claimed payment, by the Checkout session.
+pub async fn claimed_payments(store: &Store) -> Result<BTreeMap<String, PaymentOwner>> {
     let rows = rows!(
         store,
         (String, String, Option<String>),
@@ -262,7 +262,7 @@ pub async fn claimed_guests(store: &Store) -> Result<BTreeMap<String, GuestOwner
          JOIN customers ON customers.customer_id = guest_purchases.customer_id"
     );
     let owner = |(session, customer_id, stripe_customer_id)| {
-        (session, GuestOwner { customer_id, stripe_customer_id })
+        (session, PaymentOwner { customer_id, stripe_customer_id })
     };
     Ok(rows.into_iter().map(owner).collect())
 }

@@ -38,7 +38,7 @@ impl History {
 
     /// Notes who got which purchase.
     pub async fn note_claimed(&mut self) -> Result<()> {
-        self.claimed = database::claimed_guests(&self.ground.store).await?;
+        self.claimed = database::claimed_payments(&self.ground.store).await?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
 use crate::changes::{Compared, Shown};
-use crate::database::GuestOwner;
+use crate::database::PaymentOwner;
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::people::Person;
@@ -80,8 +80,8 @@ pub struct History {
     pub written_off: BTreeSet<String>,
     /// The addresses of buyers without an account.
     pub buyers: Vec<String>,
-    /// The customers who have the purchases of guests, by the Checkout session.
-    pub claimed: BTreeMap<String, GuestOwner>,
+    /// The customers who have claimed payments, by the Checkout session.
+    pub claimed: BTreeMap<String, PaymentOwner>,
     /// The previews that customers saw.
     pub shown: Vec<Shown>,
     /// The invoices of changes that waited for their payment.

@@ -1,6 +1,7 @@
 //! The oracle for units and perpetual licenses. It reads Stripe's objects in another way than the
 //! service does: by running sums over the lines of invoices (`bills.rs`), by replaying single
-//! payments with a calendar of its own (`perpetual.rs`), and by the stretches of time that are paid.
+//! payments with a calendar of its own (`perpetual.rs`), and by the stretches of time that are
+//! paid.
 
 use serde_json::Value;
 

@@ -339,7 +339,7 @@ impl Stripe {
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
             listed => listed?.0,
         };
-        intents.extend(self.single_payments(missing).await?);
+        intents.extend(self.payment_intents(missing).await?);
         self.facts(intents).await
     }
 

@@ -1,11 +1,15 @@
 //! Purchases by Stripe customers without an account here: by a payment link, a quote or the
 //! dashboard.
 
+use std::time::Duration;
+
+use licentia::app::App;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
 use licentia::flows::sale::buyers;
 use licentia::flows::sale::claim::ClaimTarget;
+use licentia::flows::sale::inbox;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, Interval, NewPrice, Options};
 use serde_json::{Value, json};
@@ -281,6 +285,64 @@ async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_reconciling() {
         } else {
             assert_eq!(shop.unknown().await, [ada.as_str()]);
         }
+    }
+}
+
+/// What checks whether an unknown buyer pays.
+#[derive(Clone, Copy, Debug)]
+enum Check {
+    Event,
+    Reconciliation,
+}
+
+impl Check {
+    async fn run(self, app: &App) {
+        match self {
+            Self::Event => {
+                for (subject, events) in inbox::take_due(app, 10).await.unwrap() {
+                    inbox::work(app, &subject, &events).await.unwrap();
+                }
+            }
+            Self::Reconciliation => {
+                reconcile(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_an_older_answer_removes_no_buyer_who_was_recorded_since() {
+    for (check, was_recorded) in [
+        (Check::Event, false),
+        (Check::Event, true),
+        (Check::Reconciliation, false),
+        (Check::Reconciliation, true),
+    ] {
+        let mut shop = Shop::open().await;
+        let ada = shop.sandbox.add_customer("ada@example.com", &[]);
+        if !was_recorded {
+            shop.end_worker().await;
+        }
+        let former = shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
+        if was_recorded {
+            shop.settled().await;
+            assert_eq!(shop.unknown().await, [ada.as_str()]);
+            shop.end_worker().await;
+        }
+        shop.sandbox.cancel_now(&former).unwrap();
+        shop.sandbox.settled().await;
+        // Stripe answers that nothing is paid for. Before that arrives, the buyer pays again.
+        let (slow, mut answer) = shop.server_with_held_answer("/v1/subscriptions").await;
+        let checked = tokio::spawn(async move { check.run(&slow).await });
+        answer.given().await;
+        shop.sandbox.advance(Duration::from_secs(1));
+        shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
+        shop.sandbox.settled().await;
+        Check::Event.run(&shop.app.app).await;
+        assert_eq!(shop.unknown().await, [ada.as_str()], "{check:?} {was_recorded}");
+        answer.release();
+        checked.await.unwrap();
+        assert_eq!(shop.unknown().await, [ada.as_str()], "{check:?} {was_recorded}");
     }
 }
 

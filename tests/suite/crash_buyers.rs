@@ -20,7 +20,7 @@ const AT_ONCE: usize = 5;
 const POINTS: [&str; 10] = [
     "buyer.noted",
     "purchase.waits",
-    "guest.claimed",
+    "payment.claimed",
     "stripe_customer.begun",
     "stripe_customer.made",
     "stripe_customer.linked",

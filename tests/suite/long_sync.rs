@@ -11,12 +11,12 @@ use licentia::clock::Clock;
 use licentia::domain::time::Timestamp;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::sale::inbox;
-use licentia::stripe::{Call, Double, Stripe};
-use licentia_sandbox::{Card, SECRET_KEY};
-use serde_json::Value;
+use licentia::stripe::{Double, Stripe};
+use licentia_sandbox::Card;
 use tokio::sync::watch;
 
 use crate::harness::database::number;
+use crate::harness::held::forward;
 use crate::harness::shop::{Buyer, Shop};
 
 async fn active_buyer_of(shop: &Shop, invoices: usize) -> (Buyer, String) {
@@ -124,17 +124,6 @@ const BETWEEN_RENEWALS: i64 = 20;
 
 /// The renewals for which the sync waits for Stripe: longer than both leases.
 const RENEWALS: usize = 5;
-
-/// Forwards a call to the double.
-async fn forward(base: String, call: Call) -> (u16, Value) {
-    let client = reqwest::Client::new();
-    let request = match call.method {
-        "GET" => client.get(format!("{base}{}?{}", call.path, call.form)),
-        _ => client.post(format!("{base}{}", call.path)).body(call.form),
-    };
-    let response = request.bearer_auth(SECRET_KEY).send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
-}
 
 #[tokio::test]
 async fn a_sync_that_takes_longer_than_its_leases_is_done_once_stripe_33() {

@@ -125,7 +125,7 @@ text_enum! {
         StripeLinked = "stripe.linked",
         /// The link to a Stripe customer was removed: by support, or because it was deleted.
         StripeUnlinked = "stripe.unlinked",
-        /// The purchase of a guest was given to a customer.
+        /// A single payment was given to a customer: of a guest, or of another Stripe customer.
         PurchaseClaimed = "purchase.claimed",
         /// A changed plans file no longer grants everything that it granted.
         PlansReduced = "plans.reduced",

@@ -244,7 +244,7 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             format!("The link to {} at Stripe was removed.", fact("stripe_customer_id"))
         }
         AuditAction::PurchaseClaimed => {
-            format!("The purchase {} as a guest was linked.", fact("stripe_checkout_session_id"))
+            format!("The payment {} was linked.", fact("stripe_checkout_session_id"))
         }
         AuditAction::PlansReduced => "The plans file grants less than before.".to_owned(),
         AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),

@@ -26,11 +26,11 @@ pub enum BuyerId {
     /// A Stripe customer.
     #[serde(rename = "stripe_customer_id", serialize_with = "as_text")]
     Customer(StripeCustomerId),
-    /// A guest, for whom Stripe has only the Checkout session of one single payment
-    /// (<https://docs.stripe.com/payments/checkout/guest-customers>). Also a single payment of a
-    /// Stripe customer who is not linked, if it is claimed alone.
+    /// The Checkout session of one single payment. It stands for a guest, for whom Stripe has
+    /// nothing else (<https://docs.stripe.com/payments/checkout/guest-customers>), or for a payment
+    /// of a Stripe customer who is not linked that is claimed alone.
     #[serde(rename = "stripe_checkout_session_id", serialize_with = "as_text")]
-    Guest(CheckoutSessionId),
+    Session(CheckoutSessionId),
 }
 
 /// A text that names no buyer.
@@ -42,7 +42,7 @@ impl Display for BuyerId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Customer(id) => id.fmt(formatter),
-            Self::Guest(id) => id.fmt(formatter),
+            Self::Session(id) => id.fmt(formatter),
         }
     }
 }
@@ -52,7 +52,7 @@ impl FromStr for BuyerId {
 
     fn from_str(text: &str) -> Result<Self, InvalidBuyerId> {
         let customer = text.parse().map(Self::Customer);
-        customer.or_else(|_| text.parse().map(Self::Guest)).map_err(|_| InvalidBuyerId)
+        customer.or_else(|_| text.parse().map(Self::Session)).map_err(|_| InvalidBuyerId)
     }
 }
 
@@ -98,10 +98,10 @@ row! {
 }
 
 row! {
-    /// A purchase of a guest, or of a Stripe customer who is not linked, that belongs to a
-    /// customer.
+    /// A single payment of a guest, or of a Stripe customer who is not linked, that belongs to a
+    /// customer. Its table is `guest_purchases`.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct GuestPurchase {
+    pub struct ClaimedPayment {
         /// The Checkout session.
         pub session_id: CheckoutSessionId,
         /// The customer; `None` after its deletion.
@@ -116,7 +116,7 @@ row! {
 /// A completed Checkout session of a single payment, as Stripe says: that of a guest, or of a
 /// Stripe customer who is not linked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuestSession {
+pub struct PaymentSession {
     /// The id.
     pub id: CheckoutSessionId,
     /// The Stripe customer; `None` for a guest.
@@ -129,7 +129,7 @@ pub struct GuestSession {
     pub paid: Option<PaidSession>,
 }
 
-impl GuestSession {
+impl PaymentSession {
     /// Returns what it paid for.
     #[must_use]
     pub fn purchase<'c>(&self, catalog: &'c Catalog) -> Option<Purchase<'c>> {

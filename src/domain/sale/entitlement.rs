@@ -54,8 +54,8 @@ pub struct Assessment<'a> {
 }
 
 impl<'a> Assessment<'a> {
-    /// Returns the license for this plan that gets add-ons bought alone: that of single payments, or
-    /// the present license if a subscription left it.
+    /// Returns the license for this plan that gets add-ons bought alone: that of single payments,
+    /// or the present license if a subscription left it.
     #[must_use]
     pub fn license_for_addons_alone(&self, plan: &Plan) -> Option<Entitlement<'a>> {
         let mut bought = self.entitlements.iter().filter(|paid| paid.basis == Basis::Once);
@@ -105,7 +105,7 @@ pub fn assess<'a>(
     entitlements.extend(fallback::entitlements(state, catalog));
     let mut once = single_payments(state, catalog, &catalog.policy);
     if state.is_deleted {
-        // The purchases of a guest do not depend on the Stripe customer.
+        // Claimed payments do not depend on the Stripe customer.
         entitlements.clear();
         once.retain(|payment| matches!(payment.id, SinglePaymentId::Session(_)));
     }

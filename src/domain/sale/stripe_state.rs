@@ -17,8 +17,8 @@ use crate::domain::time::Timestamp;
 /// Everything that Stripe says about one customer and that may have changed since the last sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StripeState {
-    /// Whether the Stripe customer was deleted. Then nothing counts but the purchases as a guest,
-    /// in `paid_sessions`.
+    /// Whether the Stripe customer was deleted. Then nothing counts but the claimed payments, in
+    /// `paid_sessions`.
     pub is_deleted: bool,
     /// Every subscription, ended ones too.
     pub subscriptions: Vec<Subscription>,

@@ -51,7 +51,7 @@ pub fn keep_paid_after(bought: &mut StripeState, deleted_at: Timestamp) {
 
 /// Returns the Checkout sessions of paid single payments for something of the catalog.
 #[must_use]
-pub fn single_payments<'b>(
+pub fn claimable_sessions<'b>(
     bought: &'b StripeState,
     catalog: &Catalog,
 ) -> Vec<&'b CheckoutSessionId> {
@@ -103,10 +103,10 @@ pub fn explain(
     (doubt, advice)
 }
 
-/// Returns how the single payments among what a Stripe customer bought are given to a customer here.
+/// Returns how the single payments of a Stripe customer are given to a customer here.
 #[must_use]
 pub fn claim_advice(bought: &StripeState, catalog: &Catalog) -> ClaimAdvice {
-    ClaimAdvice::Sessions(single_payments(bought, catalog).into_iter().cloned().collect())
+    ClaimAdvice::Sessions(claimable_sessions(bought, catalog).into_iter().cloned().collect())
 }
 
 #[cfg(test)]

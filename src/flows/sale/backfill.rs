@@ -73,7 +73,7 @@ pub struct Report {
 /// A Stripe customer that was changed, or would be on a dry run.
 #[derive(Debug, Serialize)]
 pub struct Done {
-    /// The Stripe customer, or the guest.
+    /// The Stripe customer, or the Checkout session of a single payment.
     #[serde(flatten)]
     pub buyer: BuyerId,
     /// The customer here; none for an account that would be created.
@@ -95,7 +95,7 @@ pub struct Done {
 /// A Stripe customer that needs an operator's decision.
 #[derive(Debug, Serialize)]
 pub struct Undecided {
-    /// The Stripe customer, or the guest.
+    /// The Stripe customer, or the Checkout session of a single payment.
     #[serde(flatten)]
     pub buyer: BuyerId,
     /// The customer here that it may belong to.

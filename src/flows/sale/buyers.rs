@@ -2,7 +2,8 @@
 //! here. They bought by a payment link, a quote or the dashboard. They are recorded until an
 //! operator claims them, or get an account at once with `allow_unknown_buyers` in the plans file.
 //! `waiting_purchases.rs` gives them the account, or lets the purchase wait until its owner is
-//! proven. Stripe customers are linked in `claim.rs`, guests in `guests.rs`.
+//! proven. Stripe customers are linked in `claim.rs`. Single payments are claimed in
+//! `single_payments.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -23,7 +24,7 @@ use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::sale::backfill::{self, Done, Undecided};
 use crate::flows::sale::claim::{self, ClaimTarget};
-use crate::flows::sale::guests;
+use crate::flows::sale::single_payments;
 use crate::flows::sale::unclaimed;
 use crate::flows::sale::waiting_purchases::link_or_wait;
 use crate::store::Tx;
@@ -87,14 +88,14 @@ pub async fn claim(
             let (doubt, advice) = unclaimed::explained(app, id, doubt).await?;
             Ok(Err(backfill::undecided(&theirs, &doubt, &advice)))
         }
-        BuyerId::Guest(id) => {
-            let guest = guests::fetch(app, id).await?;
-            let claimed = guests::claim(app, &guest, to, by).await?;
-            forget_if_nothing_left(app, guest.stripe_customer_id.as_ref()).await?;
+        BuyerId::Session(id) => {
+            let session = single_payments::fetch(app, id).await?;
+            let claimed = single_payments::claim(app, &session, to, by).await?;
+            forget_if_nothing_left(app, session.stripe_customer_id.as_ref()).await?;
             Ok(claimed.map_err(|doubt| Undecided {
                 customer_id: doubt.customer_id().map(CustomerId::to_string),
-                email: guest.email.clone(),
-                plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
+                email: session.email.clone(),
+                plan: session.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
                 reason: doubt.as_str(),
                 message: doubt.advice(buyer, &ClaimAdvice::Nothing),
                 buyer: buyer.clone(),
@@ -103,8 +104,8 @@ pub async fn claim(
     }
 }
 
-/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns true
-/// then, and for `None`: the payment of a guest.
+/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns
+/// true then, and for `None`, as for the payment of a guest.
 pub(super) async fn forget_if_nothing_left(
     app: &App,
     stripe_id: Option<&StripeCustomerId>,
@@ -140,11 +141,11 @@ pub(in crate::flows) async fn link_to_customer(
             let theirs = claim::fetch(app, stripe_id).await?;
             claim::link_to(app, &theirs, id, by).await.map(drop)
         }
-        BuyerId::Guest(session) => {
-            let guest = guests::fetch(app, session).await?;
+        BuyerId::Session(session) => {
+            let session = single_payments::fetch(app, session).await?;
             let to = ClaimTarget::Customer(id.clone());
-            guests::claim(app, &guest, &to, by).await.map(drop)?;
-            forget_if_nothing_left(app, guest.stripe_customer_id.as_ref()).await.map(drop)
+            single_payments::claim(app, &session, &to, by).await.map(drop)?;
+            forget_if_nothing_left(app, session.stripe_customer_id.as_ref()).await.map(drop)
         }
     }
 }
@@ -182,10 +183,10 @@ pub(in crate::flows) async fn check_guest(
     app: &App,
     payment: &PaymentIntentId,
 ) -> Result<BuyerLink> {
-    let guest = app.stripe()?.guest_session_of(payment).await?;
-    let Some(guest) = guest else { return Ok(BuyerLink::Unlinked) };
-    let buyer = BuyerId::Guest(guest.id.clone());
-    if let Some(purchase) = guest.purchase(&app.plans) {
+    let session = app.stripe()?.session_of_payment(payment).await?;
+    let Some(session) = session else { return Ok(BuyerLink::Unlinked) };
+    let buyer = BuyerId::Session(session.id.clone());
+    if let Some(purchase) = session.purchase(&app.plans) {
         return record(app, &buyer, Some(purchase), None).await;
     }
     let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
@@ -204,21 +205,23 @@ async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchas
             let (bought, _) = unclaimed::purchases_since_deletion(app, id).await?;
             purchase_paid(&app.plans, &bought)
         }
-        BuyerId::Guest(id) => {
-            app.stripe()?.single_payment(id).await?.and_then(|guest| guest.purchase(&app.plans))
-        }
+        BuyerId::Session(id) => app
+            .stripe()?
+            .payment_session(id)
+            .await?
+            .and_then(|session| session.purchase(&app.plans)),
     })
 }
 
-/// Returns the customer of a buyer who is not new. The purchase of a guest stays known after its
+/// Returns the customer of a buyer who is not new. A claimed payment stays known after its
 /// customer was deleted.
 pub(super) async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
     Ok(match buyer {
         BuyerId::Customer(id) => tx.customer_by_stripe_id(id).await?.map(BuyerLink::Linked),
-        BuyerId::Guest(id) => {
-            let purchase = tx.guest_purchase(id).await?;
-            purchase
-                .map(|purchase| purchase.customer_id.map_or(BuyerLink::Unlinked, BuyerLink::Linked))
+        BuyerId::Session(id) => {
+            let payment = tx.claimed_payment(id).await?;
+            payment
+                .map(|payment| payment.customer_id.map_or(BuyerLink::Unlinked, BuyerLink::Linked))
         }
     })
 }

@@ -196,7 +196,7 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
         tx.link_stripe_customer(id, None, None).await?;
         tx.delete_attempt(id, CreatedObject::Customer).await?;
         tx.delete_subscription(id).await?;
-        inbox::queue_sync_of_guest(app, &mut tx, id, now).await?;
+        inbox::queue_sync_of_claimed(app, &mut tx, id, now).await?;
         let detail = json!({ "stripe_customer_id": before.as_str() });
         let entry = AuditEntry::new(by, AuditAction::StripeUnlinked, Some(id), detail)
             .changed(json!({ "stripe_customer_id": before.as_str() }), json!({}));

@@ -56,9 +56,9 @@ pub(in crate::flows) async fn queue_task(
     tx.insert_task(&TaskId::from_random(app.random.bits()), kind, id, now).await
 }
 
-/// Adds a task that syncs a customer who was unlinked, if there are purchases as a guest. The sync
-/// creates another Stripe customer: without one, no event about later purchases arrives.
-pub(in crate::flows) async fn queue_sync_of_guest(
+/// Adds a task that syncs a customer who was unlinked, if the customer has claimed payments. The
+/// sync creates another Stripe customer: without one, no event about later purchases arrives.
+pub(in crate::flows) async fn queue_sync_of_claimed(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,

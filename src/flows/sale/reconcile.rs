@@ -187,7 +187,7 @@ async fn reconcile_all(
     Ok(report)
 }
 
-/// Returns every customer who is linked to a Stripe customer, or has a purchase as a guest: the
+/// Returns every customer who is linked to a Stripe customer, or has a claimed payment: the
 /// Stripe customer may have been deleted.
 async fn at_stripe(app: &App) -> Result<Vec<CustomerId>> {
     let mut all: Vec<CustomerId> = Vec::new();

@@ -221,7 +221,7 @@ async fn apply(
             }
             Change::Unlink(_) => {
                 tx.link_stripe_customer(id, None, Some(now)).await?;
-                inbox::queue_sync_of_guest(app, tx, id, now).await?;
+                inbox::queue_sync_of_claimed(app, tx, id, now).await?;
             }
         }
         if let Some((action, detail)) = change.audit() {

@@ -84,8 +84,8 @@ async fn lease_and_sync(
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
 /// renewal is overdue. No event reports three more cases: the updates of a license have ended
 /// beside a subscription, a grant has ended before a perpetual license, and the Stripe customer of
-/// a buyer who was a guest is gone. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer
-/// gets the present license. Returns whether the license may have changed.
+/// a customer with a claimed payment is gone. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the
+/// customer gets the present license. Returns whether the license may have changed.
 ///
 /// # Errors
 /// A failure of the database.
@@ -109,7 +109,7 @@ pub(in crate::flows) async fn catch_up(
         let subscription = tx.subscription(&id).await?;
         let is_ended_grant =
             !works && current.source == Source::Operator && current.revoked_at.is_none();
-        // Without a link, only purchases as a guest are kept.
+        // Without a link, only claimed payments are kept.
         needs_sync = (is_linked && subscription.is_some_and(|row| row.status.is_live()))
             || ((is_ended_grant || !is_linked) && !tx.kept_purchases(&id).await?.is_empty());
     }
@@ -162,12 +162,12 @@ async fn sync_under_lease(
     (mode, extent): (Mode, Extent),
 ) -> Result<Synced> {
     let ours = Ours::load(app, &lease.customer_id).await?;
-    // Without a Stripe customer, what is kept was bought as a guest.
-    let is_guest = !ours.kept.is_empty();
+    // Without a Stripe customer, only claimed payments are kept.
+    let has_claimed = !ours.kept.is_empty();
     let stripe_id = match &ours.customer.stripe_customer_id {
         Some(id) => Some(id.clone()),
         None if mode == Mode::Apply
-            && (is_guest || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
+            && (has_claimed || events.iter().any(LeasedEvent::asks_for_stripe_customer)) =>
         {
             Some(Box::pin(stripe_customer::ensure(app, lease, &ours.customer)).await?.id)
         }
@@ -175,7 +175,7 @@ async fn sync_under_lease(
     };
     let fetched = match stripe_id {
         Some(id) => fetch(app, ours, &id, events, (mode, extent)).await?,
-        None if is_guest => fetch_guest(app, ours).await?,
+        None if has_claimed => fetch_claimed(app, ours).await?,
         None => {
             settle::finish_events(app, lease, events).await?;
             return Ok(Synced::default());
@@ -194,8 +194,8 @@ struct Ours {
     customer: Customer,
     orders: Vec<Order>,
     kept: Vec<KeptId>,
-    /// The purchases as a guest, which need no Stripe customer. They are kept too.
-    as_guest: Vec<CheckoutSessionId>,
+    /// The sessions of the claimed payments, which need no Stripe customer. They are kept too.
+    claimed: Vec<CheckoutSessionId>,
 }
 
 impl Ours {
@@ -204,14 +204,14 @@ impl Ours {
         let customer = tx.customer(customer_id).await?.ok_or(Error::NotFound("customer"))?;
         let orders = tx.orders_to_settle(customer_id, MAX_ORDERS).await?;
         let kept = tx.kept_purchases(customer_id).await?;
-        let as_guest = tx.guest_sessions(customer_id).await?;
-        Ok(Self { customer, orders, kept, as_guest })
+        let claimed = tx.claimed_sessions(customer_id).await?;
+        Ok(Self { customer, orders, kept, claimed })
     }
 }
 
-/// Fetches what a customer without a Stripe customer bought as a guest.
-async fn fetch_guest(app: &App, Ours { customer, kept, as_guest, .. }: Ours) -> Result<Fetched> {
-    let paid_sessions = app.stripe()?.paid_sessions(&as_guest).await?;
+/// Fetches the claimed payments of a customer without a Stripe customer.
+async fn fetch_claimed(app: &App, Ours { customer, kept, claimed, .. }: Ours) -> Result<Fetched> {
+    let paid_sessions = app.stripe()?.paid_sessions(&claimed).await?;
     let state = StripeState { paid_sessions, ..StripeState::default() };
     let (stripe_id, first_trials) = (None, Vec::new());
     Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, first_trials })
@@ -221,7 +221,7 @@ async fn fetch_guest(app: &App, Ours { customer, kept, as_guest, .. }: Ours) -> 
 /// customer.
 async fn fetch(
     app: &App,
-    Ours { customer, orders, kept, as_guest }: Ours,
+    Ours { customer, orders, kept, claimed }: Ours,
     stripe_id: &StripeCustomerId,
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
@@ -242,7 +242,7 @@ async fn fetch(
         // Nobody can pay the checkouts of a deleted customer.
         let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
-        let paid_sessions = stripe.paid_sessions(&as_guest).await?;
+        let paid_sessions = stripe.paid_sessions(&claimed).await?;
         let is_deleted = true;
         let state =
             StripeState { is_deleted, checkout_sessions, paid_sessions, ..StripeState::default() };

@@ -1,8 +1,8 @@
 //! The purchases of a Stripe customer who is not linked, without those that a customer here has.
 //! A payment link can create a new Stripe customer for each purchase (customer_creation=always, an
 //! invoice, a subscription), and a customer here is linked to one. So a single payment of another
-//! one is claimed by its Checkout session, like that of a guest (`guests.rs`). What is left is
-//! decided in [`crate::domain::sale::unclaimed`].
+//! one is claimed by its Checkout session, like that of a guest (`single_payments.rs`). What is
+//! left is decided in [`crate::domain::sale::unclaimed`].
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
@@ -81,7 +81,7 @@ pub(super) async fn leave_out_claimed(
     }
     let mut tx = app.store.read().await?;
     for session in &bought.checkout_sessions {
-        let claim = tx.guest_purchase(&session.id).await?;
+        let claim = tx.claimed_payment(&session.id).await?;
         claims.extend(claim.map(|claim| (claim.session_id, claim.customer_id)));
     }
     drop(tx);

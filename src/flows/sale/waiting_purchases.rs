@@ -1,6 +1,6 @@
-//! Gives an unknown buyer an account without an operator (`allow_unknown_buyers` in the plans file).
-//! If an account has the buyer's address and nobody has proven whose it is, the purchase waits until
-//! a mailed link has set the password. `buyers.rs` records the buyers.
+//! Gives an unknown buyer an account without an operator (`allow_unknown_buyers` in the plans
+//! file). If an account has the buyer's address and nobody has proven whose it is, the purchase
+//! waits until a mailed link has set the password. `buyers.rs` records the buyers.
 
 use crate::app::App;
 use crate::domain::account::mail_link::LinkKind;
@@ -12,13 +12,13 @@ use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{BuyerId, WaitingPurchase};
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
-use crate::domain::sale::unclaimed::single_payments;
+use crate::domain::sale::unclaimed::claimable_sessions;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::mail;
 use crate::flows::sale::buyers::{self, BuyerLink, forget_if_nothing_left, known};
 use crate::flows::sale::claim::{self, ClaimTarget};
-use crate::flows::sale::guests;
+use crate::flows::sale::single_payments;
 use crate::flows::sale::unclaimed;
 
 /// The most mails with a link to a buyer whose purchase waits: the first one, and another one each
@@ -43,10 +43,10 @@ pub(super) async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink
             let claimed = claim::claim(app, &theirs, &to, Actor::System).await;
             (theirs.email, claimed)
         }
-        BuyerId::Guest(id) => {
-            let guest = guests::fetch(app, id).await?;
-            let claimed = guests::claim(app, &guest, &to, Actor::System).await;
-            (guest.email, claimed)
+        BuyerId::Session(id) => {
+            let session = single_payments::fetch(app, id).await?;
+            let claimed = single_payments::claim(app, &session, &to, Actor::System).await;
+            (session.email, claimed)
         }
     };
     // Another worker may have linked it, for another event about the same purchase.
@@ -79,26 +79,27 @@ pub(super) async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink
 /// address, and only its owner can use the account. Returns whether nothing else is to be linked.
 async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> Result<bool> {
     let bought = unclaimed::purchases(app, id).await?;
-    for session in single_payments(&bought, &app.plans) {
-        let guest = guests::fetch(app, session).await?;
-        let Some(email) = &guest.email else { continue };
+    for session_id in claimable_sessions(&bought, &app.plans) {
+        let session = single_payments::fetch(app, session_id).await?;
+        let Some(email) = &session.email else { continue };
         let entered = app.store.read().await?.customer_by_email(email).await?;
         if entered.is_none_or(|customer| customer.customer_id != *owner) {
             continue;
         }
-        let claimed = guests::claim(app, &guest, &ClaimTarget::Recognized, Actor::System).await;
+        let claimed =
+            single_payments::claim(app, &session, &ClaimTarget::Recognized, Actor::System).await;
         // Another worker may have claimed it, for another event about the same purchase.
-        let buyer = BuyerId::Guest(session.clone());
+        let buyer = BuyerId::Session(session_id.clone());
         if known(&mut app.store.read().await?, &buyer).await?.is_some() {
             continue;
         }
         match claimed {
             Ok(Ok(_)) => {}
             Ok(Err(doubt)) => {
-                tracing::warn!(%session, reason = doubt.as_str(), "a payment was not claimed");
+                tracing::warn!(session = %session_id, reason = doubt.as_str(), "a payment was not claimed");
             }
             Err(Error::StripeLinkRefused(problem)) => {
-                tracing::warn!(%session, problem, "a payment was not claimed");
+                tracing::warn!(session = %session_id, problem, "a payment was not claimed");
             }
             Err(error) => return Err(error),
         }

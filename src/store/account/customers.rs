@@ -225,7 +225,7 @@ impl Tx {
     }
 
     /// Returns the customers who may have bought something at Stripe, ordered by id, starting after
-    /// `after`, at most `most`: those with a Stripe customer, and those with a purchase as a guest.
+    /// `after`, at most `most`: those with a Stripe customer, and those with a claimed payment.
     pub async fn customers_at_stripe(
         &mut self,
         after: Option<&CustomerId>,

@@ -1,10 +1,10 @@
 //! The tables of buyers: those who pay for a plan and are not linked to a customer, the purchases
-//! that wait for one, and the purchases of guests that belong to one. `flows/sale/buyers.rs`
+//! that wait for one, and the claimed single payments (`guest_purchases`). `flows/sale/buyers.rs`
 //! decides which ones are recorded.
 
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::buyer::{
-    BuyerId, GuestPurchase, MAX_UNKNOWN_BUYERS, UnknownBuyer, WaitingPurchase,
+    BuyerId, ClaimedPayment, MAX_UNKNOWN_BUYERS, UnknownBuyer, WaitingPurchase,
 };
 use crate::domain::sale::stripe_ids::CheckoutSessionId;
 use crate::domain::time::Timestamp;
@@ -180,21 +180,21 @@ impl Tx {
         Ok(count)
     }
 
-    /// Returns the purchase of a guest if it belongs, or has belonged, to a customer.
-    pub async fn guest_purchase(
+    /// Returns a single payment if it belongs, or has belonged, to a customer.
+    pub async fn claimed_payment(
         &mut self,
         id: &CheckoutSessionId,
-    ) -> Result<Option<GuestPurchase>> {
+    ) -> Result<Option<ClaimedPayment>> {
         sql!(
             self,
-            fetch_optional: GuestPurchase,
+            fetch_optional: ClaimedPayment,
             "SELECT {columns} FROM guest_purchases WHERE session_id = $1",
             id,
         )
     }
 
-    /// Returns the Checkout sessions of the purchases as a guest that belong to a customer.
-    pub async fn guest_sessions(&mut self, id: &CustomerId) -> Result<Vec<CheckoutSessionId>> {
+    /// Returns the Checkout sessions of the claimed payments of a customer.
+    pub async fn claimed_sessions(&mut self, id: &CustomerId) -> Result<Vec<CheckoutSessionId>> {
         let rows = sql!(
             self,
             fetch_all: (CheckoutSessionId,),
@@ -204,9 +204,9 @@ impl Tx {
         Ok(rows.into_iter().map(|(session,)| session).collect())
     }
 
-    /// Records that the purchase of a guest belongs to a customer, and is no longer that of an
+    /// Records that a single payment belongs to a customer, and is no longer that of an
     /// unknown buyer. Returns whether it did not belong to one.
-    pub async fn claim_guest_purchase(&mut self, purchase: &GuestPurchase) -> Result<bool> {
+    pub async fn claim_payment(&mut self, payment: &ClaimedPayment) -> Result<bool> {
         let claimed = sql!(
             self,
             execute,
@@ -215,12 +215,12 @@ impl Tx {
              ON CONFLICT (session_id) DO UPDATE SET customer_id = excluded.customer_id,
                  claimed_at = excluded.claimed_at
              WHERE guest_purchases.customer_id IS NULL",
-            purchase.session_id,
-            purchase.customer_id,
-            purchase.stripe_payment_intent_id,
-            purchase.claimed_at,
+            payment.session_id,
+            payment.customer_id,
+            payment.stripe_payment_intent_id,
+            payment.claimed_at,
         )?;
-        self.forget_unknown_buyer(&BuyerId::Guest(purchase.session_id.clone())).await?;
+        self.forget_unknown_buyer(&BuyerId::Session(payment.session_id.clone())).await?;
         Ok(claimed > 0)
     }
 }

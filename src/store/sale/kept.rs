@@ -9,7 +9,7 @@ use crate::store::Tx;
 use crate::store::statement::sql;
 
 impl Tx {
-    /// Returns the customer's kept purchases, in the order of their ids. Those as a guest are kept
+    /// Returns the customer's kept purchases, in the order of their ids. Claimed payments are kept
     /// in any case: Stripe does not list them for the customer.
     pub async fn kept_purchases(&mut self, id: &CustomerId) -> Result<Vec<KeptId>> {
         let rows = sql!(

@@ -184,7 +184,7 @@ impl Tx {
         Ok(pending.is_some())
     }
 
-    /// Returns the customer that made this payment. A purchase as a guest may have no order yet.
+    /// Returns the customer that made this payment. A claimed payment may have no order yet.
     pub async fn customer_by_payment(
         &mut self,
         payment: &PaymentIntentId,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::{Identified, Link, List, PaymentFacts, named, units};
-use crate::domain::sale::buyer::{BuyerId, GuestSession};
+use crate::domain::sale::buyer::{BuyerId, PaymentSession};
 use crate::domain::sale::invoice::{Line, Payment};
 use crate::domain::sale::stripe_ids::PaymentIntentId;
 use crate::domain::sale::stripe_state::{
@@ -103,7 +103,7 @@ impl WireSession {
         let items = self.line_items.as_ref()?;
         let prices = items.data.iter().filter_map(|item| item.price.as_ref());
         let is_ours = items.has_more || prices.into_iter().any(|price| is_for_sale(&price.id));
-        is_ours.then(|| self.id.parse().ok().map(BuyerId::Guest)).flatten()
+        is_ours.then(|| self.id.parse().ok().map(BuyerId::Session)).flatten()
     }
 
     /// Returns whether it is a completed single payment.
@@ -142,12 +142,12 @@ impl WireSession {
     }
 
     /// Returns the session with its payment; `None` if one of its ids is invalid.
-    pub fn into_guest(
+    pub fn into_payment_session(
         self,
         payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
-    ) -> Option<GuestSession> {
+    ) -> Option<PaymentSession> {
         let email = self.customer_details.as_ref().and_then(|details| details.email.as_deref());
-        Some(GuestSession {
+        Some(PaymentSession {
             id: self.id.parse().ok()?,
             stripe_customer_id: self
                 .customer

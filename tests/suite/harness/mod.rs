@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod database;
+pub mod held;
 pub mod mailbox;
 pub mod patient;
 pub mod pause;

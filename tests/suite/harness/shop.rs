@@ -80,7 +80,7 @@ pub struct Buyer {
     pub trial: String,
 }
 
-struct SandboxClock(licentia_sandbox::Clock);
+pub(super) struct SandboxClock(pub(super) licentia_sandbox::Clock);
 
 impl Clock for SandboxClock {
     fn now(&self) -> Timestamp {

@@ -1,5 +1,5 @@
-//! The reasons why a Stripe customer or a payment is given to nobody here, and the advice about them
-//! for an operator.
+//! The reasons why a Stripe customer or a payment is given to nobody here, and the advice for an
+//! operator about each.
 
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::buyer::BuyerId;
@@ -164,16 +164,16 @@ impl Ambiguity {
             Self::SharedEmail(None) => format!(
                 "several Stripe customers have this email address. For each one that pays, {IMPORT}"
             ),
-            Self::Unverified(id) if matches!(this, BuyerId::Guest(_)) => format!(
+            Self::Unverified(id) if matches!(this, BuyerId::Session(_)) => format!(
                 "{id} has the same email address, but has not proven that it is theirs. Ask the \
                  customer. If both are the same person, run `licentia stripe claim {this} --to \
                  {id}`. If not, name the account of the buyer instead"
             ),
-            Self::NoEmail if matches!(this, BuyerId::Guest(_)) => format!(
+            Self::NoEmail if matches!(this, BuyerId::Session(_)) => format!(
                 "it has no valid email address. Run `licentia stripe claim {this} --to` with the \
                  id of the buyer's account"
             ),
-            Self::NoAccount if matches!(this, BuyerId::Guest(_)) => format!(
+            Self::NoAccount if matches!(this, BuyerId::Session(_)) => format!(
                 "no account has its email address. `licentia stripe claim {this} --create` creates \
                  one"
             ),

@@ -126,7 +126,7 @@ fn only_paid_sessions_for_the_catalog_can_be_claimed() {
         bought.paid_sessions.push(paid(id, "price_studio_once", NOW));
     }
     bought.paid_sessions.push(paid("cs_5", "price_of_something_else", NOW));
-    let ids = single_payments(&bought, &catalog);
+    let ids = claimable_sessions(&bought, &catalog);
     assert_eq!(ids, [&session_id("cs_1"), &session_id("cs_2")]);
 }
 

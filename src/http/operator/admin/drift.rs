@@ -104,7 +104,7 @@ impl From<UnknownBuyer> for UnknownBuyerView {
     fn from(UnknownBuyer { buyer_id, plan, first_seen_at }: UnknownBuyer) -> Self {
         let (customer, session) = match buyer_id {
             BuyerId::Customer(id) => (Some(id.to_string()), None),
-            BuyerId::Guest(id) => (None, Some(id.to_string())),
+            BuyerId::Session(id) => (None, Some(id.to_string())),
         };
         Self {
             stripe_customer_id: customer,

@@ -1,7 +1,8 @@
-//! Guests: buyers of a single payment for whom Stripe has no customer. The purchase of a guest is
-//! given to a customer here, who then gets a Stripe customer of their own; each sync fetches the
-//! guest's Checkout session besides what Stripe lists for that one. A single payment of a second
-//! Stripe customer is given to a customer who is linked to another one in the same way.
+//! Claims of single payments by their Checkout sessions. A guest is a buyer for whom Stripe has no
+//! customer. The payment of a guest is given to a customer here, who then gets a Stripe customer of
+//! their own; each sync fetches the claimed session besides what Stripe lists for that one. A
+//! single payment of a second Stripe customer is given in the same way to a customer who is linked
+//! to another one.
 
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::sale::buyer::{BuyerId, GuestPurchase, GuestSession};
+use crate::domain::sale::buyer::{BuyerId, ClaimedPayment, PaymentSession};
 use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::Ambiguity;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
@@ -24,16 +25,16 @@ use crate::flows::sale::{inbox, sync};
 use crate::flows::{Mode, audit};
 use crate::store::Tx;
 
-/// The customer who gets the purchase of a guest.
+/// The customer who gets a single payment.
 #[derive(Clone, Debug)]
 enum Owner {
     /// The operator named this customer.
     Named(CustomerId),
-    /// The customer with the guest's address.
+    /// The customer with the address that the buyer entered.
     Matched(CustomerId),
     /// The same, who has just proven to own the address.
     Proven(CustomerId),
-    /// A new account with the guest's address.
+    /// A new account with that address.
     New(Email),
 }
 
@@ -52,8 +53,8 @@ impl Owner {
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when Stripe has none with this id. [`Error::Stripe`].
-pub(super) async fn fetch(app: &App, id: &CheckoutSessionId) -> Result<GuestSession> {
-    app.stripe()?.single_payment(id).await?.ok_or_else(|| {
+pub(super) async fn fetch(app: &App, id: &CheckoutSessionId) -> Result<PaymentSession> {
+    app.stripe()?.payment_session(id).await?.ok_or_else(|| {
         Error::StripeLinkRefused(format!(
             "Stripe has no completed Checkout session {id} of a single payment in this account and \
              mode"
@@ -61,7 +62,7 @@ pub(super) async fn fetch(app: &App, id: &CheckoutSessionId) -> Result<GuestSess
     })
 }
 
-/// Gives the purchase of a guest to a customer, and syncs the customer. Returns what was done, or
+/// Gives a single payment to a customer, and syncs the customer. Returns what was done, or
 /// the reason why an operator must decide. If it is interrupted, a task finishes it.
 ///
 /// # Errors
@@ -70,17 +71,17 @@ pub(super) async fn fetch(app: &App, id: &CheckoutSessionId) -> Result<GuestSess
 /// the meantime. [`Error::Stripe`] or a failure of the database.
 pub(super) async fn claim(
     app: &App,
-    guest: &GuestSession,
+    session: &PaymentSession,
     to: &ClaimTarget,
     by: Actor<'_>,
 ) -> Result<std::result::Result<Done, Ambiguity>> {
     let mut tx = app.store.read().await?;
-    let stored = tx.guest_purchase(&guest.id).await?;
-    let (id, action) = match (stored.and_then(|purchase| purchase.customer_id), to) {
+    let stored = tx.claimed_payment(&session.id).await?;
+    let (id, action) = match (stored.and_then(|payment| payment.customer_id), to) {
         (Some(owner), ClaimTarget::Customer(other)) if owner != *other => {
             return Err(Error::StripeLinkRefused(format!(
                 "{} belongs to {owner}, and is not moved to another customer",
-                guest.id
+                session.id
             )));
         }
         (Some(owner), _) => {
@@ -90,24 +91,24 @@ pub(super) async fn claim(
         (None, to) => {
             let owner = match to {
                 ClaimTarget::Customer(id) => Ok(Owner::Named(id.clone())),
-                to => recognize(app, &mut tx, guest, to).await?,
+                to => recognize(app, &mut tx, session, to).await?,
             };
-            if let (Some(stripe_id), Ok(owner)) = (&guest.stripe_customer_id, &owner) {
-                refuse_if_linkable(&mut tx, guest, stripe_id, owner).await?;
+            if let (Some(stripe_id), Ok(owner)) = (&session.stripe_customer_id, &owner) {
+                refuse_if_linkable(&mut tx, session, stripe_id, owner).await?;
             }
             drop(tx);
             match owner {
-                Ok(owner) => (join(app, guest, &owner, by).await?, owner.action()),
+                Ok(owner) => (join(app, session, &owner, by).await?, owner.action()),
                 Err(doubt) => return Ok(Err(doubt)),
             }
         }
     };
     let report = sync::compare(app, &id, Mode::Apply).await?;
     Ok(Ok(Done {
-        buyer: BuyerId::Guest(guest.id.clone()),
+        buyer: BuyerId::Session(session.id.clone()),
         customer_id: Some(id.to_string()),
-        email: guest.email.clone(),
-        plan: guest.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
+        email: session.email.clone(),
+        plan: session.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
         action,
         changes: report.changes,
         alerts: report.alerts,
@@ -122,11 +123,11 @@ pub(super) async fn claim(
 /// [`Error::StripeLinkRefused`], with the way out.
 async fn refuse_if_linkable(
     tx: &mut Tx,
-    guest: &GuestSession,
+    session: &PaymentSession,
     stripe_id: &StripeCustomerId,
     owner: &Owner,
 ) -> Result<()> {
-    let session = &guest.id;
+    let session = &session.id;
     if let Some(linked) = tx.customer_by_stripe_id(stripe_id).await? {
         return Err(Error::StripeLinkRefused(format!(
             "{session} is a purchase of {stripe_id}, which is linked to {linked}"
@@ -153,14 +154,15 @@ async fn refuse_if_linkable(
     )))
 }
 
-/// Returns the customer with the guest's address, if it certainly is the same person.
+/// Returns the customer with the address that the buyer entered, if it certainly is the same
+/// person.
 async fn recognize(
     app: &App,
     tx: &mut Tx,
-    guest: &GuestSession,
+    session: &PaymentSession,
     to: &ClaimTarget,
 ) -> Result<std::result::Result<Owner, Ambiguity>> {
-    let Some(email) = &guest.email else { return Ok(Err(Ambiguity::NoEmail)) };
+    let Some(email) = &session.email else { return Ok(Err(Ambiguity::NoEmail)) };
     if let Some(customer) = tx.customer_by_email(email).await? {
         let id = customer.customer_id.clone();
         if *to == ClaimTarget::Proven(id.clone()) {
@@ -169,7 +171,7 @@ async fn recognize(
         let is_owned = reads_mailbox(tx, &customer).await?;
         return Ok(if is_owned { Ok(Owner::Matched(id)) } else { Err(Ambiguity::Unverified(id)) });
     }
-    if let Some(doubt) = without_plan(guest.purchase(&app.plans)) {
+    if let Some(doubt) = without_plan(session.purchase(&app.plans)) {
         return Ok(Err(doubt));
     }
     if tx.is_email_taken(email, None, app.now()).await? {
@@ -189,9 +191,14 @@ async fn reads_mailbox(tx: &mut Tx, customer: &Customer) -> Result<bool> {
     Ok(is_verified || !password::has_password(tx, &customer.email).await?)
 }
 
-/// Writes that the purchase belongs to the customer, with a new account if needed, and a task that
+/// Writes that the payment belongs to the customer, with a new account if needed, and a task that
 /// syncs the customer.
-async fn join(app: &App, guest: &GuestSession, owner: &Owner, by: Actor<'_>) -> Result<CustomerId> {
+async fn join(
+    app: &App,
+    session: &PaymentSession,
+    owner: &Owner,
+    by: Actor<'_>,
+) -> Result<CustomerId> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     let id = match owner {
@@ -211,7 +218,7 @@ async fn join(app: &App, guest: &GuestSession, owner: &Owner, by: Actor<'_>) -> 
         }
         Owner::Matched(id) | Owner::Proven(id) => {
             let customer = tx.lock_customer(id).await?.ok_or(Error::Busy)?;
-            let is_same = Some(&customer.email) == guest.email.as_ref();
+            let is_same = Some(&customer.email) == session.email.as_ref();
             let is_owned = match owner {
                 Owner::Proven(_) => customer.is_email_verified(),
                 _ => reads_mailbox(&mut tx, &customer).await?,
@@ -222,20 +229,20 @@ async fn join(app: &App, guest: &GuestSession, owner: &Owner, by: Actor<'_>) -> 
             customer.customer_id
         }
     };
-    let purchase = GuestPurchase {
-        session_id: guest.id.clone(),
+    let payment = ClaimedPayment {
+        session_id: session.id.clone(),
         customer_id: Some(id.clone()),
-        stripe_payment_intent_id: guest.payment_intent.clone(),
+        stripe_payment_intent_id: session.payment_intent.clone(),
         claimed_at: now,
     };
-    if !tx.claim_guest_purchase(&purchase).await? {
+    if !tx.claim_payment(&payment).await? {
         return Err(Error::Busy);
     }
     inbox::queue_task(app, &mut tx, TaskKind::CustomerLinked, &id, now).await?;
-    let detail = json!({ "by": owner.action(), "stripe_checkout_session_id": guest.id.as_str() });
+    let detail = json!({ "by": owner.action(), "stripe_checkout_session_id": session.id.as_str() });
     let entry = AuditEntry::new(by, AuditAction::PurchaseClaimed, Some(&id), detail);
     audit(app, &mut tx, entry, now).await?;
-    tx.commit(app.fail_points.at(Place::GuestClaimed)).await?;
+    tx.commit(app.fail_points.at(Place::PaymentClaimed)).await?;
     app.events_due.notify_one();
     Ok(id)
 }

@@ -4,14 +4,14 @@
 
 use super::wire::{List, WireLineItem, WirePaymentIntent, WireSession};
 use super::{Answer, Stripe, field};
-use crate::domain::sale::buyer::GuestSession;
+use crate::domain::sale::buyer::PaymentSession;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId};
 use crate::domain::sale::stripe_state::PaidSession;
 
 impl Stripe {
     /// Returns the completed Checkout session with this id; `None` if it is not that of a single
     /// payment.
-    pub async fn single_payment(&self, id: &CheckoutSessionId) -> Answer<Option<GuestSession>> {
+    pub async fn payment_session(&self, id: &CheckoutSessionId) -> Answer<Option<PaymentSession>> {
         let query = vec![field("expand[]", "line_items")];
         let session = self.known(&format!("/checkout/sessions/{id}"), query).await?;
         self.read_payment(session).await
@@ -21,16 +21,16 @@ impl Stripe {
     pub async fn paid_sessions(&self, ids: &[CheckoutSessionId]) -> Answer<Vec<PaidSession>> {
         let mut paid = Vec::new();
         for id in ids {
-            paid.extend(self.single_payment(id).await?.and_then(|found| found.paid));
+            paid.extend(self.payment_session(id).await?.and_then(|found| found.paid));
         }
         Ok(paid)
     }
 
-    /// Returns the completed Checkout session of a guest with this payment, if there is one.
-    pub async fn guest_session_of(
+    /// Returns the completed Checkout session with this payment, if there is one.
+    pub async fn session_of_payment(
         &self,
         payment: &PaymentIntentId,
-    ) -> Answer<Option<GuestSession>> {
+    ) -> Answer<Option<PaymentSession>> {
         let query = vec![
             field("payment_intent", payment.as_str()),
             field("limit", "1"),
@@ -40,13 +40,13 @@ impl Stripe {
         self.read_payment(listed.and_then(|listed| listed.data.into_iter().next())).await
     }
 
-    async fn read_payment(&self, session: Option<WireSession>) -> Answer<Option<GuestSession>> {
+    async fn read_payment(&self, session: Option<WireSession>) -> Answer<Option<PaymentSession>> {
         let completed = session.filter(WireSession::is_completed_payment);
         let Some(mut session) = completed else { return Ok(None) };
         self.complete_lines(&mut session).await?;
         let intent = session.payment_intent();
-        let facts = self.facts(self.single_payments(intent).await?).await?;
-        Ok(session.into_guest(&facts))
+        let facts = self.facts(self.payment_intents(intent).await?).await?;
+        Ok(session.into_payment_session(&facts))
     }
 
     /// Fetches the lines that Stripe left out of a session.
@@ -60,7 +60,7 @@ impl Stripe {
     }
 
     /// Fetches payments one by one.
-    pub(super) async fn single_payments(
+    pub(super) async fn payment_intents(
         &self,
         ids: impl IntoIterator<Item = PaymentIntentId>,
     ) -> Answer<Vec<WirePaymentIntent>> {
