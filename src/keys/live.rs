@@ -94,8 +94,9 @@ impl Snapshot {
         let has_bundle = self.bundle.is_some();
         let Some(record) = self.signing_record(now) else {
             return Err(Error::setup(
-                "every signing key here was retired or revoked, or was never published; run \
-                 `licentia keys generate`",
+                "every signing key here was retired or revoked, or was never published; add one: \
+                 `licentia keys generate`, or a new file in the Secret if the keys are mounted \
+                 (docs/keys.md)",
             ));
         };
         let ready_from = record.ready_from(has_bundle);

@@ -66,6 +66,16 @@ pub enum KeyRevocation {
     Unknown,
 }
 
+/// Returns whether a server has published this key, or a license names it.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn is_known(own: &KeyStore<'_>, kid: &str) -> Result<bool> {
+    let mut tx = own.store.read().await?;
+    let is_recorded = tx.key_records().await?.iter().any(|record| record.kid == kid);
+    Ok(is_recorded || tx.first_issue(kid).await?.is_some())
+}
+
 /// Records that a key is revoked. From then on no server signs with it. A key that nobody has
 /// published, but that signed licenses, is recorded too.
 ///
