@@ -58,8 +58,7 @@ impl StoredKeys {
     }
 
     /// Returns the content of the next bundle, if the published one is out of date, was stored
-    /// before `oldest`, or is dated by a clock that was ahead: apps that see it would refuse what
-    /// is signed now.
+    /// before `oldest`, is dated by a clock that was ahead, or ends soon.
     fn content_unless_stored_since(
         &self,
         oldest: Timestamp,
@@ -69,7 +68,8 @@ impl StoredKeys {
         let times = oldest..=now + SKEW;
         let recent = self.bundle.as_ref().filter(|bundle| times.contains(&bundle.stored_at));
         let published = recent.and_then(|bundle| bundle::read(&bundle.token));
-        let published = published.filter(|claims| Timestamp::saturating(claims.iat) <= now + SKEW);
+        let published = published
+            .filter(|claims| !claims.is_of_the_future(now) && claims.near_end(now).is_none());
         (published.map(|claims| claims.content).as_ref() != Some(&wanted)).then_some(wanted)
     }
 
@@ -298,7 +298,11 @@ impl App {
         self.key_store().register(&ring, None, now).await?;
         // If the database was restored from a backup, apps have seen a newer bundle and newer
         // status lists, and refuse these.
-        self.publish_keys(ring, root, now - SAME_START, now).await?.must_sign(now)?;
+        let keys = self.publish_keys(ring, root, now - SAME_START, now).await?;
+        keys.must_sign(now)?;
+        if let Some(warning) = bundle::end_warning(keys.bundle.as_ref(), now) {
+            tracing::warn!("{warning}");
+        }
         if let Err(error) = self.renew_status_lists(now).await {
             tracing::warn!(%error, "the status lists could not be renewed");
         }

@@ -23,7 +23,7 @@ use crate::fail_point::FailPoints;
 use crate::flows::license::keys::{
     KeyRevocation, Replaced, is_known, mark_revoked, retire, revoke_key,
 };
-use crate::keys::{KeyRing, command_for_a_secret};
+use crate::keys::{KeyRing, bundle, command_for_a_secret};
 use crate::plans;
 use crate::random::Random;
 use crate::store::Store;
@@ -209,8 +209,9 @@ impl KeyDatabase {
         if let Some(root) = root {
             self.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
         }
-        let stored = self.stored().await?;
-        Ok(match (&stored.bundle, stored.next_content(SystemClock.now())) {
+        let (stored, now) = (self.stored().await?, SystemClock.now());
+        warn(bundle::end_warning(stored.bundle.as_ref(), now).as_slice());
+        Ok(match (&stored.bundle, stored.next_content(now)) {
             (Some(bundle), None) => format!("The key bundle {} is up to date.", bundle.seq),
             (Some(_), Some(_)) => "The root key is not on this server: sign the new key bundle \
                                    with it (licentia keys bundle --help)."
@@ -403,6 +404,8 @@ fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
         Err(Error::Setup(_)) => None,
         Err(error) => return Err(error),
     };
+    let published = stored.as_ref().and_then(|stored| stored.bundle.as_ref());
+    warn(bundle::end_warning(published, now).as_slice());
     let keys = listed(ring.as_ref(), stored, now);
     if as_json {
         let keys: Vec<_> = keys.iter().map(Listed::to_json).collect();
