@@ -370,6 +370,12 @@ impl App {
     /// [`Error::Setup`] for the files, or a failure of the database. The news of the database are
     /// published even then.
     pub async fn reload_keys(&self) -> Result<()> {
+        let _turn = self.keys.turn.lock().await;
+        self.read_keys_again().await
+    }
+
+    /// As [`Self::reload_keys`], for a caller who has the turn.
+    pub(super) async fn read_keys_again(&self) -> Result<()> {
         // Read in this order: a time before that of the records corrects less.
         let last_read = self.keys.last_read();
         let (now, before) = (self.now(), self.keys.current());
@@ -444,6 +450,7 @@ impl App {
         };
         let mut current = read().await?;
         self.keys.records_read(now);
+        self.keys.compared(now);
         if own.correct_beginning(current.signing_record(now), now).await? {
             publish().await?;
             current = read().await?;
