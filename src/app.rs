@@ -3,6 +3,7 @@
 pub mod command;
 mod identity;
 pub mod keys;
+mod published_keys;
 
 use std::sync::Arc;
 

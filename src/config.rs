@@ -164,7 +164,8 @@ impl Config {
         is_exposed.then(|| {
             let (path, secrets) = (path.display(), secrets.join(", "));
             format!(
-                "every user of this machine can read {secrets} in {path}; run: chmod 640 {path}"
+                "every user of this machine can read {secrets} in {path}; run: chmod 640 {path}, \
+                 or if it is a mounted Secret, set `defaultMode: 0440` and the pod's `fsGroup`"
             )
         })
     }

@@ -9,6 +9,7 @@ pub mod bundle;
 mod files;
 mod jose;
 mod live;
+mod modes;
 mod pem;
 mod root;
 
@@ -29,14 +30,14 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::domain::license::LicenseToken;
-use crate::domain::license::signing_key::{HeldKey, NewKey, public_jwk};
+use crate::domain::license::signing_key::{HeldKey, KeyRecord, NewKey, public_jwk};
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
 pub use crate::domain::license::signing_key::{KeyState, PUBLISHED_BEFORE_SIGNING};
-pub use files::ROOT_FILE;
-pub use live::{Keys, Snapshot};
+pub use files::{ROOT_FILE, command_for_a_secret};
+pub use live::{COMPARED_EVERY, Keys, Snapshot};
 pub use root::RootKey;
 
 /// The maximum number of keys: years of monthly rotation. More than that means a wrong directory.
@@ -206,21 +207,20 @@ impl KeyRing {
         files::write(&config.keys_dir, named_time, &text, random.bits())
     }
 
-    /// Renames the file of a key, so that this server no longer loads its private part. Returns
-    /// whether the key existed.
-    ///
-    /// # Errors
-    /// [`Error::Setup`] when the key comes from the environment, or its file cannot be renamed.
-    pub fn put_away(&self, kid: &str) -> Result<bool> {
-        let Some(key) = self.keys.iter().find(|key| key.kid == kid) else { return Ok(false) };
+    /// Renames the file of a key, so that this server no longer loads its private part. If that is
+    /// impossible, returns what the operator must do instead.
+    #[must_use]
+    pub fn put_away(&self, kid: &str) -> Option<String> {
+        let key = self.key(kid)?;
         let Some(file) = &key.file else {
-            return Err(Error::setup(
-                "this key is set as LICENTIA_SIGNING_KEY or LICENTIA_FORMER_SIGNING_KEYS; remove \
-                 it there first",
-            ));
+            return Some(
+                "the key is set as LICENTIA_SIGNING_KEY or LICENTIA_FORMER_SIGNING_KEYS: remove it \
+                 there"
+                    .to_owned(),
+            );
         };
-        files::put_away(file)?;
-        Ok(true)
+        let problem = files::put_away(file).err()?;
+        Some(format!("{problem}: remove it from the Secret or volume that is mounted there"))
     }
 
     /// Returns the keys, oldest first, each with its state at `now`.
@@ -287,6 +287,15 @@ impl KeyRing {
     #[must_use]
     pub fn fingerprint(config: &Config) -> String {
         files::fingerprint(&config.keys_dir)
+    }
+
+    /// Returns the newest key other than `kid` that was neither retired nor revoked.
+    #[must_use]
+    pub fn newest_usable(&self, records: &[KeyRecord], kid: &str) -> Option<&str> {
+        let record = |kid: &str| records.iter().find(|record| record.kid == kid);
+        let is_usable = |kid: &str| record(kid).is_none_or(KeyRecord::is_usable);
+        let kids = self.keys.iter().rev().map(|key| key.kid.as_str());
+        kids.into_iter().find(|held| *held != kid && is_usable(held))
     }
 
     /// Returns whether any key is a file.

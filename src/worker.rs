@@ -19,6 +19,7 @@ use crate::flows::sale::inbox;
 use crate::flows::sale::reconcile;
 use crate::flows::sale::reconcile::Report;
 use crate::flows::{Mode, license};
+use crate::keys::bundle;
 use crate::metrics::Background;
 
 /// How often the queues are polled for retries, and for new deliveries of outgoing webhooks.
@@ -186,6 +187,9 @@ async fn due_keys(app: &App) {
 /// SIGHUP.
 async fn follow_keys(app: &App, mut stopped: watch::Receiver<()>) {
     let mut reported = String::new();
+    let warning = || bundle::end_warning(app.keys.current().bundle.as_ref(), app.now());
+    // The start has logged it.
+    let mut warned = warning();
     loop {
         tokio::select! {
             () = tokio::time::sleep(KEYS_INTERVAL) => {}
@@ -198,6 +202,11 @@ async fn follow_keys(app: &App, mut stopped: watch::Receiver<()>) {
             tracing::warn!(problem, "the keys could not all be read; retrying");
         }
         reported = problem;
+        let warning = warning();
+        if let Some(warning) = warning.as_ref().filter(|_| warning != warned) {
+            tracing::warn!("{warning}");
+        }
+        warned = warning;
     }
 }
 

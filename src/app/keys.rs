@@ -58,8 +58,7 @@ impl StoredKeys {
     }
 
     /// Returns the content of the next bundle, if the published one is out of date, was stored
-    /// before `oldest`, or is dated by a clock that was ahead: apps that see it would refuse what
-    /// is signed now.
+    /// before `oldest`, is dated by a clock that was ahead, or ends soon.
     fn content_unless_stored_since(
         &self,
         oldest: Timestamp,
@@ -69,7 +68,8 @@ impl StoredKeys {
         let times = oldest..=now + SKEW;
         let recent = self.bundle.as_ref().filter(|bundle| times.contains(&bundle.stored_at));
         let published = recent.and_then(|bundle| bundle::read(&bundle.token));
-        let published = published.filter(|claims| Timestamp::saturating(claims.iat) <= now + SKEW);
+        let published = published
+            .filter(|claims| !claims.is_of_the_future(now) && claims.near_end(now).is_none());
         (published.map(|claims| claims.content).as_ref() != Some(&wanted)).then_some(wanted)
     }
 
@@ -298,7 +298,11 @@ impl App {
         self.key_store().register(&ring, None, now).await?;
         // If the database was restored from a backup, apps have seen a newer bundle and newer
         // status lists, and refuse these.
-        self.publish_keys(ring, root, now - SAME_START, now).await?.must_sign(now)?;
+        let keys = self.publish_keys(ring, root, now - SAME_START, now).await?;
+        keys.must_sign(now)?;
+        if let Some(warning) = bundle::end_warning(keys.bundle.as_ref(), now) {
+            tracing::warn!("{warning}");
+        }
         if let Err(error) = self.renew_status_lists(now).await {
             tracing::warn!(%error, "the status lists could not be renewed");
         }
@@ -366,6 +370,12 @@ impl App {
     /// [`Error::Setup`] for the files, or a failure of the database. The news of the database are
     /// published even then.
     pub async fn reload_keys(&self) -> Result<()> {
+        let _turn = self.keys.turn.lock().await;
+        self.read_keys_again().await
+    }
+
+    /// As [`Self::reload_keys`], for a caller who has the turn.
+    pub(super) async fn read_keys_again(&self) -> Result<()> {
         // Read in this order: a time before that of the records corrects less.
         let last_read = self.keys.last_read();
         let (now, before) = (self.now(), self.keys.current());
@@ -440,6 +450,7 @@ impl App {
         };
         let mut current = read().await?;
         self.keys.records_read(now);
+        self.keys.compared(now);
         if own.correct_beginning(current.signing_record(now), now).await? {
             publish().await?;
             current = read().await?;

@@ -1,5 +1,5 @@
-//! Key files on disk: their names and modes, and crash-safe writing. [`super`] parses their
-//! content.
+//! Key files on disk: their names, and crash-safe writing. [`super::modes`] checks their modes, and
+//! [`super`] parses their content.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDateTime, TimeDelta};
 use zeroize::Zeroizing;
 
+use super::modes::{DIRECTORY_MODE, FILE_MODE, check_directory, check_file};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
@@ -23,14 +24,9 @@ pub const ROOT_FILE: &str = "root.key";
 /// The longest key file, in bytes; an encrypted Ed25519 key has about 400.
 const MAX_KEY_BYTES: u64 = 16 * 1024;
 
-const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
-/// The mode bits for everyone but the owner.
-const OTHERS: u32 = 0o077;
-/// The mode bit that lets the group read.
-const GROUP_READS: u32 = 0o040;
-/// The mode bit that lets everyone write.
-const ANYBODY_WRITES: u32 = 0o002;
+/// The hint for a directory that we cannot write.
+const IN_A_SECRET: &str = "; if this is a mounted Secret, add a key to the Secret instead \
+                           (docs/keys.md)";
 /// The files of an otherwise empty volume: our README, and a directory of `mkfs.ext4`.
 const NO_KEYS: [&str; 2] = ["README.md", "lost+found"];
 
@@ -54,7 +50,7 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
         }
     }
     if !files.is_empty() {
-        problems.extend(check_directory_mode(directory).err().map(|error| error.to_string()));
+        problems.extend(check_directory(directory).err().map(|error| error.to_string()));
     }
     files.sort_by_key(|file| file.named_time);
     Ok((files, problems))
@@ -89,7 +85,7 @@ pub fn fingerprint(directory: &Path) -> String {
 /// # Errors
 /// [`Error::Setup`] when others can read the file, or we cannot.
 pub fn read(path: &Path) -> Result<Zeroizing<String>> {
-    check_file_mode(path)?;
+    check_file(path)?;
     let text = read_text(path, MAX_KEY_BYTES);
     text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
 }
@@ -133,9 +129,19 @@ pub fn write_new(path: &Path, pem: &str, unique: u128) -> Result<PathBuf> {
         if error.kind() == ErrorKind::AlreadyExists {
             Error::setup(format!("the key {} already exists; try again", path.display()))
         } else {
-            Error::setup(format!("the key {} cannot be written: {error}", path.display()))
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => IN_A_SECRET,
+                _ => "",
+            };
+            Error::setup(format!("the key {} cannot be written: {error}{hint}", path.display()))
         }
     })
+}
+
+/// Returns the command that makes a key to add to a mounted Secret, with the name of its file.
+#[must_use]
+pub fn command_for_a_secret(now: Timestamp) -> String {
+    format!("openssl genpkey -algorithm ed25519 -out {}", name(now))
 }
 
 /// Returns this time, or the next second that is not the name of a file. The caller must hold the
@@ -196,52 +202,7 @@ fn make_private(directory: &Path) -> Result<()> {
     {
         return Ok(());
     }
-    check_directory_mode(directory)
-}
-
-/// Fails if others than the owner can use the directory. A directory that we do not own, such as a
-/// volume of our group or a mounted secret, may be listed by others: its files have their own
-/// modes.
-fn check_directory_mode(directory: &Path) -> Result<()> {
-    let mode = mode(directory)?;
-    let is_private = mode & OTHERS == 0;
-    let is_mounted = match set_same_mode(directory, mode) {
-        Ok(()) => false,
-        Err(error) => error.kind() == ErrorKind::ReadOnlyFilesystem || mode & ANYBODY_WRITES == 0,
-    };
-    let is_safe = is_private || is_mounted;
-    if is_safe { Ok(()) } else { Err(unsafe_mode(directory, mode, DIRECTORY_MODE)) }
-}
-
-/// Fails if others than the owner can read the file. The group may read a file that is read-only or
-/// that we do not own, such as a mounted secret.
-fn check_file_mode(path: &Path) -> Result<()> {
-    let mode = mode(path)?;
-    let is_private = mode & OTHERS == 0;
-    let is_for_group = mode & OTHERS & !GROUP_READS == 0;
-    let is_mounted = is_for_group && (mode & 0o222 == 0 || set_same_mode(path, mode).is_err());
-    let is_safe = is_private || is_mounted;
-    if is_safe { Ok(()) } else { Err(unsafe_mode(path, mode, FILE_MODE)) }
-}
-
-fn mode(path: &Path) -> Result<u32> {
-    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    Ok(metadata.permissions().mode() & 0o7777)
-}
-
-/// Sets the mode to its present value. Fails if we do not own the file.
-fn set_same_mode(path: &Path, mode: u32) -> std::io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
-}
-
-fn unsafe_mode(path: &Path, mode: u32, wanted: u32) -> Error {
-    let path = path.display();
-    let mode = mode & 0o777;
-    Error::setup(format!(
-        "{path} has mode {mode:03o}: others can read the signing keys\n  \
-         run: chmod {wanted:o} {path}\n  \
-         if somebody may have read them, generate a new key: licentia keys generate"
-    ))
+    check_directory(directory)
 }
 
 fn name(named_time: Timestamp) -> String {

@@ -1,11 +1,13 @@
 //! The keys of a running server: one consistent snapshot of the key files, the records and the
 //! bundle, which is replaced as a whole when any of them changes.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use licentia_verify::{Algorithm, KeySet};
 use sha2::{Digest, Sha256};
 
@@ -26,7 +28,19 @@ pub struct Keys {
     read: Mutex<Option<String>>,
     /// When the records were last read from the database.
     read_at: Mutex<Option<Timestamp>>,
+    /// When the keys were last compared with the database, also if that failed, in seconds since
+    /// 1970; [`NEVER`] at first. Every request for the keys reads it.
+    compared_at: AtomicI64,
+    /// Held while the keys are read again, so that older ones never replace newer ones, and many
+    /// requests cause one comparison.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// How long the keys in memory are published before they are compared with the database. What a
+/// command or another server changes shows after this time.
+pub const COMPARED_EVERY: TimeDelta = TimeDelta::seconds(2);
+
+const NEVER: i64 = -1;
 
 /// The keys at one moment.
 pub struct Snapshot {
@@ -65,6 +79,20 @@ impl Snapshot {
         Ok(Self { ring, records, bundle, jwks: jwks.into(), jwks_tag, trusted })
     }
 
+    /// Returns the text of the bundle, if there is one.
+    #[must_use]
+    pub fn bundle_text(&self) -> Option<String> {
+        self.bundle.as_ref().map(|bundle| bundle.token.clone())
+    }
+
+    /// Returns whether these are the records, in any order, and the bundle.
+    #[must_use]
+    pub fn has(&self, records: &[KeyRecord], bundle: Option<&StoredBundle>) -> bool {
+        self.bundle.as_ref() == bundle
+            && self.records.len() == records.len()
+            && self.records.iter().all(|record| records.contains(record))
+    }
+
     /// Returns the key that signs at `now`; `None` if every key of this server was retired or
     /// revoked.
     #[must_use]
@@ -94,8 +122,9 @@ impl Snapshot {
         let has_bundle = self.bundle.is_some();
         let Some(record) = self.signing_record(now) else {
             return Err(Error::setup(
-                "every signing key here was retired or revoked, or was never published; run \
-                 `licentia keys generate`",
+                "every signing key here was retired or revoked, or was never published; add one: \
+                 `licentia keys generate`, or a new file in the Secret if the keys are mounted \
+                 (docs/keys.md)",
             ));
         };
         let ready_from = record.ready_from(has_bundle);
@@ -143,8 +172,9 @@ impl Keys {
         let snapshot = Snapshot::new(ring, Vec::new(), None, audience, algorithm)?;
         let (config, audience) = (config.clone(), audience.to_owned());
         let current = RwLock::new(Arc::new(snapshot));
-        let (read, read_at) = (Mutex::default(), Mutex::default());
-        Ok(Self { config, audience, current, read, read_at })
+        let (read, read_at, turn) = (Mutex::default(), Mutex::default(), Arc::default());
+        let compared_at = AtomicI64::new(NEVER);
+        Ok(Self { config, audience, current, read, read_at, compared_at, turn })
     }
 
     /// Returns whether the files were read when they had this fingerprint.
@@ -167,6 +197,19 @@ impl Keys {
     /// Remembers that the records were read, not before `now`.
     pub fn records_read(&self, now: Timestamp) {
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Returns whether the keys were compared with the database less than [`COMPARED_EVERY`] ago.
+    #[must_use]
+    pub fn are_fresh(&self, now: Timestamp) -> bool {
+        let compared = self.compared_at.load(Ordering::Relaxed);
+        let age = now.epoch_seconds() - compared;
+        compared != NEVER && (0..COMPARED_EVERY.num_seconds()).contains(&age)
+    }
+
+    /// Remembers that the keys were compared with the database, or that it failed.
+    pub fn compared(&self, now: Timestamp) {
+        self.compared_at.store(now.epoch_seconds(), Ordering::Relaxed);
     }
 
     /// Returns the keys at this moment.
@@ -202,7 +245,7 @@ impl Keys {
     /// Returns the text of the published key bundle, if there is one.
     #[must_use]
     pub fn bundle(&self) -> Option<String> {
-        self.current().bundle.as_ref().map(|bundle| bundle.token.clone())
+        self.current().bundle_text()
     }
 
     /// Returns the key that signs at `now`.

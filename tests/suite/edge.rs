@@ -86,7 +86,7 @@ async fn only_cacheable_responses_allow_caching_security_20() {
     let me = app.client.with_token(signed_up.text("/access_token"));
     assert_eq!(me.get("/api/licenses/current").await.header("cache-control"), "no-store");
     let jwks = app.client.get("/.well-known/jwks.json").await;
-    assert_eq!(jwks.header("cache-control"), "public, max-age=3600");
+    assert_eq!(jwks.header("cache-control"), "public, max-age=60");
     let page = app.client.get("/docs").await;
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self';"), "{policy}");

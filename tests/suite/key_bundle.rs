@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
+use licentia::domain::license::key_bundle::BundleClaims;
 use licentia::domain::license::signing_key::CACHE_SECONDS;
-use licentia::flows::license::keys::follow_keys;
+use licentia::flows::license::keys::{follow_keys, import_bundle};
 use licentia::keys::{KeyRing, ROOT_FILE, RootKey};
 use licentia::random::Random;
 use licentia_verify::KeySet;
@@ -14,7 +16,7 @@ use serde_json::Value;
 
 use crate::harness::TestApp;
 use crate::harness::database::execute;
-use crate::harness::process::{Done, licentia, run};
+use crate::harness::process::{Done, Server, licentia, run};
 use crate::harness::rotation::{
     Apps, DAY, HOUR, Hands, claims_of, customer, issue, root_of, verdict,
 };
@@ -139,6 +141,7 @@ fn refused_bundles(installation: &Installation, safe: &Path, sign: &dyn Fn(&str,
     assert_eq!(thief.code, 0, "{}", thief.err);
     let published = json(&keys(installation, &["bundle", "show"]));
     let next = published["seq"].as_i64().unwrap() + 1_000_000;
+    let now = SystemClock.now().epoch_seconds();
     let with = |change: &dyn Fn(&mut Value)| {
         let mut claims = published.clone();
         claims["seq"] = next.into();
@@ -174,6 +177,26 @@ fn refused_bundles(installation: &Installation, safe: &Path, sign: &dyn Fn(&str,
             "another time for",
         ),
         ("an older one", with(&|it| it["seq"] = 1.into()), "root.key", "its seq is 1"),
+        (
+            "dated by a clock that is ahead",
+            with(&|it| it["iat"] = (now + 10 * 365 * DAY).into()),
+            "root.key",
+            "later than now",
+        ),
+        ("dated an hour ahead", with(&|it| it["iat"] = (now + HOUR).into()), "root.key", "set iat"),
+        ("one that has ended", with(&|it| it["exp"] = (now - 1).into()), "root.key", "it ended at"),
+        (
+            "one that ends in seconds",
+            with(&|it| it["exp"] = (now + 8).into()),
+            "root.key",
+            "apps need at least 7 days",
+        ),
+        (
+            "one that ends in days",
+            with(&|it| it["exp"] = (now + 6 * DAY).into()),
+            "root.key",
+            "set exp to null, or later than",
+        ),
     ] {
         fs::write(safe.join("bad.json"), claims.to_string()).unwrap();
         let signed = sign("bad.json", root);
@@ -188,6 +211,79 @@ fn refused_bundles(installation: &Installation, safe: &Path, sign: &dyn Fn(&str,
     fs::write(installation.directory.path().join("bad.jwt"), "no bundle").unwrap();
     let refused = keys(installation, &["bundle", "import", "bad.jwt"]);
     assert!(refused.err.contains("it is not a key bundle"), "{}", refused.err);
+}
+
+/// Returns an app with a bundle that ends at `exp`, which was imported thirty days ago.
+async fn with_an_end(installation: &Installation, exp: i64) -> App {
+    let clock = Hands::now_at(SystemClock.now());
+    clock.advance(-30 * DAY);
+    let app = installation.start_at(clock.clone()).await.unwrap();
+    let root = RootKey::load(&installation.config).unwrap().unwrap();
+    let content = claims_of(&app).content;
+    let claims = content.claims("https://acme.example", claims_of(&app).seq, clock.now());
+    let claims = BundleClaims { exp: Some(exp), ..claims };
+    let token = root.sign(&claims).unwrap();
+    import_bundle(&app.key_store(), &token, None, clock.now()).await.unwrap();
+    follow_keys(&app).await.unwrap();
+    assert_eq!(claims_of(&app), claims);
+    clock.advance(15 * DAY);
+    follow_keys(&app).await.unwrap();
+    assert_eq!(claims_of(&app), claims, "it was signed again long before its end");
+    clock.advance(15 * DAY);
+    app
+}
+
+#[tokio::test]
+async fn a_bundle_that_ends_soon_or_has_ended_is_signed_again_if_the_root_is_here_license_2() {
+    let now = SystemClock.now().epoch_seconds();
+    for exp in [now + 6 * DAY, now - DAY] {
+        for way in ["a running server", "a start", "keys reload", "keys generate"] {
+            let installation = Installation::new(&[]).await;
+            let app = with_an_end(&installation, exp).await;
+            match way {
+                "a running server" => follow_keys(&app).await.unwrap(),
+                "a start" => drop(installation.start().await.unwrap()),
+                _ => {
+                    let done = keys(&installation, &[&way["keys ".len()..]]);
+                    assert!(done.code == 0 && done.out.contains("is up to date"), "{done:?}");
+                    assert_eq!(done.err, "", "{way}");
+                }
+            }
+            let bundle = json(&keys(&installation, &["bundle", "show"]));
+            assert_eq!(bundle["exp"], Value::Null, "{way}, {}", exp - now);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_operator_is_warned_of_the_end_of_a_bundle_if_the_root_is_elsewhere() {
+    let now = SystemClock.now().epoch_seconds();
+    for (exp, warning) in [(now + 6 * DAY, " ends at "), (now - DAY, " ended at ")] {
+        let installation = Installation::new(&[]).await;
+        let app = with_an_end(&installation, exp).await;
+        fs::rename(installation.keys().join(ROOT_FILE), installation.directory.path().join("root"))
+            .unwrap();
+        follow_keys(&app).await.unwrap();
+        assert_eq!(claims_of(&app).exp, Some(exp));
+        app.store.close().await;
+        for command in [&["list"][..], &["list", "--json"], &["reload"]] {
+            let done = keys(&installation, command);
+            assert_eq!(done.code, 0, "{done:?}");
+            let is_said =
+                done.err.contains("warning: the key bundle") && done.err.contains(warning);
+            assert!(is_said && done.err.contains("Sign a new one"), "{command:?} {done:?}");
+            assert!(!done.out.contains("up to date"), "{done:?}");
+        }
+        let log = fs::File::create(installation.directory.path().join("server.log")).unwrap();
+        let url = secrecy::ExposeSecret::expose_secret(&installation.config.database_url);
+        let mut serve = licentia(installation.directory.path());
+        serve.arg("serve").env("LICENTIA_LISTEN", "127.0.0.1:0").env("LICENTIA_DATABASE_URL", url);
+        let server = Server::run(serve.stderr(log), installation.directory.path());
+        assert_eq!(server.client.get("/.well-known/license-keys").await.status, 200);
+        assert_eq!(server.stop(), Some(0));
+        let log = fs::read_to_string(installation.directory.path().join("server.log")).unwrap();
+        assert!(log.contains("WARN") && log.contains(warning), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -205,6 +205,52 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
     }
 }
 
+/// The records decide, so a private part that the command cannot put away stops nothing.
+#[tokio::test]
+async fn a_key_from_the_environment_is_revoked_once_another_can_sign_security_8() {
+    let pem = async || {
+        let other = Installation::new(&[]).await;
+        other.start().await.unwrap();
+        fs::read_to_string(other.key_file()).unwrap()
+    };
+    let (stolen, new) = (pem().await, pem().await);
+    let place = Installation::new(&[("LICENTIA_SIGNING_KEY", &stolen)]).await;
+    let app = place.start().await.unwrap();
+    issue_a_license(&app).await;
+    let kid = app.keys.signing(app.now()).unwrap().kid;
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let revoke = |settings: &[(&str, &str)]| {
+        run(licentia(place.directory.path())
+            .args(["keys", "revoke", &kid])
+            .env("LICENTIA_DATABASE_URL", &url)
+            .envs(settings.iter().copied()))
+    };
+    let refused = revoke(&[("LICENTIA_SIGNING_KEY", &stolen)]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for part in ["is not revoked yet", "set `signing_key` to a new key", "openssl genpkey"] {
+        assert!(refused.err.contains(part), "{part}\nis not in\n{}", refused.err);
+    }
+    assert!(!place.keys().exists(), "a folder was made");
+    let records = async || app.store.read().await.unwrap().key_records().await.unwrap();
+    assert_eq!(records().await[0].revoked_at, None);
+
+    let both = [("LICENTIA_SIGNING_KEY", &*new), ("LICENTIA_FORMER_SIGNING_KEYS", &*stolen)];
+    let done = revoke(&both);
+    assert!(done.code == 0 && done.out.contains("reissued 1"), "{done:?}");
+    assert!(done.err.contains("is set as LICENTIA_SIGNING_KEY or"), "{done:?}");
+    assert!(!place.keys().exists(), "a folder was made");
+    let mut config = place.config.clone();
+    config.signing_key = Some(new.clone().into());
+    for former in [Some(stolen.clone().into()), None] {
+        config.former_signing_keys = former;
+        let place =
+            Installation { config: config.clone(), directory: tempfile::tempdir().unwrap() };
+        let app = place.start().await.unwrap();
+        assert_ne!(app.keys.signing(app.now()).unwrap().kid, kid);
+        assert!(!app.keys.jwks().keys.iter().any(|key| key.kid == kid), "it is published");
+    }
+}
+
 #[tokio::test]
 async fn a_misspelled_key_is_not_revoked_and_nothing_is_made() {
     let installation = Installation::new(&[]).await;

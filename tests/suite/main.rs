@@ -81,6 +81,7 @@ mod pending;
 mod plans_file;
 mod plans_file_mistakes;
 mod portal_changes;
+mod published_keys;
 mod query_plans;
 mod races;
 mod reconcile;

@@ -281,7 +281,8 @@ export class Client {
     const request = this.#options.fetch ?? fetch;
     try {
       const signal = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
-      const response = await request(url, { ...init, signal });
+      // A browser's cache could keep a bundle or list without the newest revocation.
+      const response = await request(url, { cache: "no-cache", ...init, signal });
       const bytes = response.body ? await readAtMost(response.body, maxBytes) : new Uint8Array();
       const text = bytes && decodeUtf8(bytes);
       const { status } = response;

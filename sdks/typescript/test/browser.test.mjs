@@ -76,3 +76,26 @@ test("the README's code for browsers stores a license", async () => {
   assert.equal(JSON.parse(stored).license, token);
   assert.deepEqual(errors, []);
 });
+
+test("the browser's cache does not keep a former bundle", async () => {
+  const [root, key, successor] = [newKey(), newKey(), newKey()];
+  const now = Math.floor(Date.now() / 1000);
+  const times = { iat: now - 60, nbf: now - 60, exp: now + 9_999, license_expires: null };
+  const publish = (...keys) => server.responses.set("/.well-known/license-keys", {
+    headers: { "content-type": "application/jwt", "cache-control": "public, max-age=3600" },
+    body: bundle(root, keys, { seq: keys.length }),
+  });
+  const { page, errors } = await openPage();
+  const install = (token) => page.evaluate(async ([jwk, token]) => {
+    const { BrowserStore, Client, Verifier } = await import("/dist/index.js");
+    const verifier = new Verifier({ trust: { root: jwk }, audience: "acme-app" });
+    const store = new BrowserStore("cached");
+    const client = new Client({ verifier, server: location.origin, store });
+    return (await client.install(token)).state;
+  }, [root.jwk, token]);
+  publish(key);
+  assert.equal(await install(license(key, times)), "active");
+  publish(key, successor);
+  assert.equal(await install(license(successor, { ...times, jti: "lic_2", seq: 2 })), "active");
+  assert.deepEqual(errors, []);
+});

@@ -20,8 +20,10 @@ use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::license::keys::{KeyRevocation, Replaced, mark_revoked, retire, revoke_key};
-use crate::keys::KeyRing;
+use crate::flows::license::keys::{
+    KeyRevocation, Replaced, is_known, mark_revoked, retire, revoke_key,
+};
+use crate::keys::{KeyRing, bundle, command_for_a_secret};
 use crate::plans;
 use crate::random::Random;
 use crate::store::Store;
@@ -71,11 +73,13 @@ enum Action {
     },
     /// Revoke a signing key that is lost or was exposed
     ///
-    /// The key's file is renamed to `.revoked`, the key bundle lists the key as revoked, every
-    /// license that it signed is revoked, and current licenses are reissued with the key that signs
-    /// now; if there is none, one is generated. Running servers notice within a minute. A revoked
-    /// license cannot be refreshed: customers get the new one by mail, or log in. Ship the new key
-    /// bundle or key set to apps that are offline. If the command is interrupted, run it again.
+    /// The key bundle lists the key as revoked, its file is renamed to `.revoked`, every license
+    /// that it signed is revoked, and current licenses are reissued with the key that signs now; if
+    /// there is none, one is generated. If the keys are mounted read-only, add a new key to the
+    /// Secret first, and remove the revoked one from it afterwards. Running servers notice within a
+    /// minute. A revoked license cannot be refreshed: customers get the new one by mail, or log in.
+    /// Ship the new key bundle or key set to apps that are offline. If the command is interrupted,
+    /// run it again.
     #[command(
         after_help = "Example:\n  licentia keys revoke Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
     )]
@@ -205,8 +209,9 @@ impl KeyDatabase {
         if let Some(root) = root {
             self.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
         }
-        let stored = self.stored().await?;
-        Ok(match (&stored.bundle, stored.next_content(SystemClock.now())) {
+        let (stored, now) = (self.stored().await?, SystemClock.now());
+        warn(bundle::end_warning(stored.bundle.as_ref(), now).as_slice());
+        Ok(match (&stored.bundle, stored.next_content(now)) {
             (Some(bundle), None) => format!("The key bundle {} is up to date.", bundle.seq),
             (Some(_), Some(_)) => "The root key is not on this server: sign the new key bundle \
                                    with it (licentia keys bundle --help)."
@@ -264,11 +269,14 @@ async fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
 
 async fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     let database = KeyDatabase::open_to_change(config).await?;
-    let (marked, bundle) = replace_revoked(config, &database, kid).await?;
+    let RevokedKey { marked, bundle, todo } = replace_revoked(config, &database, kid).await?;
     database.store.close().await;
     // Its warnings were printed when the database was opened.
     let (app, _) = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
     let done = revoke_key(&app, kid).await;
+    // Said whatever becomes of the licenses.
+    let todo = todo.map(|todo| format!("the key is revoked, but its private part is here: {todo}"));
+    warn(todo.as_slice());
     app.store.close().await;
     let Replaced { reissued, revoked, without } = done?;
     let before = match marked {
@@ -292,45 +300,78 @@ async fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     )))
 }
 
-/// Puts the file of a key away, records that it is revoked, and sees to it that another one signs.
-/// Returns whether it was revoked before, and what the operator has to do about the bundle.
-async fn replace_revoked(
-    config: &Config,
-    database: &KeyDatabase,
-    kid: &str,
-) -> Result<(KeyRevocation, String)> {
-    let now = SystemClock.now();
-    let had_file = match KeyRing::load(config)? {
-        Some(ring) => ring.put_away(kid)?,
-        None => false,
-    };
-    let ring = KeyRing::load(config)?;
-    if let Some(ring) = &ring {
-        database.keys().register(ring, None, now).await?;
-    }
-    let marked = mark_revoked(&database.keys(), kid, now).await?;
-    if !had_file && marked == KeyRevocation::Unknown {
-        return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
-    }
-    let stored = database.stored().await?;
-    if !ring.as_ref().is_some_and(|ring| signs_now(ring, &stored, now)) {
-        // A key that is there need not have been announced: no other one signs.
-        let ring = match ring.filter(|ring| newest_usable(ring, &stored).is_some()) {
-            Some(ring) => ring,
-            None => {
-                KeyRing::add(config, now, true, &Random::from_system()?)?;
-                KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?
-            }
-        };
-        database.keys().register(&ring, newest_usable(&ring, &stored), now).await?;
-    }
-    Ok((marked, database.publish(config).await?))
+/// A key that is revoked, and replaced.
+struct RevokedKey {
+    marked: KeyRevocation,
+    /// What the operator has to do or know about the bundle.
+    bundle: String,
+    /// What the operator has to do about the private part, if the command could not.
+    todo: Option<String>,
 }
 
-/// Returns the newest key of a ring that was neither retired nor revoked.
-fn newest_usable<'r>(ring: &'r KeyRing, stored: &StoredKeys) -> Option<&'r str> {
-    let is_usable = |kid: &str| stored.record(kid).is_none_or(KeyRecord::is_usable);
-    ring.held().into_iter().rev().map(|key| key.kid).find(|kid| is_usable(kid))
+/// Sees to it that another key signs, records that a key is revoked, and puts its file away. The
+/// records decide, so a file that cannot be renamed stops nothing: a mounted Secret is read-only.
+async fn replace_revoked(config: &Config, database: &KeyDatabase, kid: &str) -> Result<RevokedKey> {
+    let now = SystemClock.now();
+    let ring = KeyRing::load(config)?;
+    if let Some(ring) = &ring {
+        // Its own key too: one that no server has published cannot be revoked otherwise.
+        database.keys().register(ring, None, now).await?;
+    }
+    let unknown = || Error::setup(format!("there is no key {kid:?}, and it signed no license"));
+    if !is_known(&database.keys(), kid).await? {
+        return Err(unknown());
+    }
+    // First: without another key, nothing could be issued after the revocation.
+    let ring = with_another(config, ring, &database.stored().await?, kid, now)?;
+    let marked = mark_revoked(&database.keys(), kid, now).await?;
+    if marked == KeyRevocation::Unknown {
+        return Err(unknown());
+    }
+    let stored = database.stored().await?;
+    if !signs_now(&ring, &stored, now) {
+        // A key that is there need not have been announced: no other one signs.
+        let newest = ring.newest_usable(&stored.records, kid);
+        database.keys().register(&ring, newest, now).await?;
+    }
+    let todo = ring.put_away(kid);
+    Ok(RevokedKey { marked, bundle: database.publish(config).await?, todo })
+}
+
+/// Returns the keys with one that can sign instead of `kid`. Generates it if there is none.
+///
+/// # Errors
+/// [`Error::Setup`] when no key can be generated here: the operator must add one first.
+fn with_another(
+    config: &Config,
+    ring: Option<KeyRing>,
+    stored: &StoredKeys,
+    kid: &str,
+    now: Timestamp,
+) -> Result<KeyRing> {
+    match ring {
+        Some(ring) if ring.newest_usable(&stored.records, kid).is_some() => return Ok(ring),
+        Some(ring) if !ring.has_files() => {
+            return Err(Error::setup(format!(
+                "no other key could sign, so {kid} is not revoked yet: set `signing_key` to a new \
+                 key and `former_signing_keys` to this one, restart the servers, and run this \
+                 command again\n  to make a key, run: {}",
+                command_for_a_secret(now)
+            )));
+        }
+        _ => {}
+    }
+    KeyRing::add(config, now, true, &Random::from_system()?).map_err(|error| match error {
+        Error::Setup(problems) => Error::setup(format!(
+            "no other key could sign, so {kid} is not revoked yet: add a new key to the Secret \
+             first, wait until every server has it, and run this command again\n  \
+             to make a key, run: {}\n  no key can be generated here: {}",
+            command_for_a_secret(now),
+            problems.join("; ")
+        )),
+        error => error,
+    })?;
+    KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))
 }
 
 /// Returns whether a key of a ring may sign now.
@@ -363,6 +404,8 @@ fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
         Err(Error::Setup(_)) => None,
         Err(error) => return Err(error),
     };
+    let published = stored.as_ref().and_then(|stored| stored.bundle.as_ref());
+    warn(bundle::end_warning(published, now).as_slice());
     let keys = listed(ring.as_ref(), stored, now);
     if as_json {
         let keys: Vec<_> = keys.iter().map(Listed::to_json).collect();

@@ -79,6 +79,7 @@ impl Export {
     fn run(self, config: &Config) -> Result<ExitCode> {
         let Exported { lists: written, keys } = with_app(config, async |app| {
             let bundle = app.keys.bundle();
+            warn(bundle::end_warning(app.keys.current().bundle.as_ref(), app.now()).as_slice());
             let content = bundle.as_deref().and_then(bundle::read).map(|claims| claims.content);
             let (mut written, mut is_known) = (Vec::new(), true);
             for list in all(app).await? {

@@ -1,13 +1,18 @@
 //! The content of the key bundle, as `docs/license-format.md` specifies it. Signing it is in
 //! [`crate::keys`].
 
+use chrono::TimeDelta;
 use licentia_verify::Jwk;
 use serde::{Deserialize, Serialize};
 
 use super::BACKDATED;
 use super::signing_key::{KeyRecord, public_jwk};
 use crate::domain::column::row;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
+
+/// A bundle that ends within this time counts as out of date. The operator may need days to sign
+/// the next one with a root key in a safe, and apps that are offline keep the one they have.
+pub const ENDS_SOON: TimeDelta = TimeDelta::days(7);
 
 row! {
     /// A published key bundle.
@@ -76,6 +81,36 @@ pub struct BundleClaims {
     /// The keys.
     #[serde(flatten)]
     pub content: BundleContent,
+}
+
+impl BundleClaims {
+    /// Returns the end of the bundle if it is near, or has passed.
+    #[must_use]
+    pub fn near_end(&self, now: Timestamp) -> Option<Timestamp> {
+        self.exp.map(Timestamp::saturating).filter(|end| *end <= now + ENDS_SOON)
+    }
+
+    /// Returns whether a clock that is ahead has dated the bundle: apps that see it would refuse
+    /// what is signed now.
+    #[must_use]
+    pub fn is_of_the_future(&self, now: Timestamp) -> bool {
+        Timestamp::saturating(self.iat) > now + SKEW
+    }
+
+    /// Returns the warning that the bundle ends soon or has ended.
+    #[must_use]
+    pub fn end_warning(&self, now: Timestamp) -> Option<String> {
+        let (seq, end) = (self.seq, self.near_end(now)?);
+        let what = if end <= now {
+            format!("ended at {end}: apps that pin the root refuse licenses (`unknown_key`)")
+        } else {
+            format!("ends at {end}: then apps that pin the root refuse licenses (`unknown_key`)")
+        };
+        Some(format!(
+            "the key bundle {seq} {what}. Sign a new one with the root key and import it \
+             (licentia keys bundle --help)"
+        ))
+    }
 }
 
 impl BundleContent {
@@ -169,5 +204,28 @@ mod tests {
         );
         assert_eq!(serde_json::from_value::<BundleClaims>(json).unwrap(), claims);
         assert!(claims.content.trusts("k2") && !claims.content.trusts("k3"));
+    }
+
+    #[test]
+    fn the_operator_is_warned_a_week_before_a_bundle_ends() {
+        let now = Timestamp::saturating(1_000_000);
+        let week = ENDS_SOON.num_seconds();
+        for (exp, expected) in [
+            (None, None),
+            (Some(week + 1), None),
+            (Some(i64::MAX - 1_000_000), None),
+            (Some(week), Some("the key bundle 7 ends at 1970-01-19T13:46:40Z: then apps")),
+            (Some(1), Some("the key bundle 7 ends at")),
+            (Some(0), Some("the key bundle 7 ended at 1970-01-12T13:46:40Z: apps")),
+            (Some(-1_000_000), Some("the key bundle 7 ended at 1970-01-01")),
+        ] {
+            let exp = exp.map(|exp| now.epoch_seconds() + exp);
+            let claims = BundleContent::default().claims("https://acme.example", 6, now);
+            let claims = BundleClaims { seq: 7, exp, ..claims };
+            let warning = claims.end_warning(now);
+            assert_eq!(warning.is_some(), expected.is_some(), "{exp:?}: {warning:?}");
+            let (warning, expected) = (warning.unwrap_or_default(), expected.unwrap_or_default());
+            assert!(warning.starts_with(expected), "{exp:?}: {warning}");
+        }
     }
 }

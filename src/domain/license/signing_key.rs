@@ -8,8 +8,10 @@ use serde::Serialize;
 use crate::domain::column::row;
 use crate::domain::time::{SKEW, Timestamp};
 
-/// How long clients may cache the key set and the key bundle, in seconds: an hour.
-pub const CACHE_SECONDS: i64 = 3600;
+/// How long clients and proxies may use the key set and the key bundle without asking again, in
+/// seconds: a minute, so that a changed key is seen soon. Asking again costs little
+/// (`If-None-Match`).
+pub const CACHE_SECONDS: i64 = 60;
 
 /// The time within which every running server notices a new, retired or revoked key.
 pub const NOTICED_WITHIN: TimeDelta = TimeDelta::minutes(1);

@@ -6,7 +6,9 @@ use serde_json::json;
 use crate::app::App;
 use crate::app::keys::{KeyStore, StoredKeys};
 use crate::domain::ids::CustomerId;
-use crate::domain::license::key_bundle::{BundleClaims, BundleContent, RootRecord, StoredBundle};
+use crate::domain::license::key_bundle::{
+    BundleClaims, BundleContent, ENDS_SOON, RootRecord, StoredBundle,
+};
 use crate::domain::license::signing_key::{
     HeldKey, KeyRecord, SIGNS_AFTER_ITS_END, another_is_ready, signing,
 };
@@ -64,6 +66,16 @@ pub enum KeyRevocation {
     Before,
     /// No server has published it, and it signed no license.
     Unknown,
+}
+
+/// Returns whether a server has published this key, or a license names it.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn is_known(own: &KeyStore<'_>, kid: &str) -> Result<bool> {
+    let mut tx = own.store.read().await?;
+    let is_recorded = tx.key_records().await?.iter().any(|record| record.kid == kid);
+    Ok(is_recorded || tx.first_issue(kid).await?.is_some())
 }
 
 /// Records that a key is revoked. From then on no server signs with it. A key that nobody has
@@ -266,7 +278,8 @@ pub async fn import_bundle(
         }
     };
     let refused = |reason: String| Error::setup(format!("this bundle is refused: {reason}"));
-    let claims = bundle::open(token, &root, now).map_err(refused)?;
+    let claims = bundle::open(token, &root).map_err(refused)?;
+    must_be_in_time(&claims, now).map_err(refused)?;
     if claims.seq <= stored.seq() {
         let (seq, last) = (claims.seq, stored.seq());
         return Err(refused(format!("its seq is {seq}, and the published one has {last}")));
@@ -277,6 +290,27 @@ pub async fn import_bundle(
         return Err(refused("another one was published meanwhile; try again".to_owned()));
     }
     Ok(claims)
+}
+
+/// Checks that the times of a bundle are right and leave apps time to get the next one.
+fn must_be_in_time(claims: &BundleClaims, now: Timestamp) -> std::result::Result<(), String> {
+    if claims.is_of_the_future(now) {
+        let iat = Timestamp::saturating(claims.iat);
+        return Err(format!(
+            "its iat is {iat}, later than now ({now}), and apps that see it would refuse what is \
+             signed until then; if the clock of this server is right, set iat to {} and sign it \
+             again",
+            now.epoch_seconds()
+        ));
+    }
+    let Some(end) = claims.near_end(now) else { return Ok(()) };
+    let ends = if end <= now { "ended" } else { "ends" };
+    let days = ENDS_SOON.num_days();
+    Err(format!(
+        "it {ends} at {end} (exp), and apps need at least {days} days to get the next one; set exp \
+         to null, or later than {}, and sign it again",
+        now + ENDS_SOON
+    ))
 }
 
 /// Checks that apps accept every license that was ever signed, and no revoked key.

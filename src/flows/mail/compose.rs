@@ -83,7 +83,8 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
         list = status_list::of_license(app, license).await;
     }
     let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
-    let (links, keys) = (links(app, made), app.keys.bundle());
+    // A key that was just revoked is in the bundle that the customer gets.
+    let (links, keys) = (links(app, made), app.published_keys().await.bundle_text());
     let facts = Facts { language, links, payment, keys: keys.as_deref(), status, ..facts };
     let Billing { needs_payment_method, is_paused, has_trial_ended, is_still_subscribed, .. } =
         billing;

@@ -13,7 +13,7 @@ use crate::http::problem::{Failure, NothingMore};
 
 pub struct DiscoveryApi;
 
-/// How long clients may cache the addresses: an hour, like the key set.
+/// How long clients may cache the addresses: an hour.
 const CACHE_CONTROL: &str = "public, max-age=3600";
 
 /// The addresses of this server.

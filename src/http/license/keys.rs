@@ -164,7 +164,8 @@ impl KeysApi {
     /// Get the public keys
     ///
     /// Returns the key set (JWKS) for verifying licenses. Apps ship with it and refresh it once a
-    /// day when they are online. A new key is published a day before it signs.
+    /// day when they are online. A new key is published a day before it signs. Every server shows a
+    /// changed key within two seconds.
     #[oai(path = "/jwks.json", method = "get", operation_id = "getJwks")]
     async fn jwks(
         &self,
@@ -173,7 +174,7 @@ impl KeysApi {
         #[oai(name = "If-None-Match", example = "example_tag")]
         known: Header<Option<String>>,
     ) -> Result<PublishedKeys, Failure<NothingMore>> {
-        let keys = app.keys.current();
+        let keys = app.published_keys().await;
         let (body, tag) = (keys.jwks.clone(), keys.jwks_tag.clone());
         Ok(PublishedKeys(Cached::new(JWKS_TYPE, body, tag, known.0.as_deref())))
     }
@@ -181,8 +182,8 @@ impl KeysApi {
     /// Get the key bundle
     ///
     /// Returns the key bundle: the keys with their times and the revoked keys, signed by the root
-    /// key. An app that ships only with the root key needs it beside a license. `404` while there
-    /// is no key bundle.
+    /// key. An app that ships only with the root key needs it beside a license. Every server shows
+    /// a new key bundle within two seconds. `404` while there is no key bundle.
     #[oai(path = "/license-keys", method = "get", operation_id = "getKeyBundle")]
     async fn bundle(
         &self,
@@ -191,7 +192,7 @@ impl KeysApi {
         #[oai(name = "If-None-Match", example = "example_tag")]
         known: Header<Option<String>>,
     ) -> Result<PublishedBundle, Failure<BundleCodes>> {
-        let keys = app.keys.current();
+        let keys = app.published_keys().await;
         let bundle = keys.bundle.as_ref().ok_or(Error::NotFound("key bundle"))?;
         let (body, tag) = (bundle.token.clone().into(), format!("\"{}\"", bundle.seq));
         Ok(PublishedBundle(Cached::new(BUNDLE_TYPE, body, tag, known.0.as_deref())))

@@ -397,7 +397,8 @@ impl LicensesApi {
             once.begin(app, Some(&holder.customer_id)).await?;
         }
         let license = license::refresh(app, &token).await?;
-        Ok(Json(LicenseView::new(license, app.now())?.with_keys(app.keys.bundle())))
+        let keys = app.published_keys().await;
+        Ok(Json(LicenseView::new(license, app.now())?.with_keys(keys.bundle_text())))
     }
 
     /// Verify a license online

@@ -1,5 +1,5 @@
 //! Two servers on one database and one directory, whose keys are replaced without a restart, and
-//! apps that fetch the keys as seldom as the caches allow.
+//! apps that fetch the keys seldom.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,7 +10,6 @@ use licentia::app::keys::StoredKeys;
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::ids::CustomerId;
 use licentia::domain::license::key_bundle::BundleClaims;
-use licentia::domain::license::signing_key::CACHE_SECONDS;
 use licentia::domain::license::{Extras, IssuedLicense};
 use licentia::domain::operator::audit::Actor;
 use licentia::domain::time::Timestamp;
@@ -83,7 +82,10 @@ pub fn verdict(keys: &KeySet, token: &str, bundle: Option<&str>, at: Timestamp) 
     keys.verdict(&request).0.code.map(|code| code.as_str().to_owned())
 }
 
-/// Two apps that fetch the keys as seldom as the caches allow.
+/// How often an app fetches the keys, in seconds. A cache on the way may keep them so long.
+const FETCHED_EVERY: i64 = HOUR;
+
+/// Two apps that fetch the keys every hour.
 pub struct Apps {
     pub root: KeySet,
     pub bundle: String,
@@ -106,9 +108,9 @@ impl Apps {
         self.fetched = now;
     }
 
-    /// Fetches the keys if the caches have run out.
+    /// Fetches the keys if that is due.
     fn tick(&mut self, server: &App, now: Timestamp) {
-        if now >= self.fetched + TimeDelta::seconds(CACHE_SECONDS) {
+        if now >= self.fetched + TimeDelta::seconds(FETCHED_EVERY) {
             self.fetch(server, now);
         }
     }
