@@ -1,6 +1,6 @@
 //! The oracle for perpetual licenses: single payments, replayed in the order of their charges. In
 //! one payment, plans count before updates, the lower plan before the higher one, and of two lines
-//! for the same price, the one with more units first.
+//! for the same price, the one with more units first; payments of the same second do, too.
 
 use std::cmp::Reverse;
 
@@ -30,22 +30,24 @@ pub struct Owned {
 
 /// Returns the lines that sell something, in the order in which they count.
 fn in_order(lines: &[Sold]) -> Vec<&Sold> {
-    const ORDER: [&str; 4] = [SOLO, STUDIO, SOLO_UPDATES, UPDATES];
     let mut sold: Vec<&Sold> = lines.iter().filter(|line| line.units > 0).collect();
-    sold.sort_by_key(|line| {
-        let place = ORDER.iter().position(|price| *price == line.price);
-        (place.unwrap_or(ORDER.len()), Reverse(line.units))
-    });
+    sold.sort_by_key(|line| place(line));
     sold
+}
+
+/// Returns the place of a line in that order.
+fn place(line: &Sold) -> (usize, Reverse<i64>) {
+    const ORDER: [&str; 4] = [SOLO, STUDIO, SOLO_UPDATES, UPDATES];
+    let place = ORDER.iter().position(|price| *price == line.price);
+    (place.unwrap_or(ORDER.len()), Reverse(line.units))
 }
 
 /// Returns the plans that these payments bought, in the order of their charges.
 pub fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Owned {
     let mut owned = Owned::default();
     let mut bills: Vec<&Bill> = bills.collect();
-    // Updates are sold after what they extend, perhaps in the same second.
-    let is_plan = |line: &Sold| line.price == STUDIO || line.price == SOLO;
-    bills.sort_by_key(|bill| (bill.at, !bill.lines.iter().any(is_plan)));
+    // Of those in the same second, nobody knows which came first.
+    bills.sort_by_key(|bill| (bill.at, in_order(&bill.lines).first().map(|line| place(line))));
     for bill in bills {
         for line in in_order(&bill.lines) {
             let a_year_later = |from: i64| months_later(from, MONTHS);

@@ -37,7 +37,7 @@ pub struct SinglePayment<'a> {
 }
 
 /// Returns the single payments for something of the catalog that count under a policy, the earliest
-/// first.
+/// first. Those of the same second are in the order of [`by_rank`]: nobody knows which came first.
 #[must_use]
 pub fn single_payments<'a>(
     state: &'a StripeState,
@@ -45,8 +45,10 @@ pub fn single_payments<'a>(
     policy: &Policy,
 ) -> Vec<SinglePayment<'a>> {
     let mut all = payments(state, policy, |line| is_bought_once(line, catalog));
-    // Updates are sold after what they extend, perhaps in the same second.
-    all.sort_by_key(|payment| (payment.at, is_of_updates(payment, catalog), payment.id));
+    all.sort_by_cached_key(|payment| {
+        let bought = by_rank(payment.lines, catalog);
+        (payment.at, bought.first().map(place), payment.id)
+    });
     all
 }
 
@@ -86,16 +88,6 @@ pub fn payments<'a>(
 
 fn charged_at(invoice: &Invoice) -> Timestamp {
     invoice.charged_at.or(invoice.paid_at).unwrap_or(invoice.created)
-}
-
-/// Returns whether a purchase extends the updates of an earlier one, and is no plan itself.
-fn is_of_updates(payment: &SinglePayment<'_>, catalog: &Catalog) -> bool {
-    let has = |is: fn(&BoughtOnce<'_>) -> bool| {
-        let mut lines = payment.lines.iter().filter_map(|line| bought_once(line, catalog));
-        lines.any(|bought| is(&bought))
-    };
-    has(|bought| matches!(bought, BoughtOnce::Updates { .. }))
-        && !has(|bought| matches!(bought, BoughtOnce::Plan { .. }))
 }
 
 /// The purchase of a line that was paid once.
@@ -229,15 +221,18 @@ fn average_end(at: Timestamp, ends: [(Timestamp, u32); 2]) -> Timestamp {
 fn by_rank<'c>(lines: &[Line], catalog: &'c Catalog) -> Vec<(u32, BoughtOnce<'c>)> {
     let bought = lines.iter().filter_map(|line| Some((line.units(), bought_once(line, catalog)?)));
     let mut all: Vec<_> = bought.filter(|(units, _)| *units > 0).collect();
-    all.sort_by_key(|(units, bought)| {
-        let (kind, rank, months) = match bought {
-            BoughtOnce::Plan { rank, months, .. } => (0, *rank, months.unwrap_or(u32::MAX)),
-            BoughtOnce::Updates { rank, months, .. } => (1, *rank, *months),
-            BoughtOnce::Addon(_) => (2, 0, 0),
-        };
-        (kind, rank, Reverse((*units, months)))
-    });
+    all.sort_by_key(place);
     all
+}
+
+/// Returns the place of units of something in the order of [`by_rank`].
+fn place((units, bought): &(u32, BoughtOnce<'_>)) -> (u8, usize, Reverse<(u32, u32)>) {
+    let (kind, rank, months) = match bought {
+        BoughtOnce::Plan { rank, months, .. } => (0, *rank, months.unwrap_or(u32::MAX)),
+        BoughtOnce::Updates { rank, months, .. } => (1, *rank, *months),
+        BoughtOnce::Addon(_) => (2, 0, 0),
+    };
+    (kind, rank, Reverse((*units, months)))
 }
 
 /// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
