@@ -46,6 +46,8 @@ class Folder:
         self._path = path
 
     def load(self) -> Stored:
+        # The license first would be older than the memory, if another process stores both in
+        # between.
         members = _object(self._read(MEMORY))
         keys, status = (members.pop(name, None) for name in ("keys", "status"))
         return Stored(
