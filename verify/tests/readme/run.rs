@@ -81,11 +81,9 @@
     let offline = || Licensing::new(folder.clone(), Box::new(no_network));
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readme/newer-keys.jwt");
     let newer = fs::read_to_string(path).unwrap();
-    let files = || ["license", "memory"].map(|name| fs::read(folder.join(name)).unwrap());
-    let restore = |[license, memory]: [&[u8]; 2]| {
-        fs::write(folder.join("license"), license).unwrap();
-        fs::write(folder.join("memory"), memory).unwrap();
-        assert!(offline().unwrap().verify().unwrap().valid);
+    let files = || -> BTreeMap<PathBuf, String> {
+        let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
     };
     let before = files();
     let elsewhere = folder.clone();
@@ -96,10 +94,16 @@
     let renewal = serde_json::json!({ "token": token, "keys": newer }).to_string();
     assert!(matches!(refresh(200, &renewal), Refresh::Renewed(_)));
     let after = files();
-    assert_ne!(before[0], after[0], "the new bundle is stored with the license too");
-    restore([&before[0], &after[1]]);
-    restore([&after[0], &before[1]]);
-    restore([&after[0], &after[1]]);
+    *meanwhile.borrow_mut() = None;
+    assert!(before.keys().eq(after.keys()));
+    for stored in 0..1 << after.len() {
+        for (at, (path, text)) in after.iter().enumerate() {
+            fs::write(path, if stored >> at & 1 == 1 { text } else { &before[path] }).unwrap();
+        }
+        assert!(offline().unwrap().verify().unwrap().valid, "the files {stored:b} are stored");
+    }
+    fs::remove_file(folder.join("memory")).unwrap();
+    assert!(offline().unwrap().verify().unwrap().valid, "losing the memory is no error");
 
     // Another license is installed while a refresh is under way.
     let (path, other) = (folder.join("license"), text.clone());
