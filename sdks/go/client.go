@@ -6,7 +6,6 @@ import (
 	"math/rand"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 type Outcome string
 
 const (
-	// Renewed: a fresh license is stored.
+	// Renewed: a fresh license is stored, or the one is kept that was installed meanwhile.
 	Renewed Outcome = "renewed"
 	// Ended: nothing is paid for any more. After a new purchase, the next refresh succeeds.
 	Ended Outcome = "ended"
@@ -52,8 +51,11 @@ type Client struct {
 	verifier *Verifier
 	server   string
 	folder   string
+	every    time.Duration
 	mutex    sync.Mutex
 	clock    func() time.Time
+	// rename is os.Rename, except in tests.
+	rename func(from, to string) error
 }
 
 // ClientOption changes a client.
@@ -62,6 +64,12 @@ type ClientOption func(*Client)
 // Clock replaces the clock of the system, for the tests of an app.
 func Clock(clock func() time.Time) ClientOption {
 	return func(c *Client) { c.clock = clock }
+}
+
+// Every replaces the day between two refreshes of Run. An app whose MaxStatusAge is less than two
+// days needs it.
+func Every(time time.Duration) ClientOption {
+	return func(c *Client) { c.every = time }
 }
 
 // NewClient returns a client. The server is its https address, or http on this machine, without
@@ -76,7 +84,9 @@ func NewClient(
 		verifier: verifier,
 		server:   strings.TrimSuffix(server, "/"),
 		folder:   folder,
+		every:    24 * time.Hour,
 		clock:    time.Now,
+		rename:   os.Rename,
 	}
 	for _, option := range options {
 		option(client)
@@ -90,7 +100,11 @@ func NewClient(
 func (c *Client) Verify() Verdict {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	return c.examine(Input{License: c.stored()}).verdict
+	stored := c.load()
+	examination := c.examine(stored, offer{Input: Input{License: stored.license}})
+	// Memory that cannot be stored is lost, which is no error.
+	_ = c.saveMemory(stored, examination)
+	return examination.verdict
 }
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
@@ -98,67 +112,85 @@ func (c *Client) Verify() Verdict {
 // not work never replaces one that does. With a license, the status list is fetched, and the bundle
 // if the key of the license is unknown. The error is that of the folder.
 func (c *Client) Install(input Input) (Verdict, error) {
-	verdict, _, err := c.install(context.Background(), input)
+	given := offer{Input: input}
+	if input.License != "" {
+		c.complete(context.Background(), &given, false)
+	}
+	verdict, _, err := c.install(given, nil)
 	return verdict, err
 }
 
-// install returns the verdict about the input, and whether it is stored.
-func (c *Client) install(ctx context.Context, input Input) (Verdict, bool, error) {
-	if input.License != "" {
-		input = c.complete(ctx, input)
+// offer is a license, if there is one, with the bundle and the list that came with it, and those
+// that were fetched.
+type offer struct {
+	Input
+	fetched []companions
+}
+
+// complete adds the newest status list of the server, and its bundle if that is needed or the key
+// of the license is unknown.
+func (c *Client) complete(ctx context.Context, given *offer, needsBundle bool) {
+	examination := c.examineOffered(*given)
+	if needsBundle || examination.verdict.Code == "unknown_key" {
+		keys := c.fetch(ctx, c.server+keysPath)
+		given.fetched = append(given.fetched, companions{keys: keys})
+		examination = c.examineOffered(*given)
 	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	stored := c.stored()
-	current := c.examine(Input{License: stored, Keys: input.Keys, Status: input.Status})
-	if input.License == "" {
-		return current.verdict, true, c.store(current)
-	}
-	offered := c.examineBeside(current, input)
-	isOurs := offered.claims != nil
-	switch {
-	case offered.verdict.Valid, isOurs && !current.verdict.Valid:
-		return offered.verdict, true, c.store(offered)
-	case stored != "":
-		return offered.verdict, false, c.store(current)
-	default:
-		return offered.verdict, false, nil
+	claims := examination.claims
+	if claims != nil && claims.status != nil && isSecure(claims.status.uri) {
+		list := c.fetch(ctx, claims.status.uri)
+		given.fetched = append(given.fetched, companions{status: list})
 	}
 }
 
-// complete adds the newest status list of the server, and its bundle if the key of the license is
-// unknown. What was given is then in the license file.
-func (c *Client) complete(ctx context.Context, input Input) Input {
-	offered := c.examineOffered(input)
-	if offered.verdict.Code == "unknown_key" {
-		if keys := c.fetch(ctx, c.server+keysPath); keys != "" {
-			input.License, input.Keys = string(offered.licenseFile()), keys
-			offered = c.examineOffered(input)
+func (c *Client) examineOffered(given offer) examination {
+	stored := c.load()
+	if given.License == "" {
+		given.License = stored.license
+	}
+	return c.examine(stored, given)
+}
+
+// install returns the verdict about what was given, and whether that is stored. An answer of the
+// server replaces only the license that was sent. If another one was installed meanwhile, that one
+// is kept.
+func (c *Client) install(given offer, sent *string) (Verdict, bool, error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	stored := c.load()
+	isOffered := given.License != ""
+	if !isOffered || sent != nil && *sent != stored.token() {
+		isOffered, given.License = false, stored.license
+	}
+	offered := c.examine(stored, given)
+	kept, isStored := offered, !isOffered || offered.verdict.Valid
+	if !isStored {
+		// With the memory of the first examination, so that both are remembered.
+		beside := stored
+		beside.memory = offered.memory
+		file := readLicenseText(given.License)
+		current := offer{Input{stored.license, given.Keys, given.Status, "", time.Time{}},
+			append(given.fetched, file.companions)}
+		kept = c.examine(beside, current)
+		if isStored = offered.claims != nil && !kept.verdict.Valid; isStored {
+			kept = offered
 		}
 	}
-	if list := c.fetchList(ctx, offered); list != "" {
-		input.License, input.Status = string(offered.licenseFile()), list
+	if kept.claims != nil || kept.verdict.Code == "key_revoked" {
+		if err := c.saveLicense(stored, kept); err != nil {
+			return offered.verdict, isStored, err
+		}
 	}
-	return input
+	return offered.verdict, isStored, c.saveMemory(stored, kept)
 }
 
-// examineOffered examines a license that is not stored, beside what is stored.
-func (c *Client) examineOffered(input Input) examination {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	stored := Input{License: c.stored(), Keys: input.Keys, Status: input.Status}
-	return c.examineBeside(c.examine(stored), input)
-}
-
-func (c *Client) examineBeside(current examination, input Input) examination {
-	// The stored bundle and list may be newer than those that come with the license.
-	if current.bundle != nil {
-		input.Keys = current.bundle.text
-	}
-	if input.Status == "" && current.list != nil {
-		input.Status = current.list.text
-	}
-	return c.examine(input)
+// examine returns an examination of the license in an offer. All bundles and lists that are offered
+// or stored take part.
+func (c *Client) examine(stored stored, given offer) examination {
+	given.Memory, given.Now = stored.memory, c.clock()
+	others := append([]companions{stored.companions, readLicenseText(stored.license).companions},
+		given.fetched...)
+	return c.verifier.examine(given.Input, others...)
 }
 
 const keysPath = "/.well-known/license-keys"
@@ -168,40 +200,49 @@ var tokenPattern = regexp.MustCompile(`^[\w-]+\.[\w-]+\.[\w-]+$`)
 // Refresh exchanges the license for the newest one. The error is that of the folder: an outcome
 // says everything else.
 func (c *Client) Refresh(ctx context.Context) (Refresh, error) {
-	token := readLicenseText(c.stored()).license
+	token := c.load().token()
 	if !tokenPattern.MatchString(token) {
 		return Refresh{Outcome: Unknown, Verdict: c.Verify()}, nil
 	}
 	response := c.request(ctx, "POST", c.server+"/api/licenses/refresh", token)
 	if response.status == 200 {
-		return c.renewed(ctx, response)
+		return c.renewed(ctx, response, token)
 	}
 	result := Refresh{Code: response.text("code"), RetryAfter: response.retryAfter}
 	result.Outcome = outcome(response.status, result.Code)
 	var err error
-	if result.Outcome == Revoked || result.Outcome == Unknown {
-		err = c.fetchProof(ctx)
+	if result.Outcome != Offline && result.Outcome != Busy {
+		// The signed documents say why the license is not refreshed.
+		var proof offer
+		c.complete(ctx, &proof, true)
+		_, _, err = c.install(proof, nil)
 	}
 	result.Verdict = c.Verify()
 	return result, err
 }
 
-// Run refreshes now, then every day, or sooner after a failure or while the clock seems wrong,
-// until the context ends. It calls onChange with the first verdict, and with each one that differs.
-// Start it in a goroutine.
+// Run refreshes now, every day, and when the verdict changes, until the context ends. While the
+// license is not active, it refreshes every hour; after a failure, and while the clock seems wrong,
+// sooner. It calls onChange with the first verdict, and with each one that differs. Start it in a
+// goroutine.
 func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 	last, due, failures := "", time.Time{}, 0
-	for ctx.Err() == nil {
-		verdict := c.Verify()
-		if text := fmt.Sprint(verdict); text != last {
-			last = text
+	report := func(verdict Verdict) bool {
+		text := fmt.Sprint(verdict)
+		isNew := text != last
+		if last = text; isNew {
 			onChange(verdict)
 		}
-		if !time.Now().Before(due) {
+		return isNew
+	}
+	for ctx.Err() == nil {
+		verdict := c.Verify()
+		if isNew := report(verdict); isNew || !time.Now().Before(due) {
 			var wait time.Duration
 			wait, failures = c.tryRefresh(ctx, failures)
 			due = time.Now().Add(wait)
-			continue // the refresh may have changed the verdict
+			verdict = c.Verify()
+			report(verdict)
 		}
 		wait := time.Until(due)
 		if wait > time.Hour {
@@ -222,13 +263,15 @@ func (c *Client) Run(ctx context.Context, onChange func(Verdict)) {
 
 // tryRefresh returns how long to wait until the next refresh, and the number of failures in a row.
 func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, int) {
-	const every = 24 * time.Hour
 	result, err := c.Refresh(ctx)
 	switch {
 	case err != nil:
 		return time.Hour, 0
+	case !result.shouldRetry() && result.Verdict.State != Active && c.every > time.Hour:
+		// A payment may arrive at any time, and brings a license that is active again.
+		return spread(time.Hour), 0
 	case !result.shouldRetry():
-		return spread(every), 0
+		return spread(c.every), 0
 	}
 	doublings := failures
 	if doublings > 6 {
@@ -254,43 +297,18 @@ func spread(wait time.Duration) time.Duration {
 	return wait + time.Duration(rand.Float64()*float64(wait)/5)
 }
 
-func (c *Client) renewed(ctx context.Context, response response) (Refresh, error) {
+func (c *Client) renewed(ctx context.Context, response response, sent string) (Refresh, error) {
 	token := response.text("token")
 	if token == "" { // somebody else answered, such as the login page of a network
 		return Refresh{Outcome: Offline, Verdict: c.Verify()}, nil
 	}
-	given := Input{License: token, Keys: response.text("keys")}
-	verdict, isStored, err := c.install(ctx, given)
+	given := offer{Input: Input{License: token, Keys: response.text("keys")}}
+	c.complete(ctx, &given, false)
+	verdict, isStored, err := c.install(given, &sent)
 	if err != nil || !isStored {
 		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
 	}
 	return Refresh{Outcome: Renewed, Verdict: verdict}, nil
-}
-
-// fetchProof fetches the signed documents that say why a license is not refreshed.
-func (c *Client) fetchProof(ctx context.Context) error {
-	if keys := c.fetch(ctx, c.server+keysPath); keys != "" {
-		if _, err := c.Install(Input{Keys: keys}); err != nil {
-			return err
-		}
-	}
-	c.mutex.Lock()
-	current := c.examine(Input{License: c.stored()})
-	c.mutex.Unlock()
-	list := c.fetchList(ctx, current)
-	if list == "" {
-		return nil
-	}
-	_, err := c.Install(Input{Status: list})
-	return err
-}
-
-// fetchList returns the status list that a license names; nothing if there is none.
-func (c *Client) fetchList(ctx context.Context, e examination) string {
-	if e.claims == nil || e.claims.status == nil || !isSecure(e.claims.status.uri) {
-		return ""
-	}
-	return c.fetch(ctx, e.claims.status.uri)
 }
 
 // fetch returns a public document; nothing if there is none.
@@ -300,65 +318,6 @@ func (c *Client) fetch(ctx context.Context, address string) string {
 		return ""
 	}
 	return string(response.body)
-}
-
-// examine returns an examination, and stores the new memory. Memory that cannot be stored is lost,
-// which is no error.
-func (c *Client) examine(input Input) examination {
-	input.Memory, input.Now = c.read("memory.json"), c.clock()
-	examination := c.verifier.examine(input)
-	if examination.memory != input.Memory {
-		_ = c.write("memory.json", []byte(examination.memory))
-	}
-	return examination
-}
-
-func (c *Client) stored() string {
-	return c.read("license.json")
-}
-
-func (c *Client) store(e examination) error {
-	return c.write("license.json", e.licenseFile())
-}
-
-// read returns the content of a file; nothing if it cannot be read or is far too large.
-func (c *Client) read(name string) string {
-	path := filepath.Join(c.folder, name)
-	info, err := os.Stat(path)
-	if err != nil || info.Size() > 2*maxLicenseFileBytes {
-		return ""
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	return string(content)
-}
-
-// write replaces a file. After a crash it has either the old or the new content.
-func (c *Client) write(name string, content []byte) (err error) {
-	if err := os.MkdirAll(c.folder, 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(c.folder, "."+name+"-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if _, err = file.Write(content); err == nil {
-		err = file.Sync()
-	}
-	if closeError := file.Close(); err == nil {
-		err = closeError
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), filepath.Join(c.folder, name))
 }
 
 func isSecure(address string) bool {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -36,13 +37,13 @@ func newServer(t *testing.T) *fakeServer {
 
 func (s *fakeServer) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
 	s.mutex.Lock()
-	defer s.mutex.Unlock()
 	s.received = append(s.received, request)
-	if response, isSet := s.responses[request.URL.Path]; isSet {
-		response(writer, request)
-		return
+	response, isSet := s.responses[request.URL.Path]
+	s.mutex.Unlock()
+	if !isSet {
+		response = problem(404, "not_found", "")
 	}
-	problem(404, "not_found", "")(writer, request)
+	response(writer, request)
 }
 
 func (s *fakeServer) set(path string, response http.HandlerFunc) {
@@ -376,6 +377,92 @@ func TestWaitsGrowAndFollowTheServer(t *testing.T) {
 		if wait < c.least || wait > c.least*6/5 {
 			t.Errorf("expected %s, got %s", c.least, wait)
 		}
+	}
+}
+
+func TestItRefreshesWhenTheVerdictChanges(t *testing.T) {
+	f := newFixture(t)
+	var seconds atomic.Int64
+	f.client.clock = func() time.Time { return time.Unix(testNow+seconds.Load(), 0) }
+	f.client.verifier = newVerifier(t, MaxStatusAge(time.Minute))
+	f.server.set(refreshPath, renews(f.token, bundleWith(nil)))
+	f.server.set(statusPath, sends(200, f.list(1)))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	verdicts := make(chan Verdict)
+	go f.client.Run(ctx, func(verdict Verdict) { verdicts <- verdict })
+	for verdict := <-verdicts; !verdict.Valid; verdict = <-verdicts {
+	}
+	// The list is a minute old, and too old in a second.
+	fresh := object{"sub": f.server.URL + statusPath, "iat": testNow + 1}
+	f.server.set(statusPath, sends(200, listWith(1, fresh)))
+	seconds.Store(1)
+	if verdict := <-verdicts; verdict.Code != "stale_status" {
+		t.Errorf("got %+v", verdict)
+	}
+	if verdict := <-verdicts; verdict.State != Active {
+		t.Errorf("got %+v", verdict)
+	}
+}
+
+func TestItComesBackHourlyWhileTheLicenseIsNotActive(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode     string
+		grace    any
+		listedAt int64
+	}{
+		"grace":           {"stop", testNow + testDay, testNow},
+		"overdue":         {"warn", nil, testNow},
+		"limited":         {"limited", nil, testNow},
+		"license_expired": {"stop", nil, testNow},
+		"stale_status":    {"stop", testNow + testDay, testNow - 61},
+	} {
+		f := newFixture(t)
+		f.client.verifier = newVerifier(t, MaxStatusAge(time.Minute))
+		list := object{"sub": f.server.URL + statusPath, "iat": c.listedAt}
+		f.server.set(statusPath, sends(200, listWith(1, list)))
+		token := f.license(object{
+			"license_expires": testNow - 1, "grace_until": c.grace, "on_end": object{"mode": c.mode},
+		})
+		f.client.folder = t.TempDir()
+		verdict := f.install(Input{License: token, Keys: bundleWith(nil)})
+		if string(verdict.State) != name && verdict.Code != name {
+			t.Fatalf("%s: got %+v", name, verdict)
+		}
+		responses := []http.HandlerFunc{
+			renews(token, bundleWith(nil)), problem(403, "license_expired", ""),
+		}
+		for _, response := range responses {
+			f.server.set(refreshPath, response)
+			for every, least := range map[time.Duration]time.Duration{
+				24 * time.Hour: time.Hour, time.Minute: time.Minute,
+			} {
+				Every(every)(f.client)
+				wait, _ := f.client.tryRefresh(context.Background(), 0)
+				if wait < least || wait > least*6/5 {
+					t.Errorf("%s: got %s", name, wait)
+				}
+			}
+		}
+	}
+}
+
+func TestALicenseThatHasEndedGetsTheNewestListToo(t *testing.T) {
+	f := newFixture(t)
+	f.client.verifier = newVerifier(t, MaxStatusAge(time.Minute))
+	ended := f.license(object{
+		"license_expires": testNow - 1, "grace_until": nil, "on_end": object{"mode": "warn"},
+	})
+	f.install(Input{License: ended})
+	f.now = f.now.Add(time.Hour)
+	if verdict := f.client.Verify(); verdict.Code != "stale_status" {
+		t.Errorf("got %+v", verdict)
+	}
+	fresh := object{"sub": f.server.URL + statusPath, "iat": testNow + 3600}
+	f.server.set(statusPath, sends(200, listWith(1, fresh)))
+	f.server.set(refreshPath, problem(403, "license_expired", ""))
+	if result := f.refresh(); result.Outcome != Ended || result.Verdict.State != Overdue {
+		t.Errorf("got %+v", result)
 	}
 }
 

@@ -46,8 +46,12 @@ func TestTheCodeInTheReadmeRuns(t *testing.T) {
 	server.set(statusPath, sends(200, listWith(1, object{"sub": uri, "iat": now})))
 	file := string(encode(object{"license": license, "keys": keys}))
 	write(t, filepath.Join(folder, "usb-stick", "license.json"), file)
+	newer := bundleWith(object{"iat": now, "seq": 2})
+	write(t, filepath.Join(folder, "usb-stick", "license-keys.jwt"), newer)
+	former := listWith(7, object{"sub": uri + "0", "iat": now + 1})
+	write(t, filepath.Join(folder, "usb-stick", "license-status-1.jwt"), former)
 	revoked := listWith(7, object{"sub": uri, "iat": now + 1})
-	write(t, filepath.Join(folder, "usb-stick", "license-status-1.jwt"), revoked)
+	write(t, filepath.Join(folder, "usb-stick", "license-status-2.jwt"), revoked)
 
 	program := filepath.Join(folder, "app")
 	build := exec.Command("go", "build", "-o", program, ".")

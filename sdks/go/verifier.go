@@ -142,7 +142,8 @@ func (e examination) licenseFile() []byte {
 	return text
 }
 
-func (v *Verifier) examine(input Input) examination {
+// examine returns the verdict with the best of the bundles and lists in the input and in others.
+func (v *Verifier) examine(input Input, others ...companions) examination {
 	if input.Now.IsZero() {
 		input.Now = time.Now()
 	}
@@ -157,7 +158,8 @@ func (v *Verifier) examine(input Input) examination {
 	if v.pinned != nil {
 		keys = *v.pinned
 	}
-	result.bundle = v.newestBundle(now, before, input.Keys, text.keys)
+	given := append([]companions{{input.Keys, input.Status}, text.companions}, others...)
+	result.bundle = v.newestBundle(now, before, given)
 	if result.bundle != nil {
 		keys = result.bundle.keySet
 		after.addBundle(result.bundle)
@@ -172,7 +174,7 @@ func (v *Verifier) examine(input Input) examination {
 		return result
 	}
 	result.claims = claims
-	result.list = newestList(keys, claims, before, input.Status, text.status)
+	result.list = newestList(keys, claims, before, given)
 	before.heal(claims, now)
 	after.Time = later(before.Time, now)
 	after.addLicense(claims)
@@ -228,13 +230,13 @@ func (v *Verifier) facts(c *claims, b *bundle, list *statusList, before memory) 
 }
 
 // newestBundle returns the bundle with the highest seq that counts, the first of equal ones.
-func (v *Verifier) newestBundle(now int64, before memory, texts ...string) *bundle {
+func (v *Verifier) newestBundle(now int64, before memory, given []companions) *bundle {
 	if v.root == nil {
 		return nil
 	}
 	var newest *bundle
-	for _, text := range texts {
-		found := v.root.readBundle(text, now, before.KeysSeq)
+	for _, texts := range given {
+		found := v.root.readBundle(texts.keys, now, before.KeysSeq)
 		if found != nil && (newest == nil || found.seq > newest.seq) {
 			newest = found
 		}
@@ -243,14 +245,14 @@ func (v *Verifier) newestBundle(now int64, before memory, texts ...string) *bund
 }
 
 // newestList returns the latest list that counts for a license, the first of equal ones.
-func newestList(keys keySet, c *claims, before memory, texts ...string) *statusList {
+func newestList(keys keySet, c *claims, before memory, given []companions) *statusList {
 	if c.status == nil {
 		return nil
 	}
 	var newest *statusList
 	oldest := before.Lists[c.status.uri].IssuedAt
-	for _, text := range texts {
-		list := readStatusList(text, keys, c.status.uri)
+	for _, texts := range given {
+		list := readStatusList(texts.status, keys, c.status.uri)
 		if list == nil || list.issuedAt < oldest || !list.has(c.status.index) {
 			continue
 		}
@@ -286,11 +288,17 @@ func authenticClaims(text licenseText, keys keySet) (*claims, bool, error) {
 	return c, signer.wasInUse(c.issuedAt), nil
 }
 
+// companions are a key bundle and a status list; each may be empty.
+type companions struct {
+	keys, status string
+}
+
 // licenseText is the text of a license, or of a license.json with what travels alongside. The
 // problem is too_large or malformed if it is not even a candidate.
 type licenseText struct {
-	license, keys, status string
-	problem               code
+	companions
+	license string
+	problem code
 }
 
 func readLicenseText(text string) licenseText {

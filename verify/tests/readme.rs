@@ -35,6 +35,14 @@ fn license_file() -> Value {
     })
 }
 
+/// Returns the bundle that comes after the one of the file.
+fn newer_bundle() -> String {
+    let keys = [with(jwk(1), &json!({ "nbf": 0, "exp": null }))];
+    let changes = json!({ "iat": ISSUED, "exp": null, "keys": keys, "seq": 1_000 });
+    let of_keys = json!({ "alg": "EdDSA", "typ": "license-keys+jwt", "kid": ROOT });
+    sign_text(&of_keys.to_string(), &with(bundle_claims(), &changes).to_string(), &key(2))
+}
+
 /// Returns a status list that revokes the license.
 fn revoking_list() -> String {
     list(&with(list_claims(&[7]), &json!({ "iat": ISSUED, "exp": FAR })))
@@ -48,6 +56,10 @@ fn the_readme_has_a_valid_license_and_its_root() {
     let (verdict, _) = root.verdict(&Request::new(file, at(ISSUED)));
     let expected = format!("tests/readme/license.json should be {:#}", license_file());
     assert_eq!(verdict.state, Some(State::Active), "{expected}");
+    let newer = include_str!("readme/newer-keys.jwt");
+    let expected = format!("tests/readme/newer-keys.jwt should be {}", newer_bundle());
+    let newer = Request { keys: Some(newer), ..Request::new("", at(ISSUED)) };
+    assert!(root.verdict(&newer).1.contains("\"keys_seq\":1000"), "{expected}");
     let list = include_str!("readme/revoking-list.jwt");
     let revoked = Request { status: Some(list), ..Request::new(file, at(ISSUED)) };
     let expected = format!("tests/readme/revoking-list.jwt should be {}", revoking_list());

@@ -1,11 +1,13 @@
-"""A licensing server for tests. It answers with what the test puts into `responses`."""
+"""A licensing server for tests. It answers with what the test puts into `responses`, or what that
+returns.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 REFRESH = "/api/licenses/refresh"
 KEYS = "/.well-known/license-keys"
@@ -34,7 +36,7 @@ class FakeServer:
     """Listens on a free port of the loopback interface while it is used as a context."""
 
     def __init__(self) -> None:
-        self.responses: Dict[str, Response] = {}
+        self.responses: Dict[str, Union[Response, Callable[[], Response]]] = {}
         self.received: List[Received] = []
         fake = self
 
@@ -65,7 +67,8 @@ class FakeServer:
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         authorization = handler.headers.get("Authorization")
         self.received.append(Received(handler.command, handler.path, authorization))
-        response = self.responses.get(handler.path, problem(404, "not_found"))
+        set_response = self.responses.get(handler.path, problem(404, "not_found"))
+        response = set_response() if callable(set_response) else set_response
         body = json.dumps(response.body) if isinstance(response.body, dict) else response.body
         content = body.encode() if isinstance(body, str) else body
         handler.send_response(response.status)

@@ -1,9 +1,14 @@
 """The client: storing, refreshing, and what it does with each response of the server."""
 
+import contextlib
+import itertools
 import json
 import os
 import queue
+import subprocess
+import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from typing import Any, Optional, Tuple
@@ -234,6 +239,125 @@ class Refreshing(ClientTest):
         self.assertEqual(self.client.verify().code, "not_yet_valid")
 
 
+class Parting(ClientTest):
+    """What is stored fits together, whatever happens between two writes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        entries = [KEY.jwk(nbf=0, exp=None), NEXT_KEY.jwk(nbf=0, exp=None)]
+        status = {"status_list": {"idx": 7, "uri": self.list_uri}}
+        self.newer_keys = bundle(entries, seq=2)
+        self.by_next_key = license(NEXT_KEY, plan="enterprise", status=status)
+        self.renew(self.by_next_key, keys=self.newer_keys)
+
+    def test_an_app_verifies_while_the_list_of_a_refresh_is_under_way(self) -> None:
+        verdicts = []
+
+        def respond() -> Response:
+            verdicts.append(self.new_client().verify())  # as another process does
+            return Response(200, status_list(uri=self.list_uri))
+
+        self.server.responses[STATUS] = respond
+        self.assertEqual(self.client.refresh().outcome, Outcome.RENEWED)
+        self.client.install(self.token)
+        self.assertEqual([verdict.state for verdict in verdicts], ["active", "active"])
+
+    def test_an_app_that_is_killed_while_it_stores_works_offline(self) -> None:
+        before = {path.name: path.read_bytes() for path in self.folder.iterdir()}
+        rename = os.replace
+        self.server.responses[STATUS] = Response(200, status_list(uri=self.list_uri))
+        for renamed in range(3):
+            for name, content in before.items():
+                (self.folder / name).write_bytes(content)
+            calls = iter(range(9))
+
+            def killed(source: str, target: str, last: int = renamed) -> None:
+                if next(calls) == last:
+                    raise SystemExit
+                rename(source, target)
+
+            with mock.patch("os.replace", killed), contextlib.suppress(SystemExit):
+                self.client.refresh()
+            verdict = self.new_client(max_status_age=DAY).verify()
+            code = "stale_status" if renamed == 0 else None
+            self.assertEqual(verdict.code, code, f"{renamed} files are stored")
+            self.assertEqual(self.new_client().verify().state, "active")
+
+    def test_processes_on_one_folder_never_lose_the_bundle(self) -> None:
+        seq = itertools.count(2)
+        lock = threading.Lock()
+
+        def respond() -> Response:
+            with lock:
+                number = next(seq)
+            keys = bundle(seq=number)
+            return Response(200, {"token": self.license(seq=number), "keys": keys})
+
+        self.server.responses[REFRESH] = respond
+        script = (
+            "import sys; from licentia import Client, Verifier\n"
+            f"verifier = Verifier({PRODUCT!r}, root=sys.argv[1])\n"
+            f"client = Client(verifier, *sys.argv[2:], clock=lambda: {NOW})\n"
+            "for _ in range(40): client.refresh()"
+        )
+        arguments = [json.dumps(ROOT.jwk()), self.server.url, str(self.folder)]
+        writers = [
+            subprocess.Popen([sys.executable, "-c", script, *arguments]) for _ in range(2)
+        ]
+        reader, codes = self.new_client(), set()
+        while any(writer.poll() is None for writer in writers):
+            codes.add(reader.verify().code)
+        self.assertEqual([writer.returncode for writer in writers], [0, 0])
+        self.assertEqual(codes, {None})
+        self.assertEqual(self.new_client().verify().state, "active")
+
+    def test_the_newest_bundle_counts_whether_it_comes_before_the_license_or_after_it(self) -> None:
+        file = json.dumps({"license": self.token, "keys": bundle()})
+        for name, keys_come_first in (("first", True), ("last", False)):
+            client = Client(
+                Verifier(PRODUCT, root=ROOT.jwk()),
+                self.server.url,
+                self.folder / name,
+                clock=lambda: self.now,
+            )
+            if keys_come_first:
+                self.assertEqual(client.install(keys=self.newer_keys).code, "malformed")
+                self.assertEqual(client.install(file).state, "active")
+            else:
+                self.assertEqual(client.install(file).state, "active")
+                self.assertEqual(client.install(keys=self.newer_keys).state, "active")
+            self.assertEqual(client.verify().state, "active")
+            self.assertEqual(client.install(self.by_next_key).state, "active")
+
+    def test_a_bundle_without_a_license_survives_an_app_that_ends(self) -> None:
+        (self.folder / "license.json").unlink()
+        self.client.install(keys=self.newer_keys)
+        self.assertEqual(self.new_client().install(self.by_next_key).state, "active")
+
+    def test_a_license_that_is_installed_during_a_refresh_is_kept(self) -> None:
+        paid = self.license(plan="paid", jti="lic_2", seq=2)
+        self.server.responses[STATUS] = Response(200, status_list(uri=self.list_uri))
+
+        def respond() -> Response:
+            self.new_client().install(paid)
+            return Response(200, {"token": self.by_next_key, "keys": self.newer_keys})
+
+        self.server.responses[REFRESH] = respond
+        result = self.client.refresh()
+        self.assertEqual((result.outcome, result.verdict.plan), (Outcome.RENEWED, "paid"))
+        self.assertEqual(self.stored()["license"], paid)
+        self.assertEqual(self.stored()["keys"], self.newer_keys, "the bundle counts")
+
+    def test_a_license_that_is_deleted_during_a_refresh_stays_away(self) -> None:
+        def respond() -> Response:
+            (self.folder / "license.json").unlink()
+            return Response(200, {"token": self.by_next_key, "keys": self.newer_keys})
+
+        self.server.responses[REFRESH] = respond
+        self.assertEqual(self.client.refresh().verdict.code, "malformed")
+        self.assertFalse((self.folder / "license.json").exists())
+
+
 class Storing(ClientTest):
     def test_a_clock_that_is_set_back_is_noticed(self) -> None:
         self.now = NOW + 5 * DAY
@@ -273,6 +397,7 @@ class Storing(ClientTest):
             self.renew(self.license(plan="enterprise"))
             with self.assertRaises(OSError):
                 self.client.refresh()
+            self.now += 1
             self.assertTrue(self.client.verify().valid, "memory that cannot be stored is no error")
         self.assertEqual(self.stored(), before)
         names = sorted(path.name for path in self.folder.iterdir())
@@ -311,6 +436,57 @@ class Background(ClientTest):
             _, wait = self.client._try_refresh(DAY, failures)
             self.assertTrue(least <= wait <= most, (response, wait))
 
+    def test_it_refreshes_when_the_verdict_changes(self) -> None:
+        self.client = self.new_client(max_status_age=60)
+        self.renew(self.token)
+        self.server.responses[STATUS] = Response(200, status_list(uri=self.list_uri, iat=NOW - 60))
+        self.client.start(self.verdicts.put)
+        while not self.verdicts.get(timeout=10).valid:
+            pass
+        fresh = status_list(uri=self.list_uri, iat=NOW + 1)
+        self.server.responses[STATUS] = Response(200, fresh)
+        self.now = NOW + 1
+        self.assertEqual(self.verdicts.get(timeout=10).code, "stale_status")
+        self.assertEqual(self.verdicts.get(timeout=10).state, "active")
+        self.client.stop()
+
+    def test_it_comes_back_hourly_while_the_license_is_not_active(self) -> None:
+        self.client = self.new_client(max_status_age=60)
+        ended = {"license_expires": NOW - 1, "grace_until": None, "jti": "lic_2"}
+        for changes, listed_at, expected in (
+            ({"license_expires": NOW - 1}, NOW, "grace"),
+            ({**ended, "on_end": {"mode": "warn"}}, NOW, "overdue"),
+            ({**ended, "on_end": {"mode": "limited"}}, NOW, "limited"),
+            (ended, NOW, "license_expired"),
+            ({}, NOW - 61, "stale_status"),
+        ):
+            for path in self.folder.iterdir():
+                path.unlink()
+            status = status_list(uri=self.list_uri, iat=listed_at)
+            self.server.responses[STATUS] = Response(200, status)
+            verdict = self.client.install(self.license(**changes), keys=bundle())
+            self.assertEqual(verdict.state or verdict.code, expected)
+            self.renew(self.license(**changes))
+            for response in (self.server.responses[REFRESH], problem(403, "license_expired")):
+                self.server.responses[REFRESH] = response
+                _, wait = self.client._try_refresh(DAY, 0)
+                self.assertTrue(3600 <= wait <= 4320, (expected, wait))
+                _, wait = self.client._try_refresh(600, 0)
+                self.assertTrue(600 <= wait <= 720, (expected, wait))
+
+    def test_a_license_that_has_ended_gets_the_newest_list_too(self) -> None:
+        self.client = self.new_client(max_status_age=60)
+        ended = {"license_expires": NOW - 1, "grace_until": None, "on_end": {"mode": "warn"}}
+        self.server.responses[STATUS] = Response(200, status_list(uri=self.list_uri))
+        self.assertEqual(self.client.install(self.license(**ended)).state, "overdue")
+        self.now = NOW + 3600
+        self.assertEqual(self.client.verify().code, "stale_status")
+        fresh = status_list(uri=self.list_uri, iat=self.now)
+        self.server.responses[STATUS] = Response(200, fresh)
+        self.server.responses[REFRESH] = problem(403, "license_expired")
+        result = self.client.refresh()
+        self.assertEqual((result.outcome, result.verdict.state), (Outcome.ENDED, "overdue"))
+
     def test_it_comes_back_soon_while_the_clock_seems_wrong(self) -> None:
         def refresh(failures: int) -> Tuple[int, float, Optional[str]]:
             failures, wait = self.client._try_refresh(DAY, failures)
@@ -348,6 +524,7 @@ class Background(ClientTest):
             self.assertEqual(self.next_plan(), "professional")
             self.assertEqual(self.next_plan(), "enterprise")
             self.client.stop()
+        self.renew(self.license(plan="professional", seq=2))
         with self.assertLogs("licentia", "ERROR"), mock.patch("os.replace", side_effect=OSError):
             self.assertEqual(self.client._try_refresh(DAY, 3), (0, 3600))
 

@@ -1,11 +1,11 @@
 /** Stores the license of an app, refreshes it online, and returns the verdict about it. */
 
-import { readFile } from "./file.js";
+import { type Companions, asRecord, readFile, readMemoryFile, writeMemoryFile } from "./file.js";
 import { BUNDLE, LIST } from "./jws.js";
 import { readAtMost } from "./status.js";
 import type { Store } from "./store.js";
 import { clean, decodeUtf8 } from "./text.js";
-import type { Answer, Evidence, Verdict, Verifier } from "./verifier.js";
+import type { Answer, Verdict, Verifier } from "./verifier.js";
 
 export interface ClientOptions {
   verifier: Verifier;
@@ -20,7 +20,7 @@ export interface ClientOptions {
 
 /**
  * The outcome of a refresh:
- * - `renewed`: a fresh license is stored.
+ * - `renewed`: a fresh license is stored, or the one is kept that was installed meanwhile.
  * - `ended`: nothing is paid for any more. After a new purchase, the next refresh succeeds.
  * - `revoked`: this license, or its key, was revoked. The user logs in, or contacts the vendor.
  * - `unknown`: there is no license, or the server cannot refresh it. The user logs in to get one.
@@ -78,10 +78,28 @@ interface Response {
 
 interface ServerAnswer {
   outcome: Outcome;
-  /** The text of a `license.json`, when renewed. */
+  /** The license token, when renewed. */
   license?: string;
+  keys?: string;
   code?: string;
   retryAfter?: number | null;
+}
+
+/** What the store contains. */
+interface Stored {
+  /** The text of `license.json`. */
+  license: string | null;
+  /** The text of `memory.json`, and what it contains. */
+  memoryFile: string | null;
+  memory: string | null;
+  keys: string | null;
+  status: string | null;
+}
+
+/** A license, if there is one, with the bundles and lists that came with it or were fetched. */
+interface Offer {
+  license?: string | undefined;
+  companions: Companions[];
 }
 
 /**
@@ -92,7 +110,7 @@ interface ServerAnswer {
  */
 export class Client {
   readonly #options: ClientOptions;
-  /** Ends when the former changes of the store are done: two at once would lose one of them. */
+  /** Ends when the former changes of the store are done. */
   #last: Promise<unknown> = Promise.resolve();
 
   /** Throws a `TypeError` if the server's address is not https, or http on this machine. */
@@ -108,7 +126,12 @@ export class Client {
 
   /** Returns the verdict about the stored license, without the network. */
   async verify(): Promise<Verdict> {
-    return (await this.#store({})).verdict;
+    return this.#inTurn(async () => {
+      const stored = await this.#load();
+      const answer = await this.#examine(stored, { companions: [] });
+      await this.#storeMemory(stored, answer);
+      return answer.verdict;
+    });
   }
 
   /**
@@ -118,41 +141,39 @@ export class Client {
    */
   async install(given: string | Installation): Promise<Verdict> {
     const { license, keys, status } = typeof given === "string" ? { license: given } : given;
-    if (license === undefined) return (await this.#store({ keys, status })).verdict;
-    // First, so that neither replaces the other: both may be newer than those in the store.
-    if (keys !== undefined || status !== undefined) await this.#store({ keys, status });
-    const evidence = { ...besides(await this.#load()), license };
-    if (keys !== undefined) evidence.keys ??= keys;
-    if (status !== undefined) evidence.status = status;
-    return (await this.#store(await this.#complete(evidence))).verdict;
+    const offer = { license, companions: [{ keys, status }] };
+    if (license !== undefined) await this.#complete(offer);
+    return (await this.#install(offer)).verdict;
   }
 
   /** Asks the server for the newest license, bundle and status list, and stores them. */
   async refresh(): Promise<Refresh> {
-    const stored = await this.#load();
-    const answer = await this.#askServer(stored);
-    const { outcome, license, code = null, retryAfter = null } = answer;
+    const sent = tokenOf(await this.#load());
+    const answer = await this.#askServer(sent);
+    const { outcome, license, keys, code = null, retryAfter = null } = answer;
     let refused: string | null = null;
     if (license !== undefined) {
-      const complete = await this.#complete({ ...besides(stored), license });
-      const { verdict, isStored } = await this.#store(complete);
+      const offer = { license, companions: [{ keys }] };
+      await this.#complete(offer);
+      const { verdict, isStored } = await this.#install(offer, sent);
       if (isStored) return { outcome, verdict, code, retryAfter };
       refused = verdict.code;
     }
+    const proof: Offer = { companions: [] };
     const isReachable = answer.code !== undefined || license !== undefined;
     // A forged license is never renewed: only the bundle tells that its key was stolen.
-    const { keys, status } = isReachable ? await this.#complete(stored, true) : stored;
-    const { verdict } = await this.#store({ keys, status });
+    if (isReachable) await this.#complete(proof, true);
+    const { verdict } = await this.#install(proof);
     return license === undefined
       ? { outcome, verdict, code, retryAfter }
       : { outcome: "failed", verdict, code: refused, retryAfter };
   }
 
   /**
-   * Refreshes now, then daily and when the verdict changes. After a failure, and while the clock
-   * seems wrong, it tries again after a minute, or later. Verifies at least once an hour. Calls
-   * `onChange` with the first verdict, and with each one that differs. Returns a function that
-   * stops it.
+   * Refreshes now, then daily and when the verdict changes. While the license is not active, it
+   * refreshes every hour. After a failure, and while the clock seems wrong, it tries again after a
+   * minute, or later. Verifies at least once an hour. Calls `onChange` with the first verdict, and
+   * with each one that differs. Returns a function that stops it.
    */
   start(
     onChange: (verdict: Verdict) => void, { onError, every = DAY }: StartOptions = {},
@@ -176,7 +197,9 @@ export class Client {
       // A clock that seems wrong may have been corrected. The next license confirms it.
       const isClockWrong = ["clock_rolled_back", "not_yet_valid"].includes(verdict.code ?? "");
       const shouldRetry = outcome === "busy" || outcome === "offline" || isClockWrong;
-      const wait = shouldRetry ? Math.max(backoff, retryAfter ?? 0) : every;
+      // A payment may arrive at any time, and brings a license that is active again.
+      const usual = verdict.state === "active" ? every : Math.min(every, HOUR);
+      const wait = shouldRetry ? Math.max(backoff, retryAfter ?? 0) : usual;
       backoff = shouldRetry ? Math.min(backoff * 2, MAX_BACKOFF) : MIN_BACKOFF;
       // A little later, at random, because many apps start in the same minute.
       untilRefresh = wait * (1 + Math.random() / 10);
@@ -187,7 +210,8 @@ export class Client {
       let wait = HOUR;
       try {
         let verdict = await this.verify();
-        if (report(verdict) || untilRefresh <= 0) verdict = await refresh();
+        if (report(verdict)) untilRefresh = 0;
+        if (untilRefresh <= 0) verdict = await refresh();
         wait = Math.min(wait, untilRefresh, (verdict.changes_at ?? Infinity) - this.#now());
       } catch (error) {
         onError?.(error);
@@ -206,66 +230,84 @@ export class Client {
     };
   }
 
-  async #load(): Promise<Evidence> {
+  async #load(): Promise<Stored> {
     const { store } = this.#options;
-    const [license, memory] = [await store.read("license.json"), await store.read("memory.json")];
-    return { license, memory };
-  }
-
-  #verify(evidence: Evidence): Promise<Answer> {
-    return this.#options.verifier.verify({ ...evidence, now: this.#now() });
-  }
-
-  /** Fetches the newest status list, and the bundle if it is needed or the key is unknown. */
-  async #complete(given: Evidence, needsBundle = false): Promise<Evidence> {
-    let evidence = given;
-    let answer = await this.#verify(evidence);
-    // The file of an answer has the former bundle and list. The verifier takes the later ones.
-    if (needsBundle || answer.verdict.code === "unknown_key") {
-      const url = `${this.#server}/.well-known/license-keys`;
-      const bundle = await this.#request(url, BUNDLE.maxBytes);
-      if (bundle?.status === 200) {
-        evidence = { ...evidence, license: answer.licenseFile, keys: bundle.text };
-        answer = await this.#verify(evidence);
-      }
-    }
-    if (answer.statusUri === null) return evidence;
-    const list = await this.#request(answer.statusUri, LIST.maxBytes);
-    return list?.status === 200
-      ? { ...evidence, license: answer.licenseFile, status: list.text }
-      : evidence;
+    // The license first would be older than the memory, if another process stores both in between.
+    const memoryFile = await store.read("memory.json");
+    const license = await store.read("license.json");
+    return { license, memoryFile, ...readMemoryFile(memoryFile) };
   }
 
   /**
-   * Verifies a license, or the stored one with another bundle and list. Stores the memory, and the
-   * license if it is valid, or genuine and there is no valid one.
+   * Verifies a license: by default the one that is offered, or else the stored one. All bundles and
+   * lists that are offered or stored take part.
    */
-  #store(given: Partial<Evidence>): Promise<{ verdict: Verdict; isStored: boolean }> {
-    const operation = async () => {
+  #examine(
+    stored: Stored, offer: Offer, license = offer.license ?? stored.license,
+  ): Promise<Answer> {
+    const files = [stored.license, offer.license].map(readFile);
+    const evidence = { license, memory: stored.memory, now: this.#now() };
+    return this.#options.verifier.verify(evidence, ...offer.companions, stored, ...files);
+  }
+
+  /** Adds the newest status list, and the bundle if it is needed or the key is unknown. */
+  async #complete(offer: Offer, needsBundle = false): Promise<void> {
+    let answer = await this.#examine(await this.#load(), offer);
+    if (needsBundle || answer.verdict.code === "unknown_key") {
+      const url = `${this.#server}/.well-known/license-keys`;
+      offer.companions.push({ keys: await this.#fetch(url, BUNDLE.maxBytes) });
+      answer = await this.#examine(await this.#load(), offer);
+    }
+    if (answer.statusUri === null) return;
+    offer.companions.push({ status: await this.#fetch(answer.statusUri, LIST.maxBytes) });
+  }
+
+  /**
+   * Stores the license that is offered if it is valid, or genuine and there is no valid one; and
+   * the bundle and the list that count. An answer of the server replaces only the license that was
+   * sent. If another one was installed meanwhile, that one is kept.
+   */
+  #install(given: Offer, sent?: string): Promise<{ verdict: Verdict; isStored: boolean }> {
+    return this.#inTurn(async () => {
       const stored = await this.#load();
-      const license = given.license ?? stored.license;
-      const { verdict, licenseFile, memory } =
-        await this.#verify({ ...given, license, memory: stored.memory });
-      const isGenuine = verdict.license_id !== null;
-      const isWorthIt = given.license === undefined
-        ? isGenuine || verdict.code === "key_revoked"
-        : verdict.valid || isGenuine && !(await this.#verify(stored)).verdict.valid;
-      const isStored = isWorthIt && licenseFile !== null;
-      const { store } = this.#options;
-      if (memory !== stored.memory) await store.write("memory.json", memory);
-      if (isStored && licenseFile !== stored.license) {
-        await store.write("license.json", licenseFile);
+      const isCurrent = sent === undefined || sent === tokenOf(stored);
+      const offer = isCurrent ? given : { companions: given.companions };
+      const offered = await this.#examine(stored, offer);
+      let kept = offered;
+      let isStored = offer.license === undefined || offered.verdict.valid;
+      if (!isStored) {
+        // With the memory of the first answer, so that both are remembered.
+        const beside = { ...stored, memory: offered.memory };
+        const current = await this.#examine(beside, offer, stored.license);
+        isStored = isGenuine(offered) && !current.verdict.valid;
+        if (!isStored) kept = current;
       }
-      return { verdict, isStored };
-    };
+      const { licenseFile } = kept;
+      const isWorthIt = isGenuine(kept) || kept.verdict.code === "key_revoked";
+      if (isWorthIt && licenseFile !== null && licenseFile !== stored.license) {
+        await this.#options.store.write("license.json", licenseFile);
+      }
+      await this.#storeMemory(stored, kept);
+      return { verdict: offered.verdict, isStored };
+    });
+  }
+
+  /** Stores the memory. A bundle and a list are kept until others count. */
+  async #storeMemory(stored: Stored, { memory, keys, status }: Answer): Promise<void> {
+    const text = writeMemoryFile({
+      memory, keys: keys ?? stored.keys, status: status ?? stored.status,
+    });
+    if (text !== stored.memoryFile) await this.#options.store.write("memory.json", text);
+  }
+
+  /** Runs an operation after the former ones: two at once would lose a change. */
+  #inTurn<T>(operation: () => Promise<T>): Promise<T> {
     const result = this.#last.then(operation);
     this.#last = result.catch(() => undefined);
     return result;
   }
 
-  async #askServer({ license }: Evidence): Promise<ServerAnswer> {
-    const stored = readFile(license).license;
-    const token = typeof stored === "string" ? clean(stored) : "";
+  async #askServer(token: string): Promise<ServerAnswer> {
     if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return { outcome: "unknown" };
     const url = `${this.#server}/api/licenses/refresh`;
     const response = await this.#request(url, MAX_RESPONSE_BYTES, {
@@ -274,6 +316,12 @@ export class Client {
       headers: { authorization: `Bearer ${token}`, accept: "application/json" },
     });
     return response === null ? { outcome: "offline" } : readAnswer(response);
+  }
+
+  /** Returns a public document; null if it cannot be fetched. */
+  async #fetch(url: string, maxBytes: number): Promise<string | null> {
+    const response = await this.#request(url, maxBytes);
+    return response?.status === 200 ? response.text : null;
   }
 
   /** Returns the response; null if there is none, or it is too large. */
@@ -301,16 +349,20 @@ export class Client {
   }
 }
 
-/** Returns the bundle, list and memory of what is stored, for a verdict about another license. */
-function besides({ license, memory }: Evidence): Omit<Evidence, "license"> {
-  const { keys, status } = readFile(license);
-  return { keys, status, memory };
+/** Returns the stored license token; empty if there is none. */
+function tokenOf({ license }: Stored): string {
+  const token = readFile(license).license;
+  return typeof token === "string" ? clean(token) : "";
+}
+
+function isGenuine({ verdict }: Answer): boolean {
+  return verdict.license_id !== null;
 }
 
 function readAnswer({ status, text, retryAfter }: Response): ServerAnswer {
   const { token, keys, code } = asRecord(text);
   if (status === 200 && typeof token === "string" && token !== "") {
-    return { outcome: "renewed", license: JSON.stringify({ license: token, keys }) };
+    return { outcome: "renewed", license: token, ...(typeof keys === "string" && { keys }) };
   }
   if (status === 429 || status >= 500) return { outcome: "busy", retryAfter };
   // Without a code, it is the page of a proxy or of a hotel's network.
@@ -323,14 +375,6 @@ function outcomeOf(status: number, code: string): Outcome {
   if (code === "license_expired") return "ended";
   if (status === 408 || status === 409) return "busy";
   return status === 401 || status === 403 ? "unknown" : "failed";
-}
-
-function asRecord(text: string): Record<string, unknown> {
-  try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
 }
 
 /** Returns the seconds that `Retry-After` asks to wait, at most a day. It may also be a date. */

@@ -1,4 +1,10 @@
-/** The text of a license: a token, or a `license.json` that contains one. */
+/**
+ * The texts that an app stores: `license.json`, or a token, and `memory.json`.
+ *
+ * `memory.json` has the memory, and with it the bundle and the list that the memory refers to. They
+ * are replaced together. So neither a crash nor another process can leave a memory that refuses the
+ * only bundle that there is.
+ */
 
 import { parseObject } from "./json.js";
 import { BUNDLE, LICENSE, LIST, Rejection } from "./jws.js";
@@ -6,8 +12,20 @@ import { clean, isLongerThan } from "./text.js";
 
 const MAX_BYTES = LICENSE.maxBytes + BUNDLE.maxBytes + LIST.maxBytes;
 
+/** What travels with a license: a key bundle and a status list. */
+export interface Companions {
+  keys?: string | null | undefined;
+  status?: string | null | undefined;
+}
+
 export interface LicenseFile {
   license: string | Rejection;
+  keys: string | null;
+  status: string | null;
+}
+
+export interface MemoryFile {
+  memory: string | null;
   keys: string | null;
   status: string | null;
 }
@@ -37,4 +55,29 @@ export function writeFile({ license, keys, status }: LicenseFile): string | null
   if (typeof license !== "string") return null;
   // Members that are undefined are left out.
   return JSON.stringify({ license, keys: keys ?? undefined, status: status ?? undefined });
+}
+
+/** Returns the memory, and the bundle and the list that it refers to. */
+export function readMemoryFile(text: string | null): MemoryFile {
+  const { keys, status, ...memory } = asRecord(text);
+  return {
+    memory: text === null ? null : JSON.stringify(memory),
+    keys: typeof keys === "string" ? keys : null,
+    status: typeof status === "string" ? status : null,
+  };
+}
+
+export function writeMemoryFile({ memory, keys, status }: MemoryFile): string {
+  return JSON.stringify({
+    ...asRecord(memory), keys: keys ?? undefined, status: status ?? undefined,
+  });
+}
+
+/** Returns the members of a JSON object; none if it cannot be read. */
+export function asRecord(text: string | null): Record<string, unknown> {
+  try {
+    return Object(JSON.parse(text ?? "")) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
 }

@@ -1,7 +1,7 @@
 /** Verifies a license together with the bundle, the status list and the memory. */
 
 import { type Claims, type Limits, MAX_TIME, readClaims } from "./claims.js";
-import { readFile, writeFile } from "./file.js";
+import { type Companions, readFile, writeFile } from "./file.js";
 import { type Outcome, type State, inEffect, judge, needsWarning, nextChange } from "./judge.js";
 import { type Code, Jws, LICENSE, Rejection } from "./jws.js";
 import {
@@ -73,6 +73,10 @@ export interface Answer {
   memory: string;
   /** The `license.json` to store: the license with the best bundle and list; null without one. */
   licenseFile: string | null;
+  /** The key bundle that counts; null if none does. */
+  keys: string | null;
+  /** The status list that counts; null if none does. */
+  status: string | null;
   /** The address of the status list; null if the license names none, or did not verify. */
   statusUri: string | null;
 }
@@ -93,16 +97,20 @@ export class Verifier {
     this.#options = options;
   }
 
-  /** Returns the verdict, and what to store. Throws a TypeError if no trusted key is usable. */
-  async verify(evidence: Evidence): Promise<Answer> {
+  /**
+   * Returns the verdict, and what to store. Of the bundles and lists in the evidence and in
+   * `others`, the best ones count. Throws a TypeError if no trusted key is usable.
+   */
+  async verify(evidence: Evidence, ...others: Companions[]): Promise<Answer> {
     this.#trust ??= parseTrust(this.#options.trust);
     const trust = await this.#trust;
     const now = secondsSince1970(evidence.now);
     const before = Memory.parse(evidence.memory);
     const memory = Memory.parse(evidence.memory);
     const file = readFile(evidence.license);
+    const given = [evidence, file, ...others];
 
-    const bundle = await bestBundle([evidence.keys, file.keys], trust, before, now);
+    const bundle = await bestBundle(given.map(({ keys }) => keys), trust, before, now);
     if (bundle !== null) memory.rememberBundle(bundle);
     const keys = trust.jwks ?? bundle ?? NO_KEYS;
 
@@ -117,7 +125,7 @@ export class Verifier {
       this.#check(claims, license.key);
       statusUri = claims.status?.uri ?? null;
       memory.rememberLicense(claims, before, now);
-      list = await bestList([evidence.status, file.status], claims, keys, before);
+      list = await bestList(given.map(({ status }) => status), claims, keys, before);
       if (list !== null && claims.status !== null) memory.rememberList(list, claims.status);
 
       const staleFrom = this.#staleFrom(claims, list);
@@ -140,9 +148,11 @@ export class Verifier {
       memory: memory.toText(),
       licenseFile: writeFile({
         license: file.license,
-        keys: bundle?.text ?? file.keys ?? evidence.keys ?? null,
-        status: list?.text ?? file.status ?? evidence.status ?? null,
+        keys: bundle?.text ?? file.keys,
+        status: list?.text ?? file.status,
       }),
+      keys: bundle?.text ?? null,
+      status: list?.text ?? null,
       statusUri,
     };
   }

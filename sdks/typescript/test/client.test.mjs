@@ -331,6 +331,64 @@ test("the background verifies each hour, and refreshes when it is time", async (
   background.stop();
 });
 
+test("the background refreshes when the verdict changes", async (context) => {
+  const sub = `${server.url}${LIST}`;
+  const verifier = new Verifier({
+    trust: { root: root.jwk }, audience: "acme-app", maxStatusAge: 60,
+  });
+  client = newClient({ verifier });
+  const token = license(key, { status });
+  server.responses.set(LIST, { body: list(key, [], { sub }) });
+  server.responses.set(REFRESH, { body: { token } });
+  await client.install({ license: token, keys: bundled(key) });
+  const codes = [];
+  const background = startStepwise(context, ({ code }) => codes.push(code));
+  assert.equal(await background.first, 61, "it wakes when the list is too old");
+  now += 61;
+  server.responses.set(LIST, { body: list(key, [], { sub, iat: now }) });
+  await background.wake();
+  assert.deepEqual(codes, [null, "stale_status", null]);
+  background.stop();
+});
+
+test("the background refreshes hourly while the license is not active", async (context) => {
+  const sub = `${server.url}${LIST}`;
+  const verifier = new Verifier({
+    trust: { root: root.jwk }, audience: "acme-app", maxStatusAge: 60,
+  });
+  const ended = { license_expires: NOW - 1, grace_until: null };
+  const cases = [
+    ["grace", { ...ended, grace_until: NOW + DAY }, NOW],
+    ["overdue", { ...ended, on_end: { mode: "warn" } }, NOW],
+    ["limited", { ...ended, on_end: { mode: "limited" } }, NOW],
+    ["license_expired", ended, NOW],
+    ["stale_status", {}, NOW - 61],
+  ];
+  for (const [expected, changed, iat] of cases) {
+    for (const every of [DAY, 600]) {
+      now = NOW;
+      store = new FileStore(join(folder, `hourly-${expected}-${every}`));
+      client = newClient({ verifier });
+      const token = license(key, { status, ...changed });
+      server.responses.set(LIST, { body: list(key, [], { sub, iat }) });
+      server.responses.set(REFRESH, { body: { token } });
+      const verdict = await client.install({ license: token, keys: bundled(key) });
+      assert.equal(verdict.state ?? verdict.code, expected);
+      const before = server.requests.filter(({ url }) => url === REFRESH).length;
+      const background = startStepwise(context, () => {}, { every });
+      let seconds = await background.first;
+      while (background.refreshes() < before + 2) {
+        const wait = await background.wake();
+        if (background.refreshes() < before + 2) seconds += wait;
+      }
+      const least = Math.min(every, 3_600);
+      assert.ok(seconds >= least && seconds <= least * 1.1 + 1, `${expected}: ${seconds}`);
+      background.stop();
+      context.mock.restoreAll();
+    }
+  }
+});
+
 test("a server that is down is asked less often each time", async (context) => {
   await install();
   server.responses.set(REFRESH, problem(503, "busy", { "retry-after": "5" }));

@@ -11,13 +11,13 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { DAY, bundle, license, newKey } from "./signing.mjs";
+import { DAY, LIST_URI, bundle, license, list, newKey } from "./signing.mjs";
 import { startServer } from "./server.mjs";
 
 const run = promisify(execFile);
 const sources = dirname(dirname(fileURLToPath(import.meta.url)));
 const readme = await readFile(join(sources, "README.md"), "utf8");
-const [inNode, inBrowser, withoutClient] = codeBlocks(readme);
+const [inNode, inBrowser, withoutNetwork, withoutClient] = codeBlocks(readme);
 const folder = await mkdtemp(join(tmpdir(), "licentia-"));
 const server = await startServer();
 after(() => Promise.all([server.stop(), rm(folder, { recursive: true })]));
@@ -33,16 +33,31 @@ before(async () => {
   const install = ["install", "--offline", "--no-audit", "--no-fund", `./${archive}`];
   await run("npm", install, { cwd: folder });
 
-  const [root, key] = [newKey(), newKey()];
+  const [root, key, successor] = [newKey(), newKey(), newKey()];
   const now = Math.floor(Date.now() / 1000);
-  const current = (seq) => license(key, {
-    iat: now - 60, nbf: now - 60, exp: now + 14 * DAY, license_expires: now + 30 * DAY, seq,
-  });
+  const times = {
+    iat: now - 60, nbf: now - 60, exp: now + 14 * DAY, license_expires: now + 30 * DAY,
+  };
+  const current = (seq) => license(key, { ...times, seq });
   const keys = bundle(root, [key]);
   await writeFile(join(folder, "root.jwk"), JSON.stringify(root.jwk));
   await writeFile(join(folder, "jwks.json"), JSON.stringify({ keys: [key.jwk] }));
   await writeFile(join(folder, "license.json"), JSON.stringify({ license: current(1), keys }));
   server.responses.set("/api/licenses/refresh", { body: { token: current(2), keys } });
+
+  // What is carried to another machine. The list is by a key that only the carried bundle has.
+  const usb = join(folder, "usb");
+  await mkdir(usb);
+  const status = { status_list: { idx: 9, uri: LIST_URI } };
+  const file = { license: license(key, { ...times, status }), keys };
+  const lists = [`${LIST_URI}0`, LIST_URI].map((sub) => list(successor, [9], { sub, iat: now }));
+  const carried = {
+    "license.json": JSON.stringify(file),
+    "license-keys.jwt": bundle(root, [key, successor], { seq: 2, iat: now }),
+    "license-status-1.jwt": lists[0],
+    "license-status-2.jwt": lists[1],
+  };
+  for (const [name, text] of Object.entries(carried)) await writeFile(join(usb, name), text);
 });
 
 async function runBlock(name, code) {
@@ -94,6 +109,15 @@ test("the code for Node verifies, stores and refreshes a license", async () => {
   assert.equal(await runBlock("app.mjs", inNode), output);
 });
 
+test("the code without a network takes in the bundle, the license and all lists", async () => {
+  const before = inNode.slice(0, inNode.indexOf("// At each start")).replace("acme-data", "other");
+  const code = withoutNetwork.replace("/media/usb", "usb").replace("readFile, ", "");
+  const output = await runBlock(
+    "usb.mjs", `${before}${code}console.log((await client.verify()).code);`,
+  );
+  assert.equal(output, "revoked\n");
+});
+
 test("the code without the client prints a verdict", async () => {
   assert.match(await runBlock("verify.mjs", withoutClient), /^true \d{10} \d+\n$/);
 });
@@ -101,7 +125,10 @@ test("the code without the client prints a verdict", async () => {
 test("the README's code has no type errors, in the strictest mode", async () => {
   const checked = join(folder, "checked");
   await mkdir(checked);
-  for (const [name, code] of Object.entries({ inNode, inBrowser, withoutClient })) {
+  const withClient = `import type { Client } from "licentia";
+    declare const client: Client;
+    ${withoutNetwork}`;
+  for (const [name, code] of Object.entries({ inNode, inBrowser, withClient, withoutClient })) {
     await writeFile(join(checked, `${name}.mts`), code);
   }
   const options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--types",

@@ -5,13 +5,14 @@ import { createServer } from "node:http";
 
 export async function startServer() {
   const requests = [];
-  /** The responses by path: `{status, body, headers}`. */
+  /** The responses by path: `{status, body, headers}`, or a function that returns them. */
   const responses = new Map();
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
     requests.push(request);
     const set = responses.get(request.url) ?? problem(404, "not_found");
-    const { status = 200, body = "", headers = {} } = set;
-    response.writeHead(status, headers);
+    const { status = 200, body = "", headers = {} } = typeof set === "function" ? await set() : set;
+    // An idle connection has timers, which tests with timers of their own would confuse.
+    response.writeHead(status, { connection: "close", ...headers });
     response.end(typeof body === "string" ? body : JSON.stringify(body));
   });
   server.listen(0, "127.0.0.1");

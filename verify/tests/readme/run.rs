@@ -9,9 +9,15 @@
     let responses = Rc::clone(&server);
     let tokens: Rc<RefCell<Vec<String>>> = Rc::default();
     let sent = Rc::clone(&tokens);
+    // What another process stores or sees while a request is under way.
+    let meanwhile: Rc<RefCell<Option<Box<dyn Fn(&str)>>>> = Rc::default();
+    let during = Rc::clone(&meanwhile);
     let app = Licensing::new(folder.clone(), Box::new(move |url, token| {
         sent.borrow_mut().extend(token.map(str::to_owned));
         let name = url.rsplit('/').next().unwrap_or_default();
+        if let Some(during) = during.borrow().as_ref() {
+            during(name);
+        }
         let response = responses.borrow().get(name).cloned();
         response.ok_or_else(|| io::Error::other("offline"))
     }));
@@ -70,17 +76,66 @@
     assert!(app.verify().unwrap().valid);
     assert!(tokens.borrow().iter().all(|sent| sent == token));
 
+    // A newer bundle comes. Another process verifies meanwhile, and none is lost by a crash.
+    let no_network = |_: &str, _: Option<&str>| Err(io::Error::other("offline"));
+    let offline = || Licensing::new(folder.clone(), Box::new(no_network));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readme/newer-keys.jwt");
+    let newer = fs::read_to_string(path).unwrap();
+    let files = || -> BTreeMap<PathBuf, String> {
+        let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    };
+    let before = files();
+    let elsewhere = folder.clone();
+    *meanwhile.borrow_mut() = Some(Box::new(move |_| {
+        let other = Licensing::new(elsewhere.clone(), Box::new(no_network)).unwrap();
+        assert!(other.verify().unwrap().valid);
+    }));
+    let renewal = serde_json::json!({ "token": token, "keys": newer }).to_string();
+    assert!(matches!(refresh(200, &renewal), Refresh::Renewed(_)));
+    let after = files();
+    *meanwhile.borrow_mut() = None;
+    assert!(before.keys().eq(after.keys()));
+    for stored in 0..1 << after.len() {
+        for (at, (path, text)) in after.iter().enumerate() {
+            fs::write(path, if stored >> at & 1 == 1 { text } else { &before[path] }).unwrap();
+        }
+        assert!(offline().unwrap().verify().unwrap().valid, "the files {stored:b} are stored");
+    }
+    fs::remove_file(folder.join("memory")).unwrap();
+    assert!(offline().unwrap().verify().unwrap().valid, "losing the memory is no error");
+
+    // Another license is installed while a refresh is under way.
+    let (path, other) = (folder.join("license"), text.clone());
+    *meanwhile.borrow_mut() = Some(Box::new(move |name| {
+        if name == "refresh" {
+            fs::write(&path, &other).unwrap();
+        }
+    }));
+    assert!(matches!(refresh(200, &renewal), Refresh::Renewed(_)));
+    assert_eq!(fs::read_to_string(folder.join("license")).unwrap(), text);
+    *meanwhile.borrow_mut() = None;
+
+    // On a new machine, the newer bundle comes first.
+    for name in ["license", "memory"] {
+        fs::remove_file(folder.join(name)).unwrap();
+    }
+    let app_offline = offline().unwrap();
+    assert!(app_offline.check("", Some(&newer), None).unwrap().license.is_err());
+    assert!(app_offline.install(&text).unwrap().valid);
+    assert!(offline().unwrap().verify().unwrap().valid);
+
     // The signed list revokes the license, also one that is pasted on another device.
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readme/revoking-list.jwt");
     server.borrow_mut().insert("1", (200, fs::read_to_string(path).unwrap()));
     assert!(matches!(problem(403, "revoked"), Refresh::Revoked));
     assert_eq!(app.verify().unwrap().code, Some(Code::Revoked));
-    for name in ["license", "status", "memory"] {
+    for name in ["license", "memory"] {
         fs::remove_file(folder.join(name)).unwrap();
     }
+    server.borrow_mut().insert("license-keys", (200, keys.into()));
     assert_eq!(app.install(token).unwrap().code, Some(Code::Revoked));
     server.borrow_mut().clear();
-    fs::remove_file(folder.join("memory")).unwrap();
     assert_eq!(app.install(token).unwrap().code, Some(Code::Revoked));
     assert_eq!(app.verify().unwrap().code, Some(Code::Malformed));
     fs::remove_dir_all(folder).unwrap();

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import re
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from .reading import MAX_LICENSE_FILE_BYTES, Text
-from .verdict import Verdict
+from .folder import Folder, Stored
+from .reading import Text
+from .verdict import ACTIVE, Verdict
 from .verifier import Examination, LicenseText, Verifier
 
 LOG = logging.getLogger("licentia")
@@ -42,7 +41,7 @@ class Outcome(str, Enum):
     """The result of a refresh."""
 
     RENEWED = "renewed"
-    """A fresh license is stored."""
+    """A fresh license is stored, or the one is kept that was installed meanwhile."""
 
     ENDED = "ended"
     """Nothing is paid for any more. A new purchase makes the next refresh succeed."""
@@ -93,6 +92,15 @@ class _Response:
         return value if isinstance(value, str) else None
 
 
+@dataclass
+class _Offer:
+    """A license, if there is one, and the bundles and lists that came with it."""
+
+    license: Optional[Text] = None
+    keys: List[Optional[Text]] = field(default_factory=list)
+    status: List[Optional[Text]] = field(default_factory=list)
+
+
 class Client:
     """A license in a folder: `license.json`, and the memory of the device in `memory.json`.
 
@@ -113,7 +121,7 @@ class Client:
             raise ValueError(f"{server!r} is not an https address; a license is a credential")
         self._verifier = verifier
         self._server = server.rstrip("/")
-        self._folder = Path(folder)
+        self._folder = Folder(Path(folder))
         self._timeout = timeout
         self._clock = clock
         self._opener = build_opener(_Redirects)
@@ -128,7 +136,13 @@ class Client:
         and keep the verdict in between.
         """
         with self._lock:
-            return self._examine(self._stored()).verdict
+            stored = self._folder.load()
+            examination = self._examine(stored, _Offer())
+            try:
+                self._folder.save_memory(stored, examination)
+            except OSError:
+                LOG.warning("The memory of the license could not be stored", exc_info=True)
+            return examination.verdict
 
     def install(
         self,
@@ -144,89 +158,88 @@ class Client:
         is fetched, and the bundle if the key of the license is unknown. Raises `OSError` if the
         folder cannot be written.
         """
+        offer = _Offer(license, [keys], [status])
         if license is not None:
-            license, keys, status = self._complete(license, keys, status)
-        return self._install(license, keys, status)[0]
+            self._complete(offer)
+        return self._install(offer)[0]
 
-    def _complete(
-        self, license: Text, keys: Optional[Text], status: Optional[Text]
-    ) -> Tuple[Text, Optional[Text], Optional[Text]]:
-        """Returns a license with the newest status list of the server, and with its bundle if the
-        key of the license is unknown. What was given is in the license file that is returned.
+    def _complete(self, offer: _Offer, needs_bundle: bool = False) -> None:
+        """Adds the newest status list of the server, and its bundle if that is needed or the key
+        of the license is unknown.
         """
-        offered = self._examine_offered(license, keys, status)
-        if offered.verdict.code == "unknown_key":
-            bundle = self._fetch(self._server + KEYS_PATH)
-            if bundle is not None:
-                license, keys = offered.license_file(), bundle
-                offered = self._examine_offered(license, keys, status)
-        status_list = self._fetch_list(offered)
-        if status_list is not None:
-            license, status = offered.license_file(), status_list
-        return license, keys, status
+        examination = self._examine(self._folder.load(), offer)
+        if needs_bundle or examination.verdict.code == "unknown_key":
+            offer.keys.append(self._fetch(self._server + KEYS_PATH))
+            examination = self._examine(self._folder.load(), offer)
+        claims = examination.claims
+        if claims is not None and claims.status is not None and _is_secure(claims.status.uri):
+            offer.status.append(self._fetch(claims.status.uri))
 
-    def _examine_offered(
-        self, license: Text, keys: Optional[Text], status: Optional[Text]
-    ) -> Examination:
-        """Returns an examination of a license that is not stored, beside what is stored."""
+    def _install(self, offer: _Offer, sent: Optional[str] = None) -> Tuple[Verdict, bool]:
+        """Returns the verdict about what was given, and whether that is stored.
+
+        An answer of the server replaces only the license that was `sent`. If another one was
+        installed meanwhile, that one is kept.
+        """
         with self._lock:
-            current = self._examine(self._stored(), keys=keys, status=status)
-            return self._examine_beside(current, license, keys, status)
-
-    def _examine_beside(
-        self,
-        current: Examination,
-        license: Text,
-        keys: Optional[Text],
-        status: Optional[Text],
-    ) -> Examination:
-        # The stored bundle and list may be newer than those that come with the license.
-        if current.bundle:
-            keys = current.bundle.text
-        if status is None and current.status_list:
-            status = current.status_list.text
-        return self._examine(license, keys=keys, status=status)
-
-    def _install(
-        self, license: Optional[Text], keys: Optional[Text], status: Optional[Text]
-    ) -> Tuple[Verdict, bool]:
-        """Returns the verdict about what was given, and whether that is stored."""
-        with self._lock:
-            stored = self._stored()
-            current = self._examine(stored, keys=keys, status=status)
-            if license is None:
-                self._store(current)
-                return current.verdict, True
-            offered = self._examine_beside(current, license, keys, status)
-            is_ours = offered.claims is not None
-            is_stored = offered.verdict.valid or (is_ours and not current.verdict.valid)
-            if is_stored:
-                self._store(offered)
-            elif stored is not None:
-                self._store(current)
+            stored = self._folder.load()
+            if sent is not None and sent != stored.token():
+                offer = replace(offer, license=None)
+            offered = kept = self._examine(stored, offer)
+            is_stored = offer.license is None or offered.verdict.valid
+            if not is_stored:
+                # With the memory of the first examination, so that both are remembered.
+                beside = replace(stored, memory=offered.memory.text())
+                current = self._examine(beside, offer, stored.license or b"")
+                is_stored = offered.claims is not None and not current.verdict.valid
+                kept = offered if is_stored else current
+            if kept.claims is not None or kept.verdict.code == "key_revoked":
+                self._folder.save_license(stored, kept)
+            self._folder.save_memory(stored, kept)
             return offered.verdict, is_stored
+
+    def _examine(
+        self, stored: Stored, offer: _Offer, license: Optional[Text] = None
+    ) -> Examination:
+        """Returns an examination of a license: by default the one that is offered, otherwise the
+        stored one. All bundles and lists that are offered or stored take part.
+        """
+        if license is None:
+            license = stored.license if offer.license is None else offer.license
+        files = [LicenseText.read(text) for text in (stored.license, offer.license)]
+        return self._verifier.examine(
+            license,
+            keys=[*offer.keys, stored.keys, *(file.keys for file in files)],
+            status=[*offer.status, stored.status, *(file.status for file in files)],
+            memory=stored.memory,
+            now=int(self._clock()),
+        )
 
     def refresh(self) -> Refresh:
         """Exchanges the license for the newest one. Waits for the network, `timeout` at most for
         each step. Raises `OSError` if the folder cannot be written.
         """
-        token = LicenseText.read(self._stored()).license
-        if not _TOKEN.match(token):
+        sent = self._folder.load().token()
+        if not _TOKEN.match(sent):
             return Refresh(Outcome.UNKNOWN, self.verify())
-        response = self._request("POST", f"{self._server}/api/licenses/refresh", token)
+        response = self._request("POST", f"{self._server}/api/licenses/refresh", sent)
         if response.status == 200:
-            return self._renewed(response)
+            return self._renewed(response, sent)
         code = response.text("code")
         outcome = _outcome(response.status, code)
-        if outcome in (Outcome.REVOKED, Outcome.UNKNOWN):
-            self._fetch_proof()
+        if outcome not in (Outcome.OFFLINE, Outcome.BUSY):
+            # The signed documents say why the license is not refreshed.
+            proof = _Offer()
+            self._complete(proof, needs_bundle=True)
+            self._install(proof)
         return Refresh(outcome, self.verify(), code, response.retry_after)
 
     def start(
         self, on_change: Callable[[Verdict], None], *, every: float = DAY_SECONDS
     ) -> None:
-        """Refreshes in a background thread: now, then every day, or sooner after a failure or
-        while the clock seems wrong.
+        """Refreshes in a background thread: now, every day, and when the verdict changes. While
+        the license is not active, every hour. After a failure, and while the clock seems wrong,
+        sooner. `every` is in seconds.
 
         `on_change` is called in that thread with the first verdict and each one that differs.
         """
@@ -251,13 +264,15 @@ class Client:
         due, failures = 0.0, 0
         while not self._stopped.is_set():
             verdict = self.verify()
-            if verdict != last:
-                last = verdict
-                _call(on_change, verdict)
-            if time.monotonic() >= due:
+            if verdict != last or time.monotonic() >= due:
+                if verdict != last:
+                    _call(on_change, verdict)
                 failures, wait = self._try_refresh(every, failures)
                 due = time.monotonic() + wait
-                continue  # the refresh may have changed the verdict
+                last, verdict = verdict, self.verify()
+                if verdict != last:
+                    _call(on_change, verdict)
+                last = verdict
             wait = min(due - time.monotonic(), HOUR_SECONDS)
             if verdict.changes_at is not None:
                 wait = min(wait, verdict.changes_at - self._clock())
@@ -277,36 +292,22 @@ class Client:
             wait: float = max(backoff, result.retry_after or 0)
             failures += 1
         else:
-            wait, failures = every, 0
+            # A payment may arrive at any time, and brings a license that is active again.
+            is_active = result.verdict.state == ACTIVE
+            wait, failures = every if is_active else min(every, HOUR_SECONDS), 0
         # Spread the requests, so that apps do not come back all at once.
         return failures, wait * random.uniform(1.0, 1.2)
 
-    def _renewed(self, response: _Response) -> Refresh:
+    def _renewed(self, response: _Response, sent: str) -> Refresh:
         token, keys = response.text("token"), response.text("keys")
         if token is None:  # somebody else answered, such as the login page of a network
             return Refresh(Outcome.OFFLINE, self.verify())
-        verdict, is_stored = self._install(*self._complete(token, keys, None))
+        offer = _Offer(token, [keys])
+        self._complete(offer)
+        verdict, is_stored = self._install(offer, sent)
         if not is_stored:
             return Refresh(Outcome.FAILED, self.verify(), verdict.code)
         return Refresh(Outcome.RENEWED, verdict)
-
-    def _fetch_proof(self) -> None:
-        """Fetches the signed documents that say why a license is not refreshed."""
-        keys = self._fetch(self._server + KEYS_PATH)
-        if keys is not None:
-            self.install(keys=keys)
-        with self._lock:
-            current = self._examine(self._stored())
-        status = self._fetch_list(current)
-        if status is not None:
-            self.install(status=status)
-
-    def _fetch_list(self, examination: Examination) -> Optional[bytes]:
-        """Returns the status list that a license names."""
-        claims = examination.claims
-        if claims is None or claims.status is None or not _is_secure(claims.status.uri):
-            return None
-        return self._fetch(claims.status.uri)
 
     def _fetch(self, url: str) -> Optional[bytes]:
         response = self._request("GET", url)
@@ -330,33 +331,6 @@ class Client:
         except (OSError, HTTPException, ValueError) as error:
             LOG.info("%s cannot be reached: %s", urlsplit(url).hostname, error)
             return _Response(0)
-
-    def _examine(
-        self,
-        license: Optional[Text],
-        *,
-        keys: Optional[Text] = None,
-        status: Optional[Text] = None,
-    ) -> Examination:
-        """Returns an examination, and stores the new memory."""
-        path = self._folder / "memory.json"
-        before = _read(path)
-        examination = self._verifier.examine(
-            license, keys=keys, status=status, memory=before, now=int(self._clock())
-        )
-        after = examination.memory.text().encode()
-        if after != before:
-            try:
-                _write(path, after)
-            except OSError:
-                LOG.warning("The memory of the license could not be stored", exc_info=True)
-        return examination
-
-    def _stored(self) -> Optional[bytes]:
-        return _read(self._folder / "license.json")
-
-    def _store(self, examination: Examination) -> None:
-        _write(self._folder / "license.json", examination.license_file().encode())
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -421,27 +395,3 @@ def _call(on_change: Callable[[Verdict], None], verdict: Verdict) -> None:
         on_change(verdict)
     except Exception:  # a fault of the app must not end the refreshes
         LOG.exception("The app's callback failed")
-
-
-def _read(path: Path) -> Optional[bytes]:
-    """Returns the content of a file; `None` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_LICENSE_FILE_BYTES + 64 * 1024)
-    except OSError:
-        return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replaces a file. After a crash it has either the old or the new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -6,7 +6,7 @@ import copy
 import json
 import time
 from dataclasses import dataclass
-from typing import List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from .claims import Claims
 from .jws import LICENSE_TYPE, Rejected, SignedDocument
@@ -139,25 +139,25 @@ class Verifier:
 
         Never raises for anything in these texts.
         """
-        examination = self.examine(license, keys=keys, status=status, memory=memory, now=now)
+        examination = self.examine(license, keys=[keys], status=[status], memory=memory, now=now)
         return Checked(examination.verdict, examination.memory.text())
 
     def examine(
         self,
         license: Optional[Text],
         *,
-        keys: Optional[Text] = None,
-        status: Optional[Text] = None,
+        keys: Sequence[Optional[Text]] = (),
+        status: Sequence[Optional[Text]] = (),
         memory: Optional[Text] = None,
         now: Optional[int] = None,
     ) -> Examination:
-        """Returns what `verify` returns, and which key bundle and status list count."""
+        """Returns what `verify` returns, and which of these key bundles and status lists count."""
         # A memory with a later time could not be read again.
         now = min(max(0, int(time.time()) if now is None else now), MAX_TIME)
         text = LicenseText.read(license)
         before = Memory.read(memory)
         after = copy.deepcopy(before)
-        bundle = self._newest_bundle([keys, text.keys], now, before)
+        bundle = self._newest_bundle([*keys, text.keys], now, before)
         if bundle:
             after.add_bundle(bundle)
         key_set = bundle.key_set if bundle else self._pinned or KeySet({})
@@ -168,7 +168,7 @@ class Verifier:
         code = self._mismatch(claims, was_key_in_use)
         if code:
             return Examination(verdict_of(claims, None, code), after, text.license, bundle)
-        status_list = _newest_list([status, text.status], key_set, claims, before)
+        status_list = _newest_list([*status, text.status], key_set, claims, before)
         before.heal(claims, now)
         after.time = max(before.time, now)
         after.add_license(claims)

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.net.URI;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executors;
@@ -69,8 +70,11 @@ public final class Client {
     }
 
     /** Returns the verdict about the stored license, without the network. */
-    public Verdict verify() throws IOException {
-        return store(Evidence.of(null)).verdict;
+    public synchronized Verdict verify() throws IOException {
+        Stored stored = Stored.load(store);
+        Answer answer = examine(stored, Offer.NOTHING);
+        stored.saveMemory(store, answer);
+        return answer.verdict();
     }
 
     /** Stores a license or a {@code license.json}, as {@link #install(Evidence)} does. */
@@ -85,23 +89,21 @@ public final class Client {
      * is fetched, and the bundle if it is needed.
      */
     public Verdict install(Evidence given) throws IOException {
-        if (given.license() == null) return store(given).verdict;
-        // First, so that neither replaces the other: both may be newer than those in the store.
-        if (given.keys() != null || given.status() != null) store(given.withLicense(null));
-        Evidence evidence = besides(load()).withLicense(given.license());
-        if (evidence.keys() == null) evidence = evidence.withKeys(given.keys());
-        if (given.status() != null) evidence = evidence.withStatus(given.status());
-        return store(complete(evidence, false)).verdict;
+        Offer offer = new Offer(
+                given.license(), List.of(new Companions(given.keys(), given.status())));
+        if (given.license() != null) offer = complete(offer, false);
+        return install(offer, null).verdict;
     }
 
     /** Asks the server for the newest license, bundle and status list, and stores them. */
     public Refresh refresh() throws IOException {
-        Evidence stored = load();
-        ServerAnswer answer = askServer(stored.license());
+        String sent = Stored.load(store).token();
+        ServerAnswer answer = askServer(sent);
         Code refused = null;
         if (answer.license != null) {
-            Evidence renewed = besides(stored).withLicense(answer.license);
-            Stored result = store(complete(renewed, false));
+            Offer renewed =
+                    new Offer(answer.license, List.of(new Companions(answer.keys, null)));
+            Installed result = install(complete(renewed, false), sent);
             if (result.isStored) {
                 return new Refresh(Outcome.RENEWED, result.verdict, null, null);
             }
@@ -109,8 +111,8 @@ public final class Client {
         }
         boolean isReachable = answer.code != null || answer.license != null;
         // A forged license is never renewed: only the bundle tells that its key was stolen.
-        Evidence complete = isReachable ? complete(stored, true) : stored;
-        Verdict verdict = store(complete.withLicense(null)).verdict;
+        Offer proof = isReachable ? complete(Offer.NOTHING, true) : Offer.NOTHING;
+        Verdict verdict = install(proof, null).verdict;
         return refused == null
                 ? new Refresh(answer.outcome, verdict, answer.code, answer.retryAfter)
                 : new Refresh(Outcome.FAILED, verdict, refused.toString(), null);
@@ -122,21 +124,29 @@ public final class Client {
         void close();
     }
 
+    /** Refreshes daily, as {@link #start(Consumer, Consumer, Duration)} does. */
+    public Background start(Consumer<Verdict> onChange, Consumer<Exception> onError) {
+        return start(onChange, onError, DAY);
+    }
+
     /**
-     * Refreshes now, then daily and when the verdict changes. After a failure, and while the clock
-     * seems wrong, it tries again after a minute, or later. It verifies at least once an hour. It
-     * runs in a daemon thread.
+     * Refreshes now, regularly, and when the verdict changes. While the license is not active, it
+     * refreshes every hour. After a failure, and while the clock seems wrong, it tries again after
+     * a minute, or later. It verifies at least once an hour. It runs in a daemon thread.
      *
      * @param onChange called in that thread with the first verdict, and with each one that differs
      * @param onError called when a text cannot be stored, or {@code onChange} throws
+     * @param every the time between two refreshes; an app with a status list that may not be two
+     *     days old needs less than a day
      */
-    public Background start(Consumer<Verdict> onChange, Consumer<Exception> onError) {
+    public Background start(
+            Consumer<Verdict> onChange, Consumer<Exception> onError, Duration every) {
         ScheduledExecutorService executor = Executors.newSingleThreadScheduledExecutor(task -> {
             Thread thread = new Thread(task, "licentia-refresh");
             thread.setDaemon(true);
             return thread;
         });
-        Loop loop = new Loop(executor::isShutdown, onChange, onError);
+        Loop loop = new Loop(executor::isShutdown, onChange, onError, every);
         executor.execute(new Runnable() {
             @Override
             public void run() {
@@ -153,15 +163,18 @@ public final class Client {
         private final BooleanSupplier isStopped;
         private final Consumer<Verdict> onChange;
         private final Consumer<Exception> onError;
+        private final Duration every;
         private Duration backoff = MIN_BACKOFF;
         /** The time until the next refresh, by the waits. */
         private Duration untilRefresh = Duration.ZERO;
         private Verdict last;
 
-        Loop(BooleanSupplier isStopped, Consumer<Verdict> onChange, Consumer<Exception> onError) {
+        Loop(BooleanSupplier isStopped, Consumer<Verdict> onChange, Consumer<Exception> onError,
+                Duration every) {
             this.isStopped = isStopped;
             this.onChange = onChange;
             this.onError = onError;
+            this.every = every;
         }
 
         /** Verifies, and refreshes if it is time. Returns the time until it must wake again. */
@@ -169,8 +182,8 @@ public final class Client {
             Duration wait = HOUR;
             try {
                 Verdict verdict = verify();
-                boolean isNew = report(verdict);
-                if (isNew || untilRefresh.compareTo(Duration.ZERO) <= 0) {
+                if (report(verdict)) untilRefresh = Duration.ZERO;
+                if (untilRefresh.compareTo(Duration.ZERO) <= 0) {
                     Refresh result = refresh();
                     untilRefresh = waitAfter(result);
                     verdict = result.verdict();
@@ -196,7 +209,9 @@ public final class Client {
         }
 
         private Duration waitAfter(Refresh result) {
-            Duration wait = DAY;
+            // A payment may arrive at any time, and brings a license that is active again.
+            boolean isActive = result.verdict().state() == State.ACTIVE;
+            Duration wait = isActive ? every : min(every, HOUR);
             if (result.shouldRetry()) {
                 wait = max(backoff, result.retryAfter() == null ? backoff : result.retryAfter());
                 backoff = min(backoff.multipliedBy(2), MAX_BACKOFF);
@@ -220,78 +235,103 @@ public final class Client {
         return clock.instant().getEpochSecond();
     }
 
-    private Evidence load() throws IOException {
-        String license = store.read(Store.Name.LICENSE);
-        return Evidence.of(license).withMemory(store.read(Store.Name.MEMORY));
+    /**
+     * A license, with the bundles and lists that came with it or were fetched.
+     *
+     * @param license null: none
+     */
+    private record Offer(String license, List<Companions> companions) {
+        static final Offer NOTHING = new Offer(null, List.of());
+
+        Offer with(String keys, String status) {
+            List<Companions> more = new ArrayList<>(companions);
+            more.add(new Companions(keys, status));
+            return new Offer(license, more);
+        }
     }
 
-    /** Returns the bundle, list and memory of what is stored, for another license. */
-    private static Evidence besides(Evidence stored) {
-        LicenseFile file = LicenseFile.parse(stored.license());
-        return new Evidence(null, file.keys(), file.status(), stored.memory(), null);
+    /** Verifies the license that is offered, or else the stored one. */
+    private Answer examine(Stored stored, Offer offer) {
+        String license = offer.license == null ? stored.license() : offer.license;
+        return examine(stored, offer, license);
     }
 
-    private Answer verify(Evidence evidence) {
-        return verifier.verify(evidence.at(now()));
+    /** Verifies a license. All bundles and lists that are offered or stored take part. */
+    private Answer examine(Stored stored, Offer offer, String license) {
+        List<Companions> all = new ArrayList<>(offer.companions);
+        all.add(stored.beside());
+        all.add(LicenseFile.parse(stored.license()).companions());
+        all.add(LicenseFile.parse(offer.license).companions());
+        return verifier.verify(
+                Evidence.of(license).withMemory(stored.memory()).at(now()), all);
     }
 
-    /** Fetches the newest status list, and the bundle if it is needed or the key is unknown. */
-    private Evidence complete(Evidence given, boolean needsBundle) {
-        Evidence evidence = given;
-        Answer answer = verify(evidence);
-        // The file of an answer has the former bundle and list. The verifier takes the later ones.
+    /** Adds the newest status list, and the bundle if it is needed or the key is unknown. */
+    private Offer complete(Offer given, boolean needsBundle) throws IOException {
+        Offer offer = given;
+        Answer answer = examine(Stored.load(store), offer);
         if (needsBundle || answer.verdict().code() == Code.UNKNOWN_KEY) {
             String url = server + "/.well-known/license-keys";
-            Http.Response bundle = http.get(url, Jws.Kind.BUNDLE.maxBytes);
-            if (bundle != null && bundle.status() == 200) {
-                evidence = evidence.withLicense(answer.licenseFile()).withKeys(bundle.text());
-                answer = verify(evidence);
-            }
+            offer = offer.with(fetch(url, Jws.Kind.BUNDLE.maxBytes), null);
+            answer = examine(Stored.load(store), offer);
         }
-        if (answer.statusUri() == null) return evidence;
-        Http.Response list = http.get(answer.statusUri(), Jws.Kind.LIST.maxBytes);
-        return list == null || list.status() != 200
-                ? evidence
-                : evidence.withLicense(answer.licenseFile()).withStatus(list.text());
+        if (answer.statusUri() == null) return offer;
+        return offer.with(null, fetch(answer.statusUri(), Jws.Kind.LIST.maxBytes));
     }
 
-    private record Stored(Verdict verdict, boolean isStored) {}
+    /** Returns a public document; null if it cannot be fetched. */
+    private String fetch(String url, int maxBytes) {
+        Http.Response response = http.get(url, maxBytes);
+        return response == null || response.status() != 200 ? null : response.text();
+    }
+
+    private record Installed(Verdict verdict, boolean isStored) {}
 
     /**
-     * Verifies a license, or the stored one with another bundle and list. Stores the memory, and
-     * the license if it is valid, or genuine and there is no valid one. Two at once would lose a
-     * change, so there is one at a time.
+     * Stores the license that is offered if it is valid, or genuine and there is no valid one; and
+     * the bundle and the list that count. Two at once would lose a change, so there is one at a
+     * time.
+     *
+     * @param sent the license that the server has answered to, or null. Only that one is replaced.
+     *     If another one was installed meanwhile, that one is kept.
      */
-    private synchronized Stored store(Evidence given) throws IOException {
-        Evidence stored = load();
-        String license = given.license() == null ? stored.license() : given.license();
-        Answer answer = verify(given.withLicense(license).withMemory(stored.memory()));
-        Verdict verdict = answer.verdict();
-        boolean isGenuine = verdict.licenseId() != null;
-        boolean isWorthIt = given.license() == null
-                ? isGenuine || verdict.code() == Code.KEY_REVOKED
-                : verdict.valid() || isGenuine && !verify(stored).verdict().valid();
-        boolean isStored = isWorthIt && answer.licenseFile() != null;
-        if (!answer.memory().equals(stored.memory())) {
-            store.write(Store.Name.MEMORY, answer.memory());
+    private synchronized Installed install(Offer given, String sent) throws IOException {
+        Stored stored = Stored.load(store);
+        boolean isCurrent = sent == null || sent.equals(stored.token());
+        Offer offer = isCurrent ? given : new Offer(null, given.companions);
+        Answer offered = examine(stored, offer);
+        Answer kept = offered;
+        boolean isStored = offer.license == null || offered.verdict().valid();
+        if (!isStored) {
+            // With the memory of the first answer, so that both are remembered.
+            Stored beside = stored.withMemory(offered.memory());
+            Answer current = examine(beside, offer, stored.license());
+            isStored = isGenuine(offered) && !current.verdict().valid();
+            if (!isStored) kept = current;
         }
-        if (isStored && !answer.licenseFile().equals(stored.license())) {
-            store.write(Store.Name.LICENSE, answer.licenseFile());
+        if (isGenuine(kept) || kept.verdict().code() == Code.KEY_REVOKED) {
+            stored.saveLicense(store, kept);
         }
-        return new Stored(verdict, isStored);
+        stored.saveMemory(store, kept);
+        return new Installed(offered.verdict(), isStored);
     }
 
-    /** @param license the text of a {@code license.json}, when renewed; otherwise null */
+    private static boolean isGenuine(Answer answer) {
+        return answer.verdict().licenseId() != null;
+    }
+
+    /**
+     * @param license the license token, when renewed; otherwise null
+     * @param keys the bundle that came with it, or null
+     */
     private record ServerAnswer(
-            Outcome outcome, String license, String code, Duration retryAfter) {
+            Outcome outcome, String license, String keys, String code, Duration retryAfter) {
         static ServerAnswer of(Outcome outcome) {
-            return new ServerAnswer(outcome, null, null, null);
+            return new ServerAnswer(outcome, null, null, null, null);
         }
     }
 
-    private ServerAnswer askServer(String stored) {
-        String license = LicenseFile.parse(stored).license();
-        String token = license == null ? "" : Text.clean(license);
+    private ServerAnswer askServer(String token) {
         if (!token.matches("[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+")) {
             return ServerAnswer.of(Outcome.UNKNOWN);
         }
@@ -306,15 +346,14 @@ public final class Client {
         if (members == null) members = Map.of();
         if (status == 200 && members.get("token") instanceof String token && !token.isEmpty()) {
             String keys = members.get("keys") instanceof String text ? text : null;
-            return new ServerAnswer(
-                    Outcome.RENEWED, LicenseFile.write(token, keys, null), null, null);
+            return new ServerAnswer(Outcome.RENEWED, token, keys, null, null);
         }
         if (status == 429 || status >= 500) {
-            return new ServerAnswer(Outcome.BUSY, null, null, response.retryAfter());
+            return new ServerAnswer(Outcome.BUSY, null, null, null, response.retryAfter());
         }
         // Without a code, it is the page of a proxy or of a hotel's network.
         if (!(members.get("code") instanceof String code)) return ServerAnswer.of(Outcome.OFFLINE);
-        return new ServerAnswer(outcome(status, code), null, code, response.retryAfter());
+        return new ServerAnswer(outcome(status, code), null, null, code, response.retryAfter());
     }
 
     private static Outcome outcome(int status, String code) {

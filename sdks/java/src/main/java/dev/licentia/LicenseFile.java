@@ -39,6 +39,10 @@ record LicenseFile(String license, Code problem, String keys, String status) {
         return Json.write(members);
     }
 
+    Companions companions() {
+        return new Companions(keys, status);
+    }
+
     private static String text(Object value) {
         return value instanceof String text ? text : null;
     }

@@ -2,7 +2,7 @@ package dev.licentia;
 
 /** The outcome of a refresh. */
 public enum Outcome {
-    /** A fresh license is stored. */
+    /** A fresh license is stored, or the one is kept that was installed meanwhile. */
     RENEWED,
     /** Nothing is paid for any more. After a new purchase, the next refresh succeeds. */
     ENDED,

@@ -1,8 +1,7 @@
 package dev.licentia;
 
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 
 /** Verifies licenses offline. It does no I/O, and never throws for what it verifies. */
 public final class Verifier {
@@ -67,12 +66,21 @@ public final class Verifier {
 
     /** Returns the verdict, and what to store. */
     public Answer verify(Evidence evidence) {
+        return verify(evidence, List.of());
+    }
+
+    /** Returns the verdict with the best of the bundles and lists in the evidence and in others. */
+    Answer verify(Evidence evidence, List<Companions> others) {
         long now = evidence.seconds();
         Memory before = Memory.parse(evidence.memory());
         Memory memory = Memory.parse(evidence.memory());
         LicenseFile file = LicenseFile.parse(evidence.license());
 
-        Bundle bundle = bestBundle(both(evidence.keys(), file.keys()), before, now);
+        List<Companions> given = new ArrayList<>(others);
+        given.add(0, new Companions(evidence.keys(), evidence.status()));
+        given.add(1, file.companions());
+
+        Bundle bundle = bestBundle(given, before, now);
         if (bundle != null) memory.rememberBundle(bundle);
         KeySet bundled = bundle == null ? KeySet.EMPTY : bundle.keys();
         KeySet keys = trust.keys == null ? bundled : trust.keys;
@@ -91,7 +99,7 @@ public final class Verifier {
             Claims.Status reference = claims.status();
             if (reference != null) {
                 statusUri = reference.uri();
-                list = bestList(both(evidence.status(), file.status()), reference, keys, before);
+                list = bestList(given, reference, keys, before);
                 if (list != null) memory.rememberList(list, reference);
             }
             Long staleFrom = staleFrom(reference, list);
@@ -106,10 +114,12 @@ public final class Verifier {
         }
         String licenseFile = LicenseFile.write(
                 file.license(),
-                bundle != null ? bundle.text() : firstOf(file.keys(), evidence.keys()),
-                list != null ? list.text() : firstOf(file.status(), evidence.status()));
+                bundle != null ? bundle.text() : file.keys(),
+                list != null ? list.text() : file.status());
         Verdict verdict = Verdict.of(claims, outcome, changesAt, now);
-        return new Answer(verdict, memory.toText(), licenseFile, statusUri);
+        return new Answer(verdict, memory.toText(), licenseFile,
+                bundle == null ? null : bundle.text(), list == null ? null : list.text(),
+                statusUri);
     }
 
     /** Throws if the license was signed out of the key's time, or is for another app. */
@@ -128,11 +138,12 @@ public final class Verifier {
     }
 
     /** Returns the usable bundle with the highest {@code seq}; the first of several. */
-    private Bundle bestBundle(List<String> texts, Memory before, long now) {
+    private Bundle bestBundle(List<Companions> given, Memory before, long now) {
         Bundle best = null;
         if (trust.root == null) return null;
-        for (String text : texts) {
-            Bundle bundle = Bundle.open(text, trust.root, now);
+        for (Companions texts : given) {
+            if (texts.keys() == null) continue;
+            Bundle bundle = Bundle.open(texts.keys(), trust.root, now);
             long lowest = best == null ? before.keysSeq() : best.seq() + 1;
             if (bundle != null && bundle.seq() >= lowest) best = bundle;
         }
@@ -141,21 +152,14 @@ public final class Verifier {
 
     /** Returns the usable list with the latest {@code iat}; the first of several. */
     private static StatusList bestList(
-            List<String> texts, Claims.Status reference, KeySet keys, Memory before) {
+            List<Companions> given, Claims.Status reference, KeySet keys, Memory before) {
         StatusList best = null;
-        for (String text : texts) {
-            StatusList list = StatusList.open(text, keys, reference);
+        for (Companions texts : given) {
+            if (texts.status() == null) continue;
+            StatusList list = StatusList.open(texts.status(), keys, reference);
             long earliest = best == null ? before.listIat(reference.uri()) : best.iat() + 1;
             if (list != null && list.iat() >= earliest) best = list;
         }
         return best;
-    }
-
-    private static List<String> both(String separate, String inFile) {
-        return Arrays.asList(separate, inFile).stream().filter(Objects::nonNull).toList();
-    }
-
-    private static String firstOf(String one, String other) {
-        return one != null ? one : other;
     }
 }

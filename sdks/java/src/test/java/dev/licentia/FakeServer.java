@@ -7,8 +7,11 @@ import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 
 /** A licensing server that gives the responses that a test sets, and keeps the credentials. */
 final class FakeServer implements AutoCloseable {
@@ -16,16 +19,18 @@ final class FakeServer implements AutoCloseable {
     record Reply(int status, String body, String retryAfter) {}
 
     final Map<String, Reply> replies = new ConcurrentHashMap<>();
+    /** Called instead of a reply. */
+    final Map<String, Callable<Reply>> calls = new ConcurrentHashMap<>();
     final List<String> credentials = new CopyOnWriteArrayList<>();
     private final HttpServer server;
+    private final ExecutorService threads = Executors.newCachedThreadPool();
 
     FakeServer() throws IOException {
         server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
         server.createContext("/", exchange -> {
             String credential = exchange.getRequestHeaders().getFirst("Authorization");
             if (credential != null) credentials.add(credential);
-            Reply reply = replies.getOrDefault(
-                    exchange.getRequestURI().getPath(), problem(404, "not_found", null));
+            Reply reply = replyTo(exchange.getRequestURI().getPath());
             if (reply.retryAfter != null) {
                 exchange.getResponseHeaders().set("Retry-After", reply.retryAfter);
             }
@@ -35,7 +40,18 @@ final class FakeServer implements AutoCloseable {
                 output.write(body);
             }
         });
+        server.setExecutor(threads);
         server.start();
+    }
+
+    private Reply replyTo(String path) {
+        try {
+            Callable<Reply> call = calls.get(path);
+            if (call != null) return call.call();
+        } catch (Exception error) {
+            throw new AssertionError(error);
+        }
+        return replies.getOrDefault(path, problem(404, "not_found", null));
     }
 
     String url() {
@@ -55,5 +71,6 @@ final class FakeServer implements AutoCloseable {
     @Override
     public void close() {
         server.stop(0);
+        threads.shutdown();
     }
 }

@@ -77,18 +77,27 @@ final class Signing {
 
     /** Returns a bundle of these keys, signed by this key as the root. */
     String bundle(Signing... keys) {
+        return bundle(keysOf(keys), keys.length, List.of());
+    }
+
+    private static List<Object> keysOf(Signing... keys) {
         List<Object> jwks = new ArrayList<>();
         for (Signing key : keys) {
             Map<String, Object> jwk = key.jwk();
             jwk.putAll(object("nbf", NOW - 100 * DAY, "exp", null));
             jwks.add(jwk);
         }
-        return bundle(jwks, keys.length, List.of());
+        return jwks;
     }
 
     /** Returns a bundle without keys that revokes one. */
     String revocation(String kid) {
         return bundle(List.of(), 9, List.of(kid));
+    }
+
+    /** Returns a bundle with one key. */
+    String bundle(long seq, Signing key) {
+        return bundle(keysOf(key), seq, List.of());
     }
 
     private String bundle(List<Object> keys, long seq, List<String> revoked) {

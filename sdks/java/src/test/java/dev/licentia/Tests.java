@@ -25,13 +25,13 @@ import java.util.concurrent.TimeUnit;
 
 /** The tests, without a framework: {@code java dev.licentia.Tests VECTORS README}. */
 public final class Tests {
-    private static final Signing ROOT = new Signing();
-    private static final Signing KEY = new Signing();
-    private static final Signing SUCCESSOR = new Signing();
-    private static final String REFRESH = "/api/licenses/refresh";
-    private static final String LIST = "/status/1";
+    static final Signing ROOT = new Signing();
+    static final Signing KEY = new Signing();
+    static final Signing SUCCESSOR = new Signing();
+    static final String REFRESH = "/api/licenses/refresh";
+    static final String LIST = "/status/1";
 
-    private interface Test {
+    interface Test {
         void run() throws Exception;
     }
 
@@ -61,6 +61,7 @@ public final class Tests {
         tests.put("a refresh is tried again while the clock seems wrong", Tests::wrongClock);
         tests.put("the background verifies each hour, and refreshes in time", Tests::hourly);
         tests.put("a server that is down is asked less often each time", Tests::backoff);
+        ClientTests.addTo(tests);
         tests.put("an app survives 40 days offline, a rotated key, and wrong clocks", Tests::story);
         tests.put("the README's code runs", () -> readme(readme));
         int failed = 0;
@@ -78,7 +79,7 @@ public final class Tests {
         System.exit(failed == 0 ? 0 : 1);
     }
 
-    private static void equal(Object expected, Object got) {
+    static void equal(Object expected, Object got) {
         if (!Objects.equals(expected, got)) {
             throw new AssertionError("expected " + expected + ", got " + got);
         }
@@ -223,7 +224,7 @@ public final class Tests {
         }
     }
 
-    private static Map<String, Object> status(String uri) {
+    static Map<String, Object> status(String uri) {
         return object("status_list", object("idx", 9L, "uri", uri));
     }
 
@@ -262,7 +263,7 @@ public final class Tests {
     }
 
     /** A client with its own folder, and a clock that the test sets. */
-    private static final class App implements AutoCloseable {
+    static final class App implements AutoCloseable {
         final FakeServer server = new FakeServer();
         final Path folder = Files.createTempDirectory("licentia");
         volatile long now = NOW;
@@ -270,6 +271,10 @@ public final class Tests {
         App() throws Exception {}
 
         Client client() {
+            return client(new FileStore(folder), null);
+        }
+
+        Client client(Store store, Long maxStatusAge) {
             Clock clock = new Clock() {
                 @Override
                 public Instant instant() {
@@ -286,8 +291,9 @@ public final class Tests {
                     return this;
                 }
             };
-            Verifier verifier = Verifier.of(Trust.root(ROOT.root()), "acme-app");
-            return new Client(verifier, server.url() + "/", new FileStore(folder), clock);
+            Verifier verifier = Verifier.of(Trust.root(ROOT.root()), "acme-app")
+                    .withMaxStatusAge(maxStatusAge);
+            return new Client(verifier, server.url() + "/", store, clock);
         }
 
         /** Returns a license that is signed now. */
@@ -328,7 +334,7 @@ public final class Tests {
         }
     }
 
-    private static void delete(Path folder) throws IOException {
+    static void delete(Path folder) throws IOException {
         List<Path> paths;
         try (var entries = Files.walk(folder)) {
             paths = new ArrayList<>(entries.toList());
@@ -560,7 +566,8 @@ public final class Tests {
             app.server.reply(REFRESH, 200, Json.write(object("token", token)));
             List<Object> codes = new ArrayList<>();
             Client.Loop loop = client.new Loop(
-                    () -> false, verdict -> codes.add(verdict.code()), codes::add);
+                    () -> false, verdict -> codes.add(verdict.code()), codes::add,
+                    Duration.ofDays(1));
             Duration hour = Duration.ofHours(1);
             Duration passed = Duration.ZERO;
             do {
@@ -585,7 +592,8 @@ public final class Tests {
             Client client = app.installed();
             app.server.replies.put(REFRESH, FakeServer.problem(503, "busy", "5"));
             Client.Loop loop = client.new Loop(
-                    () -> false, verdict -> {}, error -> { throw new AssertionError(error); });
+                    () -> false, verdict -> {}, error -> { throw new AssertionError(error); },
+                    Duration.ofDays(1));
             for (long least : List.of(60L, 120L, 240L, 480L)) {
                 long seconds = loop.wake().toSeconds();
                 equal(true, least <= seconds && seconds <= least * 11 / 10);
@@ -622,7 +630,9 @@ public final class Tests {
             Path usb = Files.createDirectory(folder.resolve("usb"));
             Files.writeString(usb.resolve("license.json"), file);
             Files.writeString(usb.resolve("license-keys.jwt"), ROOT.bundle(KEY, SUCCESSOR));
-            Files.writeString(usb.resolve("license-status-1.jwt"), SUCCESSOR.list(uri, 9, now));
+            Files.writeString(
+                    usb.resolve("license-status-1.jwt"), SUCCESSOR.list(uri + "0", 9, now));
+            Files.writeString(usb.resolve("license-status-2.jwt"), SUCCESSOR.list(uri, 9, now));
             String body = statements.replace("/media/usb", "usb");
             equal("revoked\n", run(folder, "Usb.java", """
                     import dev.licentia.*;
