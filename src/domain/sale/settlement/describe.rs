@@ -141,7 +141,7 @@ fn order_change(before: Option<&Order>, after: &Order) -> String {
 }
 
 /// Returns what an order says besides its status, with the names of the fields.
-fn order_fields(order: &Order) -> [(&'static str, String); 13] {
+fn order_fields(order: &Order) -> [(&'static str, String); 14] {
     fn text<T: ToString>(value: Option<T>) -> String {
         value.map_or("none".to_owned(), |value| value.to_string())
     }
@@ -158,6 +158,7 @@ fn order_fields(order: &Order) -> [(&'static str, String); 13] {
         ("session", text(order.stripe_checkout_session_id.as_ref())),
         ("invoice", text(order.stripe_invoice_id.as_ref())),
         ("payment", text(order.stripe_payment_intent_id.as_ref())),
+        ("created at", order.created_at.to_string()),
         ("paid at", text(order.purchased_at)),
     ]
 }
