@@ -307,8 +307,8 @@ impl ChangesApi {
 
     /// Cancel my subscription
     ///
-    /// Lets the subscription end with the paid period, or at once and without a refund. One that was
-    /// paused at the end of its trial ends at once: nothing is paid. `POST
+    /// Lets the subscription end with the paid period, or at once and without a refund. One that
+    /// was paused at the end of its trial ends at once: nothing is paid. `POST
     /// /api/subscriptions/resume` undoes a scheduled end.
     #[oai(path = "/cancel", method = "post", operation_id = "cancelSubscription")]
     async fn cancel(

@@ -81,7 +81,8 @@ impl Smaller {
         }
     }
 
-    /// Returns what the customer can buy in place of it; `None` if nothing is sold that has no less.
+    /// Returns what the customer can buy in place of it, without a loss; `None` if nothing is sold
+    /// so.
     fn choice(&self) -> Option<String> {
         if self.lacks.plan {
             return Some(format!("choose `{}` or a higher plan", self.plan));
