@@ -353,10 +353,10 @@ fn entitlement(
     let ends = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::epoch_seconds);
     // With two subscriptions, the higher plan applies while it works, including its grace period,
     // or else the one with more units.
-    let has_changes = history.changes;
+    let has_units = history.sells;
     let reaches = |license: &IssuedLicense, due: &Due, until: i64| {
         let rank = catalog.rank(&license.plan);
-        let is_another = !due.alone && (rank > due.rank || has_changes);
+        let is_another = !due.alone && (rank > due.rank || has_units);
         rank >= due.rank && (until >= due.until || is_another)
     };
     if let Some(grace) = bridged.filter(|_| due.is_none()) {
