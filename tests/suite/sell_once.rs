@@ -454,6 +454,20 @@ async fn a_perpetual_plan_with_less_than_the_subscription_is_refused() {
     assert_eq!(shop.license(&bob).await["quantity"], 5);
 }
 
+#[tokio::test]
+async fn a_customer_can_accept_a_smaller_license() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "team", "quantity": 5 })).await;
+    let mut wanted = json!({ "plan": "site", "interval": "once", "quantity": 2 });
+    let refused = shop.order(&ada, wanted.clone()).await;
+    assert!(refused.text("/detail").contains("\"accept_smaller\": true"), "{refused:?}");
+    wanted["accept_smaller"] = json!(true);
+    shop.purchase(&ada, wanted).await;
+    let license = shop.license(&ada).await;
+    assert_eq!((&license["plan"], &license["quantity"]), (&json!("site"), &json!(2)));
+}
+
 /// Returns the Stripe customer of a buyer.
 pub async fn customer_of(shop: &Shop, buyer: &Buyer) -> String {
     let id = buyer.customer_id.parse().unwrap();
