@@ -263,6 +263,7 @@ fn a_wrong_file_is_named_with_what_to_do_about_it() {
         (&format!("--keys=nothing {trusted}"), &["nothing: there is no such file", "license-keys"]),
         (&format!("--status=nothing {trusted}"), &["nothing: there is no such file"]),
         (&format!("--memory=folder {trusted}"), &["folder: "]),
+        (&format!("--memory=bundle {trusted}"), &["bundle: this is no memory", "--memory"]),
         (&format!("--memory=no/memory {trusted}"), &["no/memory: the memory cannot be written"]),
         (&format!("--now=soon {trusted}"), &["use seconds since 1970"]),
         (&format!("--build=soon {trusted}"), &["use seconds since 1970"]),

@@ -318,6 +318,20 @@ async fn a_former_license_is_revoked_alone() {
 }
 
 #[tokio::test]
+async fn with_the_current_license_those_that_it_replaced_are_revoked() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let admin = app.admin(Scope::Support).await;
+    let granted = app.grant(ada.text("/customer/customer_id"), "professional").await;
+    let trial = &ada.body["license"]["token"];
+    assert_eq!(verdict(&app, trial).await["valid"], true, "it was replaced, and works");
+    revoke(&admin, &json!(granted.license_id.as_str())).await;
+    for token in [trial, &json!(granted.token.expose())] {
+        assert_eq!(verdict(&app, token).await["reason"], "revoked");
+    }
+}
+
+#[tokio::test]
 async fn a_license_that_is_sent_again_has_a_fresh_token() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada@example.com").await;

@@ -140,7 +140,7 @@ fn refused_bundles(installation: &Installation, safe: &Path, sign: &dyn Fn(&str,
     let thief = run(licentia(safe).args(["keys", "root", "init", "--out", "thief.key"]));
     assert_eq!(thief.code, 0, "{}", thief.err);
     let published = json(&keys(installation, &["bundle", "show"]));
-    let next = published["seq"].as_i64().unwrap() + 1_000_000;
+    let next = published["seq"].as_i64().unwrap() + 1_000;
     let now = SystemClock.now().epoch_seconds();
     let with = |change: &dyn Fn(&mut Value)| {
         let mut claims = published.clone();
@@ -177,6 +177,12 @@ fn refused_bundles(installation: &Installation, safe: &Path, sign: &dyn Fn(&str,
             "another time for",
         ),
         ("an older one", with(&|it| it["seq"] = 1.into()), "root.key", "its seq is 1"),
+        (
+            "one after which there is no later one",
+            with(&|it| it["seq"] = 9_007_199_254_740_991_i64.into()),
+            "root.key",
+            "every later bundle needs a greater one",
+        ),
         (
             "dated by a clock that is ahead",
             with(&|it| it["iat"] = (now + 10 * 365 * DAY).into()),
@@ -301,8 +307,14 @@ async fn a_server_that_never_had_the_root_key_takes_in_a_first_bundle() {
     let unsigned = json(&keys(&installation, &["bundle", "show", "--unsigned"]));
     fs::write(safe.path().join("unsigned.json"), unsigned.to_string()).unwrap();
     let arguments = ["keys", "bundle", "sign", "--root-key", "root.key", "--in", "unsigned.json"];
-    let signed = run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]));
-    assert_eq!(signed.code, 0, "{}", signed.err);
+    let private = fs::read_to_string(safe.path().join("root.key")).unwrap();
+    let over = run(licentia(safe.path()).args(arguments).args(["--out", "root.key"]));
+    assert!(over.code == 1 && over.err.contains("exists and is no key bundle"), "{}", over.err);
+    assert_eq!(fs::read_to_string(safe.path().join("root.key")).unwrap(), private);
+    for _ in 0..2 {
+        let signed = run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]));
+        assert_eq!(signed.code, 0, "{}", signed.err);
+    }
     fs::copy(safe.path().join("keys.jwt"), installation.directory.path().join("keys.jwt")).unwrap();
     let unknown = keys(&installation, &["bundle", "import", "keys.jwt"]);
     assert!(unknown.err.contains("no root key is known yet"), "{}", unknown.err);

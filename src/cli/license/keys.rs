@@ -251,6 +251,7 @@ async fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
             let from = record.and_then(|record| record.ready_from(stored.bundle.is_some()));
             let from = match from {
                 Some(from) => format!("it signs from {from}"),
+                None if at_once => "it signs once the signed key bundle is imported".to_owned(),
                 None => "it signs a day after the signed key bundle was imported".to_owned(),
             };
             print(format_args!(
@@ -259,10 +260,14 @@ async fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
             ))
         }
         // The servers record the key when they see it.
-        Ok(None) | Err(Error::Setup(_)) => print(format_args!(
+        Ok(None) => print(format_args!(
             "Generated {shown}; it signs from {from}.{backup} Servers on this directory publish it \
              within a minute.\n"
         )),
+        Err(Error::Setup(problems)) => {
+            warn(&problems);
+            print(format_args!("Generated {shown}, but it is not in the key bundle yet.{backup}\n"))
+        }
         Err(error) => Err(error),
     }
 }

@@ -263,6 +263,14 @@ fn sign(config: &Config, root: &Path, unsigned: &Path, out: &Path) -> Result<Exi
     // A bundle that a verifier would refuse is not written. This machine's clock may be wrong, so
     // the server checks the times when it imports the bundle.
     bundle::open(&token, &root.public).map_err(|problem| wrong(&problem))?;
+    // Whatever it is, it may be irreplaceable.
+    let is_free = !out.exists() || text_of(out).is_ok_and(|text| bundle::read(&text).is_some());
+    if !is_free {
+        return Err(Error::setup(format!(
+            "{} exists and is no key bundle; give another file with --out",
+            out.display()
+        )));
+    }
     std::fs::write(out, format!("{token}\n"))
         .map_err(|error| Error::setup(format!("{} cannot be written: {error}", out.display())))?;
     let (seq, keys) = (claims.seq, keys_in(&claims));

@@ -65,12 +65,21 @@ fn is_path(text: &str) -> bool {
 /// Returns the text of the device's memory; `None` if the file does not exist yet.
 ///
 /// # Errors
-/// The reason why it cannot be read.
+/// The reason why it cannot be read. Also if it is another file: it will be written.
 pub fn memory(path: &Path) -> Result<Option<String>, Problem> {
     if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(None);
     }
-    file(path, "").map(Some)
+    let text = file(path, "")?;
+    let is_memory = text.trim_start().starts_with('{') && text.contains("\"v\"");
+    if !is_memory && !text.trim().is_empty() {
+        return Err(format!(
+            "{}: this is no memory of `licentia license verify`, and would be overwritten; give \
+             another file with --memory",
+            path.display()
+        ));
+    }
+    Ok(Some(text))
 }
 
 /// Writes the device's memory, all or nothing.

@@ -252,6 +252,10 @@ async fn reissue(
     Ok(Reissue::Done)
 }
 
+/// How far the `seq` of an imported bundle may be after the present time and the published one: a
+/// day. It never goes back, and verifiers read whole numbers below 2^53.
+const MAX_SEQ_STEP: i64 = 86_400;
+
 /// Takes in a key bundle that was signed on another machine. `root` is the root key, if the
 /// database does not know it yet. Returns the claims.
 ///
@@ -283,6 +287,14 @@ pub async fn import_bundle(
     if claims.seq <= stored.seq() {
         let (seq, last) = (claims.seq, stored.seq());
         return Err(refused(format!("its seq is {seq}, and the published one has {last}")));
+    }
+    if claims.seq > now.epoch_seconds().max(stored.seq()).saturating_add(MAX_SEQ_STEP) {
+        return Err(refused(format!(
+            "its seq is {}, and every later bundle needs a greater one; a seq is the time in \
+             seconds, so take the one that `licentia keys bundle show --unsigned` prints, and sign \
+             it again",
+            claims.seq
+        )));
     }
     must_fit(&claims.content, &stored, now).map_err(refused)?;
     let new = StoredBundle { seq: claims.seq, token: token.to_owned(), stored_at: now };

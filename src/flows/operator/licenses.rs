@@ -115,7 +115,12 @@ pub async fn extend(
     Ok(license)
 }
 
-/// Revokes one license, current or former. A sync does not bring it back: the customer gets another
+/// The licenses that one revocation revokes together with the current one: more than ten years of
+/// weekly renewals.
+const MAX_REPLACED: i64 = 1000;
+
+/// Revokes one license, current or former. With the current one, those that it replaced are revoked
+/// too: apps may still hold their files. A sync does not bring any back: the customer gets another
 /// one by a grant, by [`resend`] with `reissue`, or by the next payment. Returns the license.
 ///
 /// # Errors
@@ -127,10 +132,19 @@ pub async fn revoke(app: &App, by: Actor<'_>, license_id: &LicenseId) -> Result<
     if before.revoked_at.is_some() && before.revocation_reason != Some(RevocationReason::Payment) {
         return Ok(before);
     }
-    tx.revoke_license(license_id, Some(RevocationReason::Operator), now).await?;
+    let reason = Some(RevocationReason::Operator);
+    tx.revoke_license(license_id, reason, now).await?;
+    let mut replaced = Vec::new();
+    if before.superseded_at.is_none() {
+        replaced = tx.replaced_licenses(&before.customer_id, MAX_REPLACED).await?;
+    }
+    for license in &replaced {
+        tx.revoke_license(license, reason, now).await?;
+    }
     let after = existing(tx.license(license_id).await?)?;
     let detail = json!({
         "license_id": license_id.as_str(), "plan": after.plan, "reason": "operator",
+        "replaced": replaced.len(),
     });
     let (action, customer_id) = (AuditAction::LicenseRevoked, &after.customer_id);
     let entry = AuditEntry::new(by, action, Some(customer_id), detail)

@@ -259,6 +259,25 @@ impl Tx {
         )
     }
 
+    /// Returns the customer's licenses that newer ones have replaced and that are not revoked, the
+    /// newest first, at most `most`.
+    pub async fn replaced_licenses(
+        &mut self,
+        id: &CustomerId,
+        most: i64,
+    ) -> Result<Vec<LicenseId>> {
+        let rows = sql!(
+            self,
+            fetch_all: (LicenseId,),
+            "SELECT license_id FROM licenses WHERE customer_id = $1
+               AND superseded_at IS NOT NULL AND revoked_at IS NULL
+             ORDER BY seq DESC LIMIT $2",
+            id,
+            most,
+        )?;
+        Ok(rows.into_iter().map(|(license_id,)| license_id).collect())
+    }
+
     /// Revokes a license, which sets its bit in its status list. Nothing else revokes one, and
     /// nothing undoes it. The reason `payment` may later be replaced by another reason; any other
     /// reason is final. Returns whether the license was changed.
