@@ -1,7 +1,7 @@
 //! The paid periods, read from Stripe's objects in another way than the service does: by the days
 //! that paid lines cover. It decides what must be licensed, and above what nothing may be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use licentia::domain::sale::plan::Catalog;
 use serde_json::Value;
@@ -253,14 +253,21 @@ impl Truth {
         let ended = ended.filter(|_| subscription["status"] == "canceled").unwrap_or(i64::MAX);
         let own = self.invoices.iter().filter(move |invoice| invoice.subscription == id);
         let own = own.filter(move |invoice| invoice.created < ended || !certainly);
-        let is_late = move |i: &Invoice| i.is_good() && i.paid_at.is_some_and(|paid| paid > ended);
-        let is_by_credit = move |invoice: &Invoice| {
-            invoice.is_good()
-                && self.invoices.iter().any(|late| {
-                    is_late(late) && invoice.lines.iter().any(|line| line.credited == late.id)
-                })
-        };
-        let late = own.filter(move |i| is_late(i) || !certainly && is_by_credit(i));
+        let good = || self.invoices.iter().filter(|invoice| invoice.is_good());
+        let is_late = |invoice: &&Invoice| invoice.paid_at.is_some_and(|paid| paid > ended);
+        let mut late: BTreeSet<&str> = good().filter(is_late).map(|one| one.id.as_str()).collect();
+        // A credit for what a credit paid is a further step.
+        let mut before = 0;
+        while !certainly && late.len() > before {
+            before = late.len();
+            let credits_late = |invoice: &&Invoice| {
+                let mut lines = invoice.lines.iter();
+                lines.any(|line| late.contains(line.credited.as_str()))
+            };
+            let more: Vec<&str> = good().filter(credits_late).map(|one| one.id.as_str()).collect();
+            late.extend(more);
+        }
+        let late = own.filter(move |invoice| late.contains(invoice.id.as_str()));
         late.flat_map(|invoice| &invoice.lines).filter(|line| line.amount >= 0)
     }
 
