@@ -99,8 +99,9 @@ enum Action {
     Extend(Extend),
     /// Revoke one license, current or former
     ///
-    /// A sync with Stripe does not bring it back. The customer gets another one by `issue`, by
-    /// `resend --reissue`, or by the next payment.
+    /// With the current one, those that it replaced are revoked too. A sync with Stripe does not
+    /// bring it back. The customer gets another one by `issue`, by `resend --reissue`, or by the
+    /// next payment.
     #[command(after_help = "Example:\n  licentia license revoke lic_0123…")]
     Revoke(Revoke),
     /// Mail a license to its customer again

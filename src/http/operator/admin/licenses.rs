@@ -377,9 +377,10 @@ impl AdminLicensesApi {
 
     /// Revoke a license
     ///
-    /// Revokes one license, current or former, for example one that leaked. A sync with Stripe does
-    /// not bring it back: the customer gets another license by a grant, by a resend with `reissue`,
-    /// or by the next payment. Needs the scope `support`.
+    /// Revokes one license, current or former, for example one that leaked. With the current one,
+    /// those that it replaced are revoked too. A sync with Stripe does not bring it back: the
+    /// customer gets another license by a grant, by a resend with `reissue`, or by the next
+    /// payment. Needs the scope `support`.
     #[oai(path = "/licenses/:license_id/revoke", method = "post", operation_id = "revokeLicense")]
     async fn revoke(
         &self,
