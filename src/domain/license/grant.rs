@@ -169,7 +169,7 @@ pub fn resend<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::domain::ids::{CustomerId, LicenseId};
     use crate::domain::license::{Basis, LicenseToken};
@@ -186,7 +186,8 @@ mod tests {
     const STARTER: &str = "starter";
     const PROFESSIONAL: &str = "professional";
 
-    fn license(source: Source, plan: &str, expires: Option<i64>) -> IssuedLicense {
+    /// Returns a license for one unit of a plan, issued at the tests' time.
+    pub(crate) fn license(source: Source, plan: &str, expires: Option<i64>) -> IssuedLicense {
         IssuedLicense {
             license_id: LicenseId::from_random(1),
             customer_id: CustomerId::from_random(1),

@@ -123,8 +123,7 @@ pub struct CheckoutSession {
     pub invoice: Option<InvoiceId>,
     /// The attempt that opened it, from its metadata.
     pub attempt_id: Option<String>,
-    /// What is charged; `None` until it is completed, because discounts and taxes depend on the
-    /// page.
+    /// The amounts; `None` until it is completed, because discounts and taxes depend on the page.
     pub total: Option<SessionTotal>,
 }
 

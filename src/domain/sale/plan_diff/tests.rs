@@ -4,8 +4,9 @@
 mod policy;
 
 use super::*;
-use crate::domain::ids::{CustomerId, LicenseId, OrderId};
-use crate::domain::license::{Basis, Extras, IssuedLicense, LicenseToken, Source};
+use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::license::grant::tests::license as sample;
+use crate::domain::license::{Basis, IssuedLicense, Source};
 use crate::domain::sale::entitlement::tests::{DAY, NOW, at, selling};
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::OrderedPlan;
@@ -181,27 +182,9 @@ fn a_one_time_price_that_is_removed_or_sells_something_else_is_reported() {
 
 /// Returns a paid license of a plan with the add-on `pdf`.
 fn license(plan: &str, basis: Basis) -> IssuedLicense {
-    IssuedLicense {
-        license_id: LicenseId::from_random(1),
-        customer_id: CustomerId::from_random(1),
-        seq: 1,
-        source: Source::Paid,
-        plan: plan.to_owned(),
-        key_id: String::new(),
-        token: LicenseToken::new(String::new()),
-        issued_at: at(NOW),
-        token_expires_at: at(NOW + DAY),
-        expires_at: None,
-        grace_until: None,
-        basis,
-        quantity: 1,
-        addons: "[\"pdf\"]".parse().unwrap(),
-        updates_until: None,
-        extras: Extras::default(),
-        superseded_at: None,
-        revoked_at: None,
-        revocation_reason: None,
-    }
+    let addons = "[\"pdf\"]".parse().unwrap();
+    let token_expires_at = at(NOW + DAY);
+    IssuedLicense { basis, addons, token_expires_at, ..sample(Source::Paid, plan, None) }
 }
 
 /// Returns an order of the customer, paid at the tests' time, if at all.

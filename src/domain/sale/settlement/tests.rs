@@ -12,8 +12,8 @@ mod unknown;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::domain::license::{Basis, Extras, LicenseToken, RevocationReason, Term};
-use crate::domain::sale::addon_ids::AddonIds;
+use crate::domain::license::grant::tests::license as sample;
+use crate::domain::license::{Extras, RevocationReason, Term};
 use crate::domain::sale::entitlement::tests::{
     DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, selling,
     subscription, unpaid_renewal,
@@ -68,22 +68,11 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         license_id: id,
         customer_id: record().customer.customer_id,
         seq,
-        source,
-        plan: plan.to_owned(),
-        key_id: String::new(),
-        token: LicenseToken::new(String::new()),
         issued_at: at(PERIOD_START),
         token_expires_at: at(PERIOD_END),
         expires_at: term.expires,
         grace_until: term.grace_until,
-        basis: Basis::default(),
-        quantity: 1,
-        addons: AddonIds::default(),
-        updates_until: None,
-        extras: Extras::default(),
-        superseded_at: None,
-        revoked_at: None,
-        revocation_reason: None,
+        ..sample(source, plan, None)
     }
 }
 

@@ -70,9 +70,7 @@ fn is_perpetual_grant(license: &IssuedLicense, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::{CustomerId, LicenseId};
-    use crate::domain::license::{Basis, Extras, LicenseToken};
-    use crate::domain::sale::addon_ids::AddonIds;
+    use crate::domain::license::grant::tests::license;
     use crate::domain::sale::entitlement::tests::{DAY, NOW, at, catalog_of};
     use crate::domain::sale::plan::Catalog;
     use crate::domain::sale::selection::holdings::tests::{PLANS, bought, subscribed};
@@ -91,27 +89,7 @@ mod tests {
 
     /// Returns a license that an operator granted without an end.
     fn granted(plan: &str) -> IssuedLicense {
-        IssuedLicense {
-            license_id: LicenseId::from_random(1),
-            customer_id: CustomerId::from_random(1),
-            seq: 1,
-            source: Source::Operator,
-            plan: plan.to_owned(),
-            key_id: String::new(),
-            token: LicenseToken::new(String::new()),
-            issued_at: at(NOW),
-            token_expires_at: at(NOW + 30 * DAY),
-            expires_at: None,
-            grace_until: None,
-            basis: Basis::default(),
-            quantity: 1,
-            addons: AddonIds::default(),
-            updates_until: None,
-            extras: Extras::default(),
-            superseded_at: None,
-            revoked_at: None,
-            revocation_reason: None,
-        }
+        license(Source::Operator, plan, None)
     }
 
     fn request(plan: &str, interval: Interval, quantity: Option<u32>) -> PurchaseRequest {
