@@ -113,26 +113,28 @@ impl Place {
             // The list's address must be the one that the licenses name.
             must_succeed(command.env("LICENTIA_PUBLIC_URL", "https://acme.example"))
         };
-        let (mut licenses, mut expected) = (String::new(), String::new());
         let issue = ["license", "issue", "--email", "ada@example.com", "--plan", "starter"];
-        for number in 0..9 {
-            let token = command(&[&issue[..], &["--forever"]].concat());
-            let claims = licentia_verify::inspect(token.trim()).unwrap().claims;
-            if number % 3 == 0 {
-                command(&["license", "revoke", claims["jti"].as_str().unwrap()]);
-            }
-            let code = (number % 3 == 0).then_some(Code::Revoked);
+        let issued = (0..9).map(|_| command(&[&issue[..], &["--forever"]].concat()));
+        let licenses: Vec<_> = issued.map(|token| token.trim().to_owned()).collect();
+        // The last is the current license, which would be revoked with all that it replaced.
+        let every_third = 3;
+        for license in licenses.iter().step_by(every_third) {
+            let claims = licentia_verify::inspect(license).unwrap().claims;
+            command(&["license", "revoke", claims["jti"].as_str().unwrap()]);
+        }
+        let mut expected = String::new();
+        for (number, license) in licenses.iter().enumerate() {
+            let code = (number % every_third == 0).then_some(Code::Revoked);
             // The server shows what a command did within two seconds.
-            until(async || offline_now(&self.server.client, token.trim()).await == code).await;
+            until(async || offline_now(&self.server.client, license).await == code).await;
             expected.push_str(code.map_or("valid\n", |_| "revoked\n"));
-            licenses.push_str(&format!("{}\n", token.trim()));
         }
         expected.push_str("1048576 places, 3 revoked\n");
-        let path = place(licenses.lines().next().unwrap()).0;
+        let path = place(&licenses[0]).0;
         let [list, texts] =
             ["list.jwt", "licenses.txt"].map(|file| self.directory.path().join(file));
         std::fs::write(&list, self.server.client.get(&path).await.text).unwrap();
-        std::fs::write(&texts, licenses).unwrap();
+        std::fs::write(&texts, licenses.join("\n") + "\n").unwrap();
         ([jwks, list, texts], expected)
     }
 }
