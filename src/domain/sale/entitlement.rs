@@ -74,15 +74,16 @@ impl<'a> Assessment<'a> {
     }
 }
 
-/// Returns what a customer may use at `now`, because of everything that Stripe says. `current` is
-/// the subscription that was current at the last sync.
+/// Returns what a customer may use at the time `clock`, because of everything that Stripe says.
+/// `current` is the subscription that was current at the last sync.
 #[must_use]
 pub fn assess<'a>(
     state: &'a StripeState,
     current: Option<&StripeSubscriptionId>,
     catalog: &'a Catalog,
-    now: Timestamp,
+    clock: Timestamp,
 ) -> Assessment<'a> {
+    let now = state.present(clock);
     // A subscription to something besides the plans is never current and never unclear.
     let concerns_us = |subscription: &&Subscription| {
         subscription.is_ours

@@ -12,7 +12,7 @@ use crate::domain::sale::stripe_ids::{
 };
 use crate::domain::sale::stripe_page::StripePage;
 use crate::domain::sale::subscription::Subscription;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 
 /// Everything that Stripe says about one customer and that may have changed since the last sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,18 @@ impl StripeState {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
         let mut pins = running.filter_map(|one| one.currency.as_deref()?.parse().ok());
         CustomerCurrency { usual: self.usual_currency.clone(), pinned: pins.next() }
+    }
+
+    /// Returns the present time. If the server's `clock` is behind Stripe's by no more than
+    /// [`SKEW`], it is the time of the newest invoice or payment: the period that this invoice ends
+    /// is over, although it is not by the clock. A time further ahead is of a wrong clock, or of
+    /// one of Stripe's test clocks (<https://docs.stripe.com/billing/testing/test-clocks>).
+    #[must_use]
+    pub fn present(&self, clock: Timestamp) -> Timestamp {
+        let invoices = self.invoices.iter();
+        let times = invoices.flat_map(|invoice| [Some(invoice.created), invoice.paid_at]);
+        let newest = times.flatten().filter(|time| *time <= clock + SKEW).max();
+        newest.map_or(clock, |newest| newest.max(clock))
     }
 
     /// Returns whether a subscription has or had a trial at Stripe.

@@ -307,3 +307,21 @@ fn what_is_credited_after_its_period_counts_until_its_end() {
     let ends = counted.spans().filter(|span| span.line.id == "il_1").map(|span| span.end);
     assert_eq!(ends.collect::<Vec<_>>(), [at(PERIOD_END)]);
 }
+
+#[test]
+fn a_period_that_an_invoice_ends_is_over_by_a_clock_that_is_behind_too_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 14)]);
+    let renewal = ("in_2", InvoiceStatus::Draft, Vec::new());
+    let mut state = team(12, &[bought, renewal]);
+    let counted_at = |state: &StripeState, seconds: i64| {
+        let catalog = selling();
+        assess(state, None, &catalog, at(PERIOD_END + seconds)).entitlement.map(|one| one.quantity)
+    };
+    assert_eq!(counted_at(&state, -50), Some(14), "no invoice ends the period");
+    state.invoices[1].created = at(PERIOD_END);
+    for seconds in [-120, -50, -1, 0, 1, 50] {
+        assert_eq!(counted_at(&state, seconds), Some(12), "{seconds}");
+    }
+    // So much later, the clock is wrong or Stripe's is a test clock.
+    assert_eq!(counted_at(&state, -121), Some(14));
+}
