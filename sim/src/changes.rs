@@ -212,8 +212,10 @@ impl History {
         let (due, total) = made.invoice.as_ref().map_or((0, 0), |bill| (bill.due, bill.total));
         let asked: Vec<usize> =
             self.running_changes().filter(|number| self.shown[*number].who == who).collect();
+        // A change that costs nothing can be made again by its preview, once the subscription is
+        // again as it was then. Nothing tells apart two such changes that run at once.
         let is_its = |shown: &Shown| {
-            made.billed_from.is_none_or(|from| shown.billed_from == Some(from)) && !shown.is_made
+            made.billed_from.is_none_or(|from| shown.billed_from == Some(from) && !shown.is_made)
         };
         let candidates: Vec<usize> =
             asked.iter().copied().filter(|number| is_its(&self.shown[*number])).collect();
