@@ -171,6 +171,27 @@ async fn a_server_that_loses_its_lease_with_a_paid_event_writes_nothing_afterwar
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_server_issues_no_license_for_what_was_refunded_meanwhile_stripe_4() {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let pause = Pause::at("sync.fetched");
+    let one = shop.server_with(Pause::any_of(&[&pause])).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.settled().await;
+    pause.arm();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.until("the sync pauses", async || pause.has_begun()).await;
+    shop.sandbox.refund(&shop.sandbox.payment_intent(&session).unwrap(), None).unwrap();
+    // Nobody else takes the lease, and the server's timers have not moved on.
+    shop.sandbox.advance(Duration::from_secs(3600));
+    pause.end();
+    shop.settled().await;
+    assert_eq!(number(&shop.app.app.store, ISSUED).await, 0);
+    one.end_worker().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_loses_its_lease_keeps_a_customer_who_opened_a_checkout() {
     let mut shop = Shop::open().await;
     shop.end_worker().await;

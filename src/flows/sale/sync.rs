@@ -38,6 +38,10 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a Checkout session can be paid.
 const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 
+/// The greatest age of a state from Stripe that is settled, by the server's clock. The limits of the
+/// lease do not notice that the machine was suspended, because timers stop with it.
+const OLDEST_STATE: TimeDelta = TimeDelta::minutes(10);
+
 /// The invoices that a sync fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
@@ -161,6 +165,7 @@ async fn sync_under_lease(
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
 ) -> Result<Synced> {
+    let begun = app.now();
     let ours = Ours::load(app, &lease.customer_id).await?;
     // Without a Stripe customer, only claimed payments are kept.
     let has_claimed = !ours.kept.is_empty();
@@ -182,6 +187,9 @@ async fn sync_under_lease(
         }
     };
     app.fail_points.reach(Place::SyncFetched);
+    if app.now() > begun + OLDEST_STATE {
+        return Err(Error::Busy);
+    }
     if mode == Mode::Apply {
         schedule::release_replaced(app, &lease.customer_id, &fetched.state).await?;
     }
