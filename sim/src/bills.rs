@@ -24,8 +24,10 @@ pub struct Bill {
     pub is_forgiven: bool,
     /// Whether it may have been given back for a while.
     was_in_doubt: bool,
-    /// Whether it may not count, although Stripe takes it for paid: it changes to another price or
-    /// interval, and something before it was owed.
+    /// Whether something before it was owed: what it credits may pay for most of it, so that it
+    /// does not count.
+    pub follows_owed: bool,
+    /// Whether it also changes to another price or interval.
     pub may_not_count: bool,
     pub lines: Vec<Sold>,
     pub subscription: String,
@@ -64,7 +66,8 @@ fn most_of_one(
     (from, to): (i64, i64),
 ) -> i64 {
     let most_at = |time: i64| units_of(bills.iter().copied(), is_final, name, time);
-    let least_at = |time: i64| units_of(bills.iter().copied(), |_| true, name, time);
+    let certain = || bills.iter().copied().filter(|bill| !bill.follows_owed);
+    let least_at = |time: i64| units_of(certain(), |_| true, name, time);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
     let within: Vec<i64> = moments.filter(|time| from <= *time && *time <= to).collect();
@@ -141,6 +144,7 @@ impl Bill {
             place: 0,
             is_forgiven: false,
             was_in_doubt: false,
+            follows_owed: false,
             may_not_count: false,
             lines: lines.collect(),
             subscription: String::new(),
@@ -174,6 +178,7 @@ pub fn bill((place, invoice): (usize, &Invoice)) -> Bill {
         place,
         is_forgiven: invoice.is_forgiven,
         was_in_doubt: invoice.was_in_doubt,
+        follows_owed: false,
         may_not_count: false,
         subscription: invoice.subscription.clone(),
         lines: lines.collect(),
@@ -217,6 +222,7 @@ pub fn session_alone(history: &History, session: &Value, fate: Fate) -> Bill {
         place: usize::MAX,
         is_forgiven: false,
         was_in_doubt: false,
+        follows_owed: false,
         may_not_count: false,
         subscription,
         lines: lines.collect(),

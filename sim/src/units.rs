@@ -60,7 +60,9 @@ impl Paid {
                 before.subscription == invoice.subscription
                     && (!before.is_final_ever() || before.counts_since > Some(invoice.created))
             };
-            bills[place].may_not_count = is_other_price(invoice) && bills[..place].iter().any(owed);
+            let follows_owed = bills[..place].iter().any(owed);
+            bills[place].follows_owed = follows_owed;
+            bills[place].may_not_count = follows_owed && is_other_price(invoice);
         }
         let mut owes = truth.owes_anything();
         let of = format!("customer={stripe_id}&status=complete");
