@@ -92,6 +92,7 @@ mod requirements;
 mod reversals;
 mod sales;
 mod scenarios;
+mod scripts;
 mod seats;
 mod second_stripe_customer;
 mod secrets;
