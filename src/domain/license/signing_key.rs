@@ -265,7 +265,10 @@ pub fn register(
             // A first key with a name from a clock that was ahead signs too: there is no other.
             () => key.named_time.max(announced),
         };
-        let first = key.first_issue.unwrap_or(now).min(signs_from).min(now);
+        // After a backup was restored, the key may have signed licenses that are not in it. A key
+        // signs no earlier than a day before the time in its name, when it was made.
+        let made = if known.is_empty() { now } else { key.named_time - PUBLISHED_BEFORE_SIGNING };
+        let first = key.first_issue.unwrap_or(now).min(signs_from).min(made).min(now);
         KeyRecord {
             number,
             published_at: now,

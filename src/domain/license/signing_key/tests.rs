@@ -41,23 +41,9 @@ fn the_newest_key_that_was_announced_long_enough_signs() {
     let both = &["k1", "k2"][..];
     for (name, records, held, has_bundle, day, expected) in [
         ("one key before its time", vec![key(1, 0)], both, true, 0, Some("k1")),
-        (
-            "before the time of the second",
-            vec![key(1, -9), key(2, 0)],
-            both,
-            true,
-            0,
-            Some("k1"),
-        ),
+        ("before the time of the second", vec![key(1, -9), key(2, 0)], both, true, 0, Some("k1")),
         ("from the time of the second", vec![key(1, -9), key(2, 0)], both, true, 1, Some("k2")),
-        (
-            "a clock that is years behind",
-            vec![key(1, -9), key(2, 0)],
-            both,
-            true,
-            -900,
-            Some("k1"),
-        ),
+        ("a clock that is years behind", vec![key(1, -9), key(2, 0)], both, true, -900, Some("k1")),
         ("the second is retired", vec![key(1, -9), retired.clone()], both, true, 9, Some("k1")),
         ("the second is revoked", vec![key(1, -9), revoked], both, true, 9, Some("k1")),
         (
@@ -182,6 +168,15 @@ fn the_time_of_a_key_begins_before_its_first_license() {
         let key = NewKey { first_issue: first_issue.map(at), ..new("k1", named) };
         let record = register(vec![key], &[], None, at(0)).remove(0);
         assert_eq!(record.not_before, at(expected) - SKEW, "{first_issue:?} {named}");
+    }
+    // A newer key: the licenses that it signed before a backup was restored are not known.
+    for (first_issue, named, expected) in
+        [(None, 5, 0), (None, 1, 0), (None, 0, -1), (None, -3, -4), (Some(-9), -3, -9)]
+    {
+        let newer = NewKey { first_issue: first_issue.map(at), ..new("k2", named) };
+        let record = register(vec![newer], &[key(1, -90)], None, at(0)).remove(0);
+        assert_eq!(record.not_before, at(expected) - SKEW, "{first_issue:?} {named}");
+        assert!(record.signs_from >= at(1), "{record:?}");
     }
 }
 
