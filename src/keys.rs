@@ -38,6 +38,7 @@ use crate::random::Random;
 pub use crate::domain::license::signing_key::{KeyState, PUBLISHED_BEFORE_SIGNING};
 pub use files::{ROOT_FILE, command_for_a_secret};
 pub use live::{COMPARED_EVERY, Keys, Snapshot};
+pub use pem::is_private;
 pub use root::RootKey;
 
 /// The maximum number of keys: years of monthly rotation. More than that means a wrong directory.
