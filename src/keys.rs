@@ -11,6 +11,7 @@ mod jose;
 mod live;
 mod modes;
 mod pem;
+mod revoked;
 mod root;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ pub use crate::domain::license::signing_key::{KeyState, PUBLISHED_BEFORE_SIGNING
 pub use files::{ROOT_FILE, command_for_a_secret};
 pub use live::{COMPARED_EVERY, Keys, Snapshot};
 pub use pem::is_private;
+pub use revoked::RevokedFile;
 pub use root::RootKey;
 
 /// The maximum number of keys: years of monthly rotation. More than that means a wrong directory.
@@ -48,6 +50,8 @@ const MAX_KEYS: usize = 100;
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
+    revoked_files: Vec<RevokedFile>,
+    warnings: Vec<String>,
     algorithm: Algorithm,
 }
 
@@ -118,7 +122,8 @@ impl KeyRing {
         if !problems.is_empty() {
             return Err(Error::Setup(problems));
         }
-        let ring = Self { keys, algorithm: config.license_algorithm };
+        let (revoked_files, warnings) = revoked::load(config)?;
+        let ring = Self { keys, revoked_files, warnings, algorithm: config.license_algorithm };
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
 
@@ -264,6 +269,33 @@ impl KeyRing {
         self.keys.iter().find(|key| key.kid == kid)
     }
 
+    /// Returns the keys whose files were put away as revoked, oldest first.
+    #[must_use]
+    pub fn revoked_files(&self) -> &[RevokedFile] {
+        &self.revoked_files
+    }
+
+    /// Returns the file that says that this key was revoked.
+    #[must_use]
+    pub fn revoked_file(&self, kid: &str) -> Option<&Path> {
+        let revoked = self.revoked_files.iter().find(|revoked| revoked.kid == kid);
+        revoked.map(|revoked| revoked.file.as_path())
+    }
+
+    /// Returns the files of revoked keys in the directory of the keys, read or not.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the directory cannot be read.
+    pub fn revoked_in(config: &Config) -> Result<Vec<PathBuf>> {
+        files::list_revoked(&config.keys_dir)
+    }
+
+    /// Returns the warnings about files of revoked keys that cannot be read.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Returns the key in this file.
     #[must_use]
     pub fn of_file(&self, path: &Path) -> Option<&Key> {
@@ -308,20 +340,44 @@ impl KeyRing {
     /// Checks that the ring has all of these keys, so that licenses in the field still verify.
     ///
     /// # Errors
-    /// [`Error::Setup`] with the missing keys.
-    pub fn must_hold(&self, kids: &[String], directory: &Path) -> Result<()> {
-        let missing = kids.iter().filter(|kid| !self.keys.iter().any(|key| key.kid == **kid));
-        let missing: Vec<_> = missing.map(String::as_str).collect();
-        if missing.is_empty() {
-            return Ok(());
+    /// [`Error::Setup`] with the missing keys. For those that were revoked by their files or in
+    /// `records`, it does not advise to restore them.
+    pub fn must_hold(
+        &self,
+        kids: &[String],
+        records: &[KeyRecord],
+        directory: &Path,
+    ) -> Result<()> {
+        let is_recorded = |kid: &str| {
+            records.iter().any(|record| record.kid == kid && record.revoked_at.is_some())
+        };
+        let (mut problems, mut lost) = (Vec::new(), Vec::new());
+        for kid in kids.iter().filter(|kid| self.key(kid).is_none()) {
+            match self.revoked_file(kid) {
+                _ if is_recorded(kid) => problems.push(format!(
+                    "the key {kid} is revoked, and some of its licenses are not\n  \
+                     run: licentia keys revoke {kid}"
+                )),
+                None => lost.push(kid.as_str()),
+                Some(file) => problems.push(format!(
+                    "{} says that the key {kid} was revoked, and the database does not know it; \
+                     it was probably restored from a backup\n  \
+                     run: licentia keys revoke {kid}\n  \
+                     do not restore the key's file: whoever has the key could sign licenses again",
+                    file.display()
+                )),
+            }
         }
-        Err(Error::setup(format!(
-            "the keys of licenses in the field are missing: {}\n  \
-             restore their files to {} from a backup, or add them to `former_signing_keys`; if a \
-             key is permanently lost, run `licentia keys revoke`, which reissues its licenses",
-            missing.join(", "),
-            directory.display(),
-        )))
+        if !lost.is_empty() {
+            problems.push(format!(
+                "the keys of licenses in the field are missing: {}\n  \
+                 restore their files to {} from a backup, or add them to `former_signing_keys`; if \
+                 a key is permanently lost, run `licentia keys revoke`, which reissues its licenses",
+                lost.join(", "),
+                directory.display(),
+            ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Setup(problems)) }
     }
 
     fn signing_index(&self, now: Timestamp) -> usize {

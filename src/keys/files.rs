@@ -22,7 +22,13 @@ const NAME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 pub const ROOT_FILE: &str = "root.key";
 
 /// The longest key file, in bytes; an encrypted Ed25519 key has about 400.
-const MAX_KEY_BYTES: u64 = 16 * 1024;
+pub const MAX_KEY_BYTES: u64 = 16 * 1024;
+
+/// The extension of the file of a signing key.
+const KEY: &str = "pem";
+
+/// The extension of the file of a revoked key.
+const REVOKED: &str = "revoked";
 
 /// The hint for a directory that we cannot write.
 const IN_A_SECRET: &str = "; if this is a mounted Secret, add a key to the Secret instead \
@@ -54,6 +60,14 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     }
     files.sort_by_key(|file| file.named_time);
     Ok((files, problems))
+}
+
+/// Returns the files of revoked keys in a directory, oldest first.
+pub fn list_revoked(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = entries(directory)?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == REVOKED));
+    files.sort();
+    Ok(files)
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -167,9 +181,17 @@ pub fn rename(path: &Path, named_time: Timestamp) -> Result<PathBuf> {
     Ok(renamed)
 }
 
-/// Renames a key's file to `.revoked`, so that it is kept but no longer loaded.
+/// Renames a key's file to `.revoked`, so that it is kept but no longer loaded. It never replaces
+/// the file of another revoked key.
 pub fn put_away(path: &Path) -> Result<()> {
-    move_to(path, &path.with_extension("revoked"))
+    let mut target = path.with_extension(REVOKED);
+    for number in 2.. {
+        if !target.exists() {
+            break;
+        }
+        target = path.with_extension(format!("{number}.{REVOKED}"));
+    }
+    move_to(path, &target)
 }
 
 /// Returns the directory of a file.

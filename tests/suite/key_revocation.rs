@@ -175,6 +175,11 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
         };
         let name = format!("{point}, root here: {has_root}");
         assert_eq!(command(&["revoke", &kid], point).code, -1, "{name}: it did not die");
+        if point == "keys.bundle_stored" {
+            let refused = installation.start().await.err().expect("it started").to_string();
+            assert!(refused.contains(&format!("run: licentia keys revoke {kid}")), "{refused}");
+            assert!(!refused.contains("restore") && !refused.contains("backup"), "{refused}");
+        }
         for _ in 0..2 {
             let done = command(&["revoke", &kid], "");
             assert_eq!(done.code, 0, "{name}: {}", done.err);

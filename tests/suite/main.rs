@@ -89,6 +89,7 @@ mod refreshes;
 mod refused;
 mod repeated;
 mod requirements;
+mod restored_keys;
 mod reversals;
 mod sales;
 mod scenarios;

@@ -108,6 +108,7 @@ impl Keys {
             Action::Generate { now } => wait(generate(config, now)),
             Action::Retire { kid } => wait(async {
                 let database = KeyDatabase::open_to_change(config).await?;
+                database.register(config).await?;
                 let end = retire(&database.keys(), &kid, SystemClock.now()).await?;
                 let bundle = database.publish(config).await?;
                 database.store.close().await;
@@ -119,11 +120,9 @@ impl Keys {
             Action::Revoke { kid } => wait(revoke::run(config, &kid)),
             Action::List { json } => list::run(config, json),
             Action::Reload => wait(async {
-                let ring = KeyRing::load(config)?;
                 let database = KeyDatabase::open_to_change(config).await?;
-                if let Some(ring) = &ring {
-                    database.keys().register(ring, None, SystemClock.now()).await?;
-                }
+                database.must_share_a_key(config, "").await?;
+                database.register(config).await?;
                 let bundle = database.publish(config).await?;
                 database.store.close().await;
                 print(format_args!("Running servers follow within a minute. {bundle}\n"))
@@ -147,7 +146,9 @@ async fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
         return Err(Error::Internal("the generated key is missing".into()));
     };
     let record = async |database: KeyDatabase| {
-        database.keys().register(&ring, at_once.then_some(kid.as_str()), now).await?;
+        warn(ring.warnings());
+        let at_once = at_once.then_some(kid.as_str());
+        warn(&database.keys().register(&ring, at_once, now).await?);
         let bundle = database.publish(config).await?;
         let stored = database.stored().await?;
         database.store.close().await;

@@ -109,6 +109,28 @@ pub struct NewKey {
 }
 
 impl KeyRecord {
+    /// Returns the record of a key that is revoked at `now` and has none: no server has published
+    /// it, or the database is older. It signed its first license at `first_issue`, if it is known.
+    #[must_use]
+    pub fn of_revoked(
+        kid: String,
+        public_key: Option<String>,
+        first_issue: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            kid,
+            number: 0,
+            public_key,
+            published_at: now,
+            signs_from: now,
+            not_before: first_issue.unwrap_or(now) - SKEW,
+            bundled_at: None,
+            ends_at: None,
+            revoked_at: Some(now),
+        }
+    }
+
     /// Returns whether it may sign at some time: it is neither retired nor revoked.
     #[must_use]
     pub fn is_usable(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::app::command::CommandDatabase;
 use crate::app::keys::{KeyStore, StoredKeys, root_key};
-use crate::cli::warn;
+use crate::cli::{wait, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::time::Timestamp;
@@ -27,6 +27,24 @@ impl KeyDatabase {
     /// [`Error::Setup`] when there is no database, or its schema is older.
     pub async fn open(config: &Config) -> Result<Self> {
         Ok(Self::open_and_compare(config).await?.0)
+    }
+
+    /// Reads what the database has about the keys; `None` if there is no database yet.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub fn read_if_there(config: &Config) -> Result<Option<StoredKeys>> {
+        let stored = wait(async {
+            let database = Self::open(config).await?;
+            let stored = database.stored().await;
+            database.store.close().await;
+            stored
+        });
+        match stored {
+            Ok(stored) => Ok(Some(stored)),
+            Err(Error::Setup(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens it for a command that changes something. To be called before any change.
@@ -67,6 +85,45 @@ impl KeyDatabase {
 
     pub async fn stored(&self) -> Result<StoredKeys> {
         StoredKeys::read(&mut self.store.read().await?).await
+    }
+
+    /// Records the keys on this machine, as a running server does. Returns them.
+    ///
+    /// # Errors
+    /// As [`KeyRing::load`], or a failure of the database.
+    pub async fn register(&self, config: &Config) -> Result<Option<KeyRing>> {
+        let ring = KeyRing::load(config)?;
+        if let Some(ring) = &ring {
+            warn(ring.warnings());
+            warn(&self.keys().register(ring, None, SystemClock.now()).await?);
+        }
+        Ok(ring)
+    }
+
+    /// Checks that a key of the servers is on this machine. Otherwise this is the wrong directory,
+    /// or all keys are lost. `way_out` continues the advice for lost keys.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] with the missing keys and what to do.
+    pub async fn must_share_a_key(&self, config: &Config, way_out: &str) -> Result<()> {
+        let (ring, records) = (KeyRing::load(config)?, self.stored().await?.records);
+        let has = |kid: &str| ring.as_ref().is_some_and(|ring| ring.key(kid).is_some());
+        let is_revoked =
+            |kid: &str| ring.as_ref().is_some_and(|ring| ring.revoked_file(kid).is_some());
+        let needed = records.iter().filter(|record| record.is_usable() && !is_revoked(&record.kid));
+        let needed: Vec<_> = needed.map(|record| record.kid.as_str()).collect();
+        if needed.is_empty() || needed.iter().any(|kid| has(kid)) {
+            return Ok(());
+        }
+        Err(Error::setup(format!(
+            "no signing key of the servers is in {} or set here: {}\n  \
+             run the command with the servers' settings: `keys_dir` (LICENTIA_KEYS_DIR), \
+             `signing_key`; or restore the files of the keys from a backup\n  \
+             if they are permanently lost, run `licentia keys revoke KID` for each, which makes \
+             another key and reissues their licenses{way_out}",
+            config.keys_dir.display(),
+            needed.join(", ")
+        )))
     }
 
     /// Signs a new bundle if that is due and the root key is here. Returns what the operator has to

@@ -1,17 +1,18 @@
 //! `licentia keys list`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::KeyDatabase;
 use crate::app::keys::StoredKeys;
-use crate::cli::{print, wait, warn};
+use crate::cli::{print, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::license::signing_key::{KeyRecord, KeyState, signing};
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys::{KeyRing, bundle};
 
 /// A key in the list.
@@ -26,18 +27,8 @@ struct Listed {
 /// `licentia keys list`.
 pub fn run(config: &Config, as_json: bool) -> Result<ExitCode> {
     let (ring, now) = (KeyRing::load(config)?, SystemClock.now());
-    let stored = wait(async {
-        let database = KeyDatabase::open(config).await?;
-        let stored = database.stored().await;
-        database.store.close().await;
-        stored
-    });
-    let stored = match stored {
-        Ok(stored) => Some(stored),
-        // Without a database, nothing was published yet.
-        Err(Error::Setup(_)) => None,
-        Err(error) => return Err(error),
-    };
+    // Without a database, nothing was published yet.
+    let stored = KeyDatabase::read_if_there(config)?;
     let published = stored.as_ref().and_then(|stored| stored.bundle.as_ref());
     warn(bundle::end_warning(published, now).as_slice());
     let keys = listed(ring.as_ref(), stored, now);
@@ -57,10 +48,16 @@ pub fn run(config: &Config, as_json: bool) -> Result<ExitCode> {
 
 fn listed(ring: Option<&KeyRing>, stored: Option<StoredKeys>, now: Timestamp) -> Vec<Listed> {
     let file = |kid: &str| {
-        let key = ring?.key(kid)?;
-        let file = key.file.as_ref().map(|file| file.to_string_lossy().into_owned());
-        Some(file.unwrap_or_else(|| "the environment".to_owned()))
+        let shown = |file: &Path| file.to_string_lossy().into_owned();
+        match ring?.key(kid) {
+            Some(key) => {
+                let file = key.file.as_deref().map(shown);
+                Some(file.unwrap_or_else(|| "the environment".to_owned()))
+            }
+            None => ring?.revoked_file(kid).map(shown),
+        }
     };
+    let is_revoked = |kid: &str| ring.is_some_and(|ring| ring.revoked_file(kid).is_some());
     let StoredKeys { records, bundle, .. } = stored.unwrap_or_default();
     let has_bundle = bundle.is_some();
     let held = ring.map(KeyRing::held).unwrap_or_default();
@@ -79,7 +76,11 @@ fn listed(ring: Option<&KeyRing>, stored: Option<StoredKeys>, now: Timestamp) ->
     });
     let unpublished: Vec<_> = unpublished.collect();
     let of_records = records.into_iter().map(|record| Listed {
-        state: record.state(signs.as_deref(), has_bundle, now),
+        state: if is_revoked(&record.kid) {
+            KeyState::Revoked
+        } else {
+            record.state(signs.as_deref(), has_bundle, now)
+        },
         from: record.ready_from(has_bundle),
         file: file(&record.kid),
         kid: record.kid.clone(),
@@ -114,9 +115,11 @@ impl Listed {
         let record = self.record.as_ref();
         let time = |time: Option<Timestamp>| time.map_or("unknown".to_owned(), |at| at.to_string());
         match (self.state, self.from) {
-            (KeyState::Revoked, _) => {
-                format!("revoked at {}", time(record.and_then(|record| record.revoked_at)))
-            }
+            (KeyState::Revoked, _) => match record.and_then(|record| record.revoked_at) {
+                Some(at) => format!("revoked at {at}"),
+                // The database was restored from an older backup.
+                None => format!("not in the database yet: run licentia keys revoke {}", self.kid),
+            },
             (KeyState::Retired, _) => {
                 format!("until {}", time(record.and_then(|record| record.ends_at)))
             }

@@ -65,11 +65,8 @@ struct RevokedKey {
 /// records decide, so a file that cannot be renamed stops nothing: a mounted Secret is read-only.
 async fn replace_revoked(config: &Config, database: &KeyDatabase, kid: &str) -> Result<RevokedKey> {
     let now = SystemClock.now();
-    let ring = KeyRing::load(config)?;
-    if let Some(ring) = &ring {
-        // Its own key too: one that no server has published cannot be revoked otherwise.
-        database.keys().register(ring, None, now).await?;
-    }
+    // Its own key too: one that no server has published cannot be revoked otherwise.
+    let ring = database.register(config).await?;
     let unknown = || Error::setup(format!("there is no key {kid:?}, and it signed no license"));
     if !is_known(&database.keys(), kid).await? {
         return Err(unknown());
