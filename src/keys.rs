@@ -219,11 +219,8 @@ impl KeyRing {
     pub fn put_away(&self, kid: &str) -> Option<String> {
         let key = self.key(kid)?;
         let Some(file) = &key.file else {
-            return Some(
-                "the key is set as LICENTIA_SIGNING_KEY or LICENTIA_FORMER_SIGNING_KEYS: remove it \
-                 there"
-                    .to_owned(),
-            );
+            let setting = key.setting();
+            return Some(format!("the servers have it as {setting}: remove it there, and restart"));
         };
         let problem = files::put_away(file).err()?;
         Some(format!("{problem}: remove it from the Secret or volume that is mounted there"))
@@ -398,6 +395,11 @@ impl Key {
         Ok(Self { kid, named_time, file: None, is_preferred: false, public, algorithm, signer })
     }
 
+    /// Returns the variable of a key that is not a file.
+    fn setting(&self) -> &'static str {
+        if self.is_preferred { "LICENTIA_SIGNING_KEY" } else { "LICENTIA_FORMER_SIGNING_KEYS" }
+    }
+
     /// Signs a license. Returns the license token.
     ///
     /// # Errors
@@ -448,11 +450,8 @@ fn duplicates(keys: &[Key]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, key) in keys.iter().enumerate() {
         if keys[..index].iter().any(|earlier| earlier.kid == key.kid) {
-            let place = match &key.file {
-                Some(file) => file.to_string_lossy(),
-                None if key.is_preferred => "LICENTIA_SIGNING_KEY".into(),
-                None => "LICENTIA_FORMER_SIGNING_KEYS".into(),
-            };
+            let setting = || key.setting().into();
+            let place = key.file.as_ref().map_or_else(setting, |file| file.to_string_lossy());
             problems.push(format!("{place} has a key that is given twice; remove one of them"));
         }
     }

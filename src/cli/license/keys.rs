@@ -49,6 +49,9 @@ enum Action {
         /// Sign with it at once; apps refuse its licenses until they fetch the keys again
         #[arg(long)]
         now: bool,
+        /// Also if none of the servers' keys is on this machine, because all are lost
+        #[arg(long)]
+        former_keys_are_lost: bool,
     },
     /// Retire a signing key: it signs nothing any more, and its licenses still verify
     ///
@@ -105,7 +108,9 @@ enum Action {
 impl Keys {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         match self.action {
-            Action::Generate { now } => wait(generate(config, now)),
+            Action::Generate { now, former_keys_are_lost } => {
+                wait(generate(config, now, former_keys_are_lost))
+            }
             Action::Retire { kid } => wait(async {
                 let database = KeyDatabase::open_to_change(config).await?;
                 database.register(config).await?;
@@ -133,8 +138,15 @@ impl Keys {
     }
 }
 
-async fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
+/// The end of the advice for a generation where all keys are lost.
+const GENERATE_ANYWAY: &str = "; to keep their licenses valid, add --former-keys-are-lost, and \
+                               retire them afterwards (docs/keys.md)";
+
+async fn generate(config: &Config, at_once: bool, are_lost: bool) -> Result<ExitCode> {
     let database = KeyDatabase::open_to_change_if_there(config).await?;
+    if let Some(database) = database.as_ref().filter(|_| !are_lost) {
+        database.must_share_a_key(config, GENERATE_ANYWAY).await?;
+    }
     let is_first = KeyRing::load(config)?.is_none();
     let random = Random::from_system()?;
     let now = SystemClock.now();

@@ -1,5 +1,6 @@
 //! `licentia keys revoke`: revokes a key with its licenses, and sees to it that another one signs.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::random::Random;
 /// `licentia keys revoke`.
 pub async fn run(config: &Config, kid: &str) -> Result<ExitCode> {
     let database = KeyDatabase::open_to_change(config).await?;
-    let RevokedKey { marked, bundle, todo } = replace_revoked(config, &database, kid).await?;
+    let RevokedKey { marked, made, bundle, todo } = replace_revoked(config, &database, kid).await?;
     database.store.close().await;
     // Its warnings were printed when the database was opened.
     let (app, _) = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
@@ -30,6 +31,13 @@ pub async fn run(config: &Config, kid: &str) -> Result<ExitCode> {
     let todo = todo.map(|todo| format!("the key is revoked, but its private part is here: {todo}"));
     warn(todo.as_slice());
     app.store.close().await;
+    // It is needed whatever becomes of the licenses.
+    if let Some(made) = made {
+        print(format_args!(
+            "Generated {}, which signs now. Every server needs this file. Keep a backup of it.\n",
+            made.display()
+        ))?;
+    }
     let Replaced { reissued, revoked, without } = done?;
     let before = match marked {
         KeyRevocation::Before => "The key was revoked before; the rest is done now. ",
@@ -55,6 +63,8 @@ pub async fn run(config: &Config, kid: &str) -> Result<ExitCode> {
 /// A key that is revoked, and replaced.
 struct RevokedKey {
     marked: KeyRevocation,
+    /// The file of the key that was generated to replace it.
+    made: Option<PathBuf>,
     /// What the operator has to do or know about the bundle.
     bundle: String,
     /// What the operator has to do about the private part, if the command could not.
@@ -72,7 +82,7 @@ async fn replace_revoked(config: &Config, database: &KeyDatabase, kid: &str) -> 
         return Err(unknown());
     }
     // First: without another key, nothing could be issued after the revocation.
-    let ring = with_another(config, ring, &database.stored().await?, kid, now)?;
+    let (ring, made) = with_another(config, ring, &database.stored().await?, kid, now)?;
     let marked = mark_revoked(&database.keys(), kid, now).await?;
     if marked == KeyRevocation::Unknown {
         return Err(unknown());
@@ -84,10 +94,11 @@ async fn replace_revoked(config: &Config, database: &KeyDatabase, kid: &str) -> 
         database.keys().register(&ring, newest, now).await?;
     }
     let todo = ring.put_away(kid);
-    Ok(RevokedKey { marked, bundle: database.publish(config).await?, todo })
+    Ok(RevokedKey { marked, made, bundle: database.publish(config).await?, todo })
 }
 
-/// Returns the keys with one that can sign instead of `kid`. Generates it if there is none.
+/// Returns the keys with one that can sign instead of `kid`. Generates it if there is none, and
+/// returns its file.
 ///
 /// # Errors
 /// [`Error::Setup`] when no key can be generated here: the operator must add one first.
@@ -97,20 +108,25 @@ fn with_another(
     stored: &StoredKeys,
     kid: &str,
     now: Timestamp,
-) -> Result<KeyRing> {
+) -> Result<(KeyRing, Option<PathBuf>)> {
     match ring {
-        Some(ring) if ring.newest_usable(&stored.records, kid).is_some() => return Ok(ring),
+        Some(ring) if ring.newest_usable(&stored.records, kid).is_some() => {
+            return Ok((ring, None));
+        }
         Some(ring) if !ring.has_files() => {
             return Err(Error::setup(format!(
-                "no other key could sign, so {kid} is not revoked yet: set `signing_key` to a new \
-                 key and `former_signing_keys` to this one, restart the servers, and run this \
-                 command again\n  to make a key, run: {}",
+                "no other key could sign, so {kid} is not revoked yet: it comes from the \
+                 environment, which this command cannot change\n  \
+                 set `signing_key` (LICENTIA_SIGNING_KEY) to a new key and `former_signing_keys` \
+                 (LICENTIA_FORMER_SIGNING_KEYS) to this one, restart the servers, and run this \
+                 command again with the same settings\n  to make a key, run: {}",
                 command_for_a_secret(now)
             )));
         }
         _ => {}
     }
-    KeyRing::add(config, now, true, &Random::from_system()?).map_err(|error| match error {
+    let made = KeyRing::add(config, now, true, &Random::from_system()?);
+    let (made, _) = made.map_err(|error| match error {
         Error::Setup(problems) => Error::setup(format!(
             "no other key could sign, so {kid} is not revoked yet: add a new key to the Secret \
              first, wait until every server has it, and run this command again\n  \
@@ -120,7 +136,8 @@ fn with_another(
         )),
         error => error,
     })?;
-    KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))
+    let ring = KeyRing::load(config)?.ok_or_else(|| Error::setup("the new key is gone"))?;
+    Ok((ring, Some(made)))
 }
 
 /// Returns whether a key of a ring may sign now.
