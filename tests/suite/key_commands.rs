@@ -4,7 +4,8 @@ use std::fs;
 
 use licentia::clock::{Clock, SystemClock};
 use licentia::flows::license::keys::follow_keys;
-use licentia::keys::bundle;
+use licentia::keys::{KeyRing, bundle};
+use licentia::random::Random;
 use licentia_verify::KeySet;
 use serde_json::Value;
 
@@ -162,10 +163,9 @@ async fn a_command_with_an_empty_or_wrong_directory_changes_nothing_and_says_wha
     let app = place.start().await.unwrap();
     let kid = app.keys.signing(app.now()).unwrap().kid;
     // Keys of something else.
-    let other = run(licentia(place.directory.path())
-        .args(["keys", "generate"])
-        .env("LICENTIA_KEYS_DIR", "other"));
-    assert_eq!(other.code, 0, "{other:?}");
+    let mut config = place.config.clone();
+    config.keys_dir = place.directory.path().join("other");
+    KeyRing::generate(&config, app.now(), &Random::from_system().unwrap()).unwrap();
     let files = || {
         let read = fs::read_dir(place.directory.path().join("other")).unwrap();
         read.count()
