@@ -29,6 +29,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use self::modes::Role;
 use crate::config::Config;
 use crate::domain::license::LicenseToken;
 use crate::domain::license::signing_key::{HeldKey, KeyRecord, NewKey, public_jwk};
@@ -110,7 +111,7 @@ impl KeyRing {
         }
         for file in files {
             let shown = file.path.display().to_string();
-            let key = files::read(&file.path)
+            let key = files::read(&file.path, Role::Signing)
                 .and_then(|text| Key::read(&text, &shown, file.named_time, config));
             add(key.map(|key| Key { file: Some(file.path), ..key }));
         }

@@ -273,6 +273,11 @@ pub async fn root_key(
     let pinned = store.read().await?.root_record().await?;
     match (RootKey::load(config)?, pinned) {
         (Some(root), Some(pinned)) => must_be_pinned(&root, &pinned).map(|()| Some(root)),
+        (Some(root), None) if ring.key(&root.public.kid).is_some() => Err(Error::setup(format!(
+            "{} is one of the signing keys; a root key signs nothing but the key bundle: remove \
+             this file, and the next start creates one",
+            root.file.display()
+        ))),
         (Some(root), None) => Ok(Some(root)),
         (None, None) if ring.has_files() => match RootKey::create(config, None, random) {
             Ok(root) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDateTime, TimeDelta};
 use zeroize::Zeroizing;
 
-use super::modes::{DIRECTORY_MODE, FILE_MODE, check_directory, check_file};
+use super::modes::{DIRECTORY_MODE, FILE_MODE, Role, check_directory, check_file};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
@@ -47,7 +47,7 @@ pub struct KeyFile {
 pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in entries(directory)? {
-        if path.extension().is_some_and(|extension| extension == "pem") {
+        if path.extension().is_some_and(|extension| extension == KEY) {
             match time_in_name(&path) {
                 _ if !path.is_file() => problems.push(format!("{} is not a file", path.display())),
                 Ok(named_time) => files.push(KeyFile { named_time, path }),
@@ -98,8 +98,8 @@ pub fn fingerprint(directory: &Path) -> String {
 ///
 /// # Errors
 /// [`Error::Setup`] when others can read the file, or we cannot.
-pub fn read(path: &Path) -> Result<Zeroizing<String>> {
-    check_file(path)?;
+pub fn read(path: &Path, role: Role) -> Result<Zeroizing<String>> {
+    check_file(path, role)?;
     let text = read_text(path, MAX_KEY_BYTES);
     text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
 }
@@ -228,7 +228,13 @@ fn make_private(directory: &Path) -> Result<()> {
 }
 
 fn name(named_time: Timestamp) -> String {
-    format!("{}.pem", named_time.to_datetime().format(NAME_FORMAT))
+    format!("{}.{KEY}", named_time.to_datetime().format(NAME_FORMAT))
+}
+
+/// Returns whether a file has the name of a signing key.
+#[must_use]
+pub fn is_named_after_a_time(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == KEY) && time_in_name(path).is_ok()
 }
 
 fn time_in_name(path: &Path) -> Result<Timestamp> {

@@ -54,11 +54,15 @@ pub fn private_key(
         _ => SigningKey::from_pkcs8_pem(&pem),
     };
     key.map_err(|_| {
-        let problem = match () {
-            () if is_encrypted => "cannot be decrypted with this passphrase",
-            () if is_of_another_type(&pem) => "is not an Ed25519 key",
-            () => "is damaged",
-        };
+        if is_encrypted {
+            return refused(
+                "cannot be decrypted with this passphrase: set LICENTIA_KEYS_PASSPHRASE or …_FILE \
+                 to the one with which it was encrypted; if it is that one, the file is damaged: \
+                 restore it from a backup"
+                    .to_owned(),
+            );
+        }
+        let problem = if is_of_another_type(&pem) { "is not an Ed25519 key" } else { "is damaged" };
         refused(format!(
             "{problem}: an Ed25519 key in PKCS#8 PEM is expected; restore it from a backup"
         ))

@@ -53,6 +53,7 @@ mod idempotency_attacks;
 mod import;
 mod key_bundle;
 mod key_commands;
+mod key_messages;
 mod key_revocation;
 mod key_rotation;
 mod key_times;

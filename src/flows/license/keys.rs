@@ -267,6 +267,12 @@ pub async fn import_bundle(
             return Err(Error::setup(format!("apps pin another root key: {}", known.kid)));
         }
         (Some(known), _) => known.clone(),
+        (None, Some(given)) if stored.record(&given.kid).is_some() => {
+            return Err(Error::setup(format!(
+                "{} is a signing key, and a root key signs nothing but the key bundle",
+                given.kid
+            )));
+        }
         (None, Some(given)) => tx.add_root_record(given, now).await?,
         (None, None) => {
             return Err(Error::setup(
