@@ -4,7 +4,9 @@ pub mod command;
 mod identity;
 pub mod keys;
 mod published_keys;
+mod revoked_files;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, OnceCell};
@@ -347,18 +349,41 @@ async fn usable_keys(
     in_the_field.retain(|kid| records.iter().all(|key| key.kid != *kid || key.ends_at.is_none()));
     let directory = &config.keys_dir;
     if let Some(ring) = keys {
-        ring.must_hold(&in_the_field, directory)?;
+        ring.must_hold(&in_the_field, &records, directory)?;
         return ring.with_the_right_clock(config, now);
     }
     if tx.has_licenses().await? {
-        return Err(Error::setup(format!(
-            "there is no signing key in {0}, but licenses were issued: restore the key files to \
-             {0} from a backup. If they are permanently lost, run `licentia keys generate`; the \
-             next start then names the keys to revoke",
-            directory.display()
-        )));
+        let usable = records.iter().filter(|key| key.is_usable()).map(|key| key.kid.clone());
+        in_the_field.extend(usable);
+        return Err(no_key(config, in_the_field));
     }
     KeyRing::generate_first(config, now, random)?;
     let ring = KeyRing::load(config)?;
     ring.ok_or_else(|| Error::Internal("the generated key is missing".into()))
+}
+
+/// Returns the error that the server has none of its keys, although licenses were issued. `kids`
+/// are the ids of the keys that are needed.
+fn no_key(config: &Config, mut kids: Vec<String>) -> Error {
+    kids.sort();
+    kids.dedup();
+    let directory = config.keys_dir.display();
+    let revoked = KeyRing::revoked_in(config).unwrap_or_default();
+    let except = |file: &PathBuf| {
+        format!("\n  do not restore the key of {}: it was revoked", file.display())
+    };
+    let except: String = revoked.iter().map(except).collect();
+    let way_out = match kids.as_slice() {
+        [] => "run `licentia keys generate`".to_owned(),
+        kids => format!(
+            "run `licentia keys revoke KID` for each, which makes another key and reissues their \
+             licenses: {}",
+            kids.join(", ")
+        ),
+    };
+    Error::setup(format!(
+        "there is no signing key in {directory}, but licenses were issued: restore the key files \
+         to {directory} from a backup, or correct `keys_dir`{except}\n  \
+         if they are permanently lost, {way_out}"
+    ))
 }

@@ -357,7 +357,10 @@ errors! {
     #[error("there are {MAX_WEBHOOKS} webhooks already; delete one that is not needed")]
     TooManyWebhooks => TooManyWebhooks,
     /// A disabled webhook gets no deliveries.
-    #[error("this webhook is disabled; enable it first (PATCH with `enabled`: true)")]
+    #[error(
+        "this webhook is disabled; enable it first (PATCH with `enabled`: true; on the command \
+         line: licentia webhook enable)"
+    )]
     WebhookDisabled => WebhookDisabled,
     /// The resource does not exist or belongs to another customer.
     #[error("there is no such {0}")]

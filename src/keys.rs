@@ -11,6 +11,7 @@ mod jose;
 mod live;
 mod modes;
 mod pem;
+mod revoked;
 mod root;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use self::modes::Role;
 use crate::config::Config;
 use crate::domain::license::LicenseToken;
 use crate::domain::license::signing_key::{HeldKey, KeyRecord, NewKey, public_jwk};
@@ -38,6 +40,8 @@ use crate::random::Random;
 pub use crate::domain::license::signing_key::{KeyState, PUBLISHED_BEFORE_SIGNING};
 pub use files::{ROOT_FILE, command_for_a_secret};
 pub use live::{COMPARED_EVERY, Keys, Snapshot};
+pub use pem::is_private;
+pub use revoked::RevokedFile;
 pub use root::RootKey;
 
 /// The maximum number of keys: years of monthly rotation. More than that means a wrong directory.
@@ -47,6 +51,8 @@ const MAX_KEYS: usize = 100;
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
+    revoked_files: Vec<RevokedFile>,
+    warnings: Vec<String>,
     algorithm: Algorithm,
 }
 
@@ -105,7 +111,7 @@ impl KeyRing {
         }
         for file in files {
             let shown = file.path.display().to_string();
-            let key = files::read(&file.path)
+            let key = files::read(&file.path, Role::Signing)
                 .and_then(|text| Key::read(&text, &shown, file.named_time, config));
             add(key.map(|key| Key { file: Some(file.path), ..key }));
         }
@@ -117,7 +123,8 @@ impl KeyRing {
         if !problems.is_empty() {
             return Err(Error::Setup(problems));
         }
-        let ring = Self { keys, algorithm: config.license_algorithm };
+        let (revoked_files, warnings) = revoked::load(config)?;
+        let ring = Self { keys, revoked_files, warnings, algorithm: config.license_algorithm };
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
 
@@ -213,11 +220,8 @@ impl KeyRing {
     pub fn put_away(&self, kid: &str) -> Option<String> {
         let key = self.key(kid)?;
         let Some(file) = &key.file else {
-            return Some(
-                "the key is set as LICENTIA_SIGNING_KEY or LICENTIA_FORMER_SIGNING_KEYS: remove it \
-                 there"
-                    .to_owned(),
-            );
+            let setting = key.setting();
+            return Some(format!("the servers have it as {setting}: remove it there, and restart"));
         };
         let problem = files::put_away(file).err()?;
         Some(format!("{problem}: remove it from the Secret or volume that is mounted there"))
@@ -261,6 +265,33 @@ impl KeyRing {
     #[must_use]
     pub fn key(&self, kid: &str) -> Option<&Key> {
         self.keys.iter().find(|key| key.kid == kid)
+    }
+
+    /// Returns the keys whose files were put away as revoked, oldest first.
+    #[must_use]
+    pub fn revoked_files(&self) -> &[RevokedFile] {
+        &self.revoked_files
+    }
+
+    /// Returns the file that says that this key was revoked.
+    #[must_use]
+    pub fn revoked_file(&self, kid: &str) -> Option<&Path> {
+        let revoked = self.revoked_files.iter().find(|revoked| revoked.kid == kid);
+        revoked.map(|revoked| revoked.file.as_path())
+    }
+
+    /// Returns the files of revoked keys in the directory of the keys, read or not.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the directory cannot be read.
+    pub fn revoked_in(config: &Config) -> Result<Vec<PathBuf>> {
+        files::list_revoked(&config.keys_dir)
+    }
+
+    /// Returns the warnings about files of revoked keys that cannot be read.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns the key in this file.
@@ -307,20 +338,44 @@ impl KeyRing {
     /// Checks that the ring has all of these keys, so that licenses in the field still verify.
     ///
     /// # Errors
-    /// [`Error::Setup`] with the missing keys.
-    pub fn must_hold(&self, kids: &[String], directory: &Path) -> Result<()> {
-        let missing = kids.iter().filter(|kid| !self.keys.iter().any(|key| key.kid == **kid));
-        let missing: Vec<_> = missing.map(String::as_str).collect();
-        if missing.is_empty() {
-            return Ok(());
+    /// [`Error::Setup`] with the missing keys. For those that were revoked by their files or in
+    /// `records`, it does not advise to restore them.
+    pub fn must_hold(
+        &self,
+        kids: &[String],
+        records: &[KeyRecord],
+        directory: &Path,
+    ) -> Result<()> {
+        let is_recorded = |kid: &str| {
+            records.iter().any(|record| record.kid == kid && record.revoked_at.is_some())
+        };
+        let (mut problems, mut lost) = (Vec::new(), Vec::new());
+        for kid in kids.iter().filter(|kid| self.key(kid).is_none()) {
+            match self.revoked_file(kid) {
+                _ if is_recorded(kid) => problems.push(format!(
+                    "the key {kid} is revoked, and some of its licenses are not\n  \
+                     run: licentia keys revoke {kid}"
+                )),
+                None => lost.push(kid.as_str()),
+                Some(file) => problems.push(format!(
+                    "{} says that the key {kid} was revoked, and the database does not know it; \
+                     it was probably restored from a backup\n  \
+                     run: licentia keys revoke {kid}\n  \
+                     do not restore the key's file: whoever has the key could sign licenses again",
+                    file.display()
+                )),
+            }
         }
-        Err(Error::setup(format!(
-            "the keys of licenses in the field are missing: {}\n  \
-             restore their files to {} from a backup, or add them to `former_signing_keys`; if a \
-             key is permanently lost, run `licentia keys revoke`, which reissues its licenses",
-            missing.join(", "),
-            directory.display(),
-        )))
+        if !lost.is_empty() {
+            problems.push(format!(
+                "the keys of licenses in the field are missing: {}\n  \
+                 restore their files to {} from a backup, or add them to `former_signing_keys`; if \
+                 a key is permanently lost, run `licentia keys revoke`, which reissues its licenses",
+                lost.join(", "),
+                directory.display(),
+            ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Setup(problems)) }
     }
 
     fn signing_index(&self, now: Timestamp) -> usize {
@@ -339,6 +394,11 @@ impl Key {
         let signer = Arc::new(jose::Ed25519Signer::new(key, &header)?);
         let public = public_jwk(x, kid.clone());
         Ok(Self { kid, named_time, file: None, is_preferred: false, public, algorithm, signer })
+    }
+
+    /// Returns the variable of a key that is not a file.
+    fn setting(&self) -> &'static str {
+        if self.is_preferred { "LICENTIA_SIGNING_KEY" } else { "LICENTIA_FORMER_SIGNING_KEYS" }
     }
 
     /// Signs a license. Returns the license token.
@@ -391,11 +451,8 @@ fn duplicates(keys: &[Key]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, key) in keys.iter().enumerate() {
         if keys[..index].iter().any(|earlier| earlier.kid == key.kid) {
-            let place = match &key.file {
-                Some(file) => file.to_string_lossy(),
-                None if key.is_preferred => "LICENTIA_SIGNING_KEY".into(),
-                None => "LICENTIA_FORMER_SIGNING_KEYS".into(),
-            };
+            let setting = || key.setting().into();
+            let place = key.file.as_ref().map_or_else(setting, |file| file.to_string_lossy());
             problems.push(format!("{place} has a key that is given twice; remove one of them"));
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::app::App;
+use crate::app::revoked_files::{RevokedByFile, revoked_by_files};
 use crate::config::Config;
 use crate::domain::license::key_bundle::{BundleContent, RootRecord, StoredBundle};
 use crate::domain::license::signing_key::{self, KeyRecord};
@@ -91,8 +92,9 @@ pub struct KeyStore<'a> {
 }
 
 impl KeyStore<'_> {
-    /// Records the keys of a ring that have no record. `at_once` is a key that signs without being
-    /// announced.
+    /// Records the keys of a ring that have no record, and those that are revoked by their files.
+    /// `at_once` is a key that signs without being announced. Returns a warning for each key that
+    /// was not known as revoked.
     ///
     /// # Errors
     /// A failure of the database.
@@ -101,15 +103,17 @@ impl KeyStore<'_> {
         ring: &KeyRing,
         at_once: Option<&str>,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let mut tx = self.store.read().await?;
         let known = tx.key_records().await?;
+        let revoked = revoked_by_files(&mut tx, ring, &known, now).await?;
         drop(tx);
         let has_record = |kid: &str| known.iter().any(|record| record.kid == kid);
         let late =
             |record: &&KeyRecord| at_once == Some(record.kid.as_str()) && record.signs_from > now;
-        if ring.without_record(has_record).is_empty() && !known.iter().any(|key| late(&key)) {
-            return Ok(());
+        let is_new = !ring.without_record(has_record).is_empty();
+        if !is_new && revoked.is_empty() && !known.iter().any(|key| late(&key)) {
+            return Ok(Vec::new());
         }
         let mut tx = self.store.write().await?;
         let known = tx.key_records().await?;
@@ -125,7 +129,13 @@ impl KeyStore<'_> {
             };
             tx.put_key_record(&urgent).await?;
         }
-        tx.commit(self.fail_points.at(Place::KeysRecorded)).await
+        let records = tx.key_records().await?;
+        let revoked = revoked_by_files(&mut tx, ring, &records, now).await?;
+        for revoked in &revoked {
+            tx.put_key_record(&revoked.record).await?;
+        }
+        tx.commit(self.fail_points.at(Place::KeysRecorded)).await?;
+        Ok(revoked.iter().map(RevokedByFile::warning).collect())
     }
 
     /// Corrects the times of keys that a clock which is behind has recorded since the server last
@@ -232,6 +242,11 @@ async fn new_records(
     Ok(signing_key::register(new, known, at_once, now))
 }
 
+/// Logs warnings.
+fn log(warnings: &[String]) {
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
 fn must_be_pinned(root: &RootKey, pinned: &RootRecord) -> Result<()> {
     if root.public == *pinned {
         return Ok(());
@@ -258,6 +273,11 @@ pub async fn root_key(
     let pinned = store.read().await?.root_record().await?;
     match (RootKey::load(config)?, pinned) {
         (Some(root), Some(pinned)) => must_be_pinned(&root, &pinned).map(|()| Some(root)),
+        (Some(root), None) if ring.key(&root.public.kid).is_some() => Err(Error::setup(format!(
+            "{} is one of the signing keys; a root key signs nothing but the key bundle: remove \
+             this file, and the next start creates one",
+            root.file.display()
+        ))),
         (Some(root), None) => Ok(Some(root)),
         (None, None) if ring.has_files() => match RootKey::create(config, None, random) {
             Ok(root) => {
@@ -295,7 +315,8 @@ impl App {
         let ring = self.keys.current().ring.clone();
         let root = root_key(&self.keys.config, &ring, &self.store, &self.random).await?;
         self.must_sign_once_published(&ring, root.is_some(), now).await?;
-        self.key_store().register(&ring, None, now).await?;
+        log(ring.warnings());
+        log(&self.key_store().register(&ring, None, now).await?);
         // If the database was restored from a backup, apps have seen a newer bundle and newer
         // status lists, and refuse these.
         let keys = self.publish_keys(ring, root, now - SAME_START, now).await?;
@@ -318,10 +339,13 @@ impl App {
         now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.store.read().await?;
-        let StoredKeys { mut records, bundle, .. } = StoredKeys::read(&mut tx).await?;
-        let new = new_records(&mut tx, ring, &records, None, now).await?;
+        let mut stored = StoredKeys::read(&mut tx).await?;
+        let new = new_records(&mut tx, ring, &stored.records, None, now).await?;
+        stored.put(new);
+        let revoked = revoked_by_files(&mut tx, ring, &stored.records, now).await?;
         drop(tx);
-        records.extend(new);
+        stored.put(revoked.into_iter().map(|revoked| revoked.record));
+        let StoredKeys { mut records, bundle, .. } = stored;
         let content = BundleContent::of(&records);
         for record in records.iter_mut().filter(|record| content.trusts(&record.kid)) {
             record.bundled_at = record.bundled_at.or(has_root.then_some(now));
@@ -352,15 +376,19 @@ impl App {
         Ok(())
     }
 
-    /// Reads the keys of the database, as a command does. Nothing is written.
+    /// Reads the keys of the database, as a command does. Nothing is written, so keys that are
+    /// revoked by their files are revoked in memory only.
     ///
     /// # Errors
     /// [`Error::Setup`] when no key may sign.
     pub(super) async fn read_keys(&self) -> Result<()> {
-        let StoredKeys { records, bundle, .. } =
-            StoredKeys::read(&mut self.store.read().await?).await?;
-        let ring = self.keys.current().ring.clone();
-        self.keys.replace(ring, records, bundle)?.must_sign(self.now())
+        let (ring, now) = (self.keys.current().ring.clone(), self.now());
+        let mut tx = self.store.read().await?;
+        let mut stored = StoredKeys::read(&mut tx).await?;
+        let revoked = revoked_by_files(&mut tx, &ring, &stored.records, now).await?;
+        drop(tx);
+        stored.put(revoked.into_iter().map(|revoked| revoked.record));
+        self.keys.replace(ring, stored.records, stored.bundle)?.must_sign(now)
     }
 
     /// Reads the key files and the database again, and publishes what is new. A key that is damaged
@@ -394,7 +422,7 @@ impl App {
             })
         };
         let own = self.key_store();
-        own.register(&ring, None, now).await?;
+        log(&own.register(&ring, None, now).await?);
         if let Some(last_read) = last_read {
             own.correct_publication(last_read, &before.records, now).await?;
         }
@@ -423,6 +451,9 @@ impl App {
         if kids(&before.records) != kids(&after.records) || signed != signs {
             let signs = signs.unwrap_or_else(|| "none".to_owned());
             tracing::info!(published = after.records.len(), signs, "the signing keys have changed");
+        }
+        if after.ring.warnings() != before.ring.warnings() {
+            log(after.ring.warnings());
         }
         if problem.is_none() {
             self.keys.remember(fingerprint);

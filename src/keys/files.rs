@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDateTime, TimeDelta};
 use zeroize::Zeroizing;
 
-use super::modes::{DIRECTORY_MODE, FILE_MODE, check_directory, check_file};
+use super::modes::{DIRECTORY_MODE, FILE_MODE, Role, check_directory, check_file};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
@@ -22,7 +22,13 @@ const NAME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 pub const ROOT_FILE: &str = "root.key";
 
 /// The longest key file, in bytes; an encrypted Ed25519 key has about 400.
-const MAX_KEY_BYTES: u64 = 16 * 1024;
+pub const MAX_KEY_BYTES: u64 = 16 * 1024;
+
+/// The extension of the file of a signing key.
+const KEY: &str = "pem";
+
+/// The extension of the file of a revoked key.
+const REVOKED: &str = "revoked";
 
 /// The hint for a directory that we cannot write.
 const IN_A_SECRET: &str = "; if this is a mounted Secret, add a key to the Secret instead \
@@ -41,7 +47,7 @@ pub struct KeyFile {
 pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in entries(directory)? {
-        if path.extension().is_some_and(|extension| extension == "pem") {
+        if path.extension().is_some_and(|extension| extension == KEY) {
             match time_in_name(&path) {
                 _ if !path.is_file() => problems.push(format!("{} is not a file", path.display())),
                 Ok(named_time) => files.push(KeyFile { named_time, path }),
@@ -54,6 +60,14 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     }
     files.sort_by_key(|file| file.named_time);
     Ok((files, problems))
+}
+
+/// Returns the files of revoked keys in a directory, oldest first.
+pub fn list_revoked(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = entries(directory)?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == REVOKED));
+    files.sort();
+    Ok(files)
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -84,8 +98,8 @@ pub fn fingerprint(directory: &Path) -> String {
 ///
 /// # Errors
 /// [`Error::Setup`] when others can read the file, or we cannot.
-pub fn read(path: &Path) -> Result<Zeroizing<String>> {
-    check_file(path)?;
+pub fn read(path: &Path, role: Role) -> Result<Zeroizing<String>> {
+    check_file(path, role)?;
     let text = read_text(path, MAX_KEY_BYTES);
     text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
 }
@@ -167,9 +181,17 @@ pub fn rename(path: &Path, named_time: Timestamp) -> Result<PathBuf> {
     Ok(renamed)
 }
 
-/// Renames a key's file to `.revoked`, so that it is kept but no longer loaded.
+/// Renames a key's file to `.revoked`, so that it is kept but no longer loaded. It never replaces
+/// the file of another revoked key.
 pub fn put_away(path: &Path) -> Result<()> {
-    move_to(path, &path.with_extension("revoked"))
+    let mut target = path.with_extension(REVOKED);
+    for number in 2.. {
+        if !target.exists() {
+            break;
+        }
+        target = path.with_extension(format!("{number}.{REVOKED}"));
+    }
+    move_to(path, &target)
 }
 
 /// Returns the directory of a file.
@@ -206,7 +228,13 @@ fn make_private(directory: &Path) -> Result<()> {
 }
 
 fn name(named_time: Timestamp) -> String {
-    format!("{}.pem", named_time.to_datetime().format(NAME_FORMAT))
+    format!("{}.{KEY}", named_time.to_datetime().format(NAME_FORMAT))
+}
+
+/// Returns whether a file has the name of a signing key.
+#[must_use]
+pub fn is_named_after_a_time(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == KEY) && time_in_name(path).is_ok()
 }
 
 fn time_in_name(path: &Path) -> Result<Timestamp> {

@@ -123,8 +123,8 @@ impl Snapshot {
         let Some(record) = self.signing_record(now) else {
             return Err(Error::setup(
                 "every signing key here was retired or revoked, or was never published; add one: \
-                 `licentia keys generate`, or a new file in the Secret if the keys are mounted \
-                 (docs/keys.md)",
+                 `licentia keys generate`, a new file in the Secret if the keys are mounted, or \
+                 another `signing_key` if it comes from the environment (docs/keys.md)",
             ));
         };
         let ready_from = record.ready_from(has_bundle);

@@ -34,7 +34,16 @@ const MOUNT_DIRECTORY: &str = "mount it read-only, as Kubernetes mounts a Secret
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Directory,
-    File,
+    File(Role),
+}
+
+/// What a key is for. It decides what to do about one that others may have read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It signs licenses.
+    Signing,
+    /// It signs the key bundle, and apps pin it.
+    Root,
 }
 
 /// Whether this user can set the mode.
@@ -54,10 +63,10 @@ pub fn check_directory(path: &Path) -> Result<()> {
     check(Kind::Directory, path)
 }
 
-/// Fails if others than the owner can read the file, or we cannot. The group may read a file that
-/// is read-only or that we do not own, such as a mounted Secret.
-pub fn check_file(path: &Path) -> Result<()> {
-    check(Kind::File, path)?;
+/// Fails if others than the owner can read the file of a key, or we cannot. The group may read a
+/// file that is read-only or that we do not own, such as a mounted Secret.
+pub fn check_file(path: &Path, role: Role) -> Result<()> {
+    check(Kind::File(role), path)?;
     let opened = fs::File::open(path);
     if opened.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
         let path = path.display();
@@ -92,7 +101,7 @@ fn is_safe(kind: Kind, mode: u32, control: Control) -> bool {
             Control::Foreign => mode & ANYBODY_WRITES == 0,
             Control::ReadOnly => true,
         },
-        Kind::File => {
+        Kind::File(_) => {
             let is_for_group = others & !GROUP_READS == 0;
             others == 0 || is_for_group && (control != Control::Ours || mode & WRITABLE == 0)
         }
@@ -110,13 +119,13 @@ fn problem(kind: Kind, mode: u32, control: Control) -> Option<String> {
     let danger = match (kind, reads, writes) {
         (Kind::Directory, _, true) => "write to it, and replace the signing keys",
         (Kind::Directory, _, false) => "use the directory of the signing keys",
-        (Kind::File, true, true) => "read and write this key",
-        (Kind::File, false, true) => "write this key",
-        (Kind::File, _, false) => "read this key",
+        (Kind::File(_), true, true) => "read and write this key",
+        (Kind::File(_), false, true) => "write this key",
+        (Kind::File(_), _, false) => "read this key",
     };
     let (wanted, mount) = match kind {
         Kind::Directory => (DIRECTORY_MODE, MOUNT_DIRECTORY),
-        Kind::File => (FILE_MODE, MOUNT_FILES),
+        Kind::File(_) => (FILE_MODE, MOUNT_FILES),
     };
     let remedy = if is_ours {
         format!("run: chmod {wanted:o} PATH")
@@ -126,10 +135,15 @@ fn problem(kind: Kind, mode: u32, control: Control) -> Option<String> {
     let then = match kind {
         Kind::Directory if writes => "\n  check that every key is yours: licentia keys list",
         Kind::Directory => "",
-        Kind::File if is_ours => {
+        Kind::File(Role::Root) => {
+            "\n  if somebody may have read it, see \"The root key was stolen\" in docs/keys.md"
+        }
+        Kind::File(Role::Signing) if is_ours => {
             "\n  if somebody may have read it, generate a new key: licentia keys generate"
         }
-        Kind::File => "\n  if somebody may have read it, revoke the key (docs/keys.md)",
+        Kind::File(Role::Signing) => {
+            "\n  if somebody may have read it, revoke the key (docs/keys.md)"
+        }
     };
     Some(format!("has mode {mode:03o}: others can {danger}\n  {remedy}{then}"))
 }
@@ -141,24 +155,29 @@ mod tests {
     #[test]
     fn a_mode_is_safe_or_its_problem_names_a_remedy_that_this_user_can_apply() {
         use Control::{Foreign, Ours, ReadOnly};
-        use Kind::{Directory, File};
+        use Kind::Directory;
+        const FILE: Kind = Kind::File(Role::Signing);
+        const ROOT: Kind = Kind::File(Role::Root);
         let secret = "`defaultMode: 0440`";
         for (kind, mode, control, expected) in [
-            (File, 0o600, Ours, None),
-            (File, 0o400, Foreign, None),
-            (File, 0o440, Foreign, None),
-            (File, 0o440, ReadOnly, None),
-            (File, 0o640, Foreign, None),
+            (FILE, 0o600, Ours, None),
+            (FILE, 0o400, Foreign, None),
+            (FILE, 0o440, Foreign, None),
+            (FILE, 0o440, ReadOnly, None),
+            (FILE, 0o640, Foreign, None),
             // A file that nobody writes, of a user who runs as root.
-            (File, 0o440, Ours, None),
-            (File, 0o640, Ours, Some(["640: others can read this key", "run: chmod 600 PATH"])),
-            (File, 0o644, Ours, Some(["644: others can read this key", "chmod 600 PATH"])),
-            (File, 0o444, Foreign, Some(["444: others can read this key", secret])),
-            (File, 0o644, Foreign, Some(["644: others can read this key", "`fsGroup`"])),
-            (File, 0o644, ReadOnly, Some(["644: others can read this key", secret])),
-            (File, 0o444, ReadOnly, Some(["444: others can read this key", "mode 0440"])),
-            (File, 0o460, Foreign, Some(["460: others can read and write", secret])),
-            (File, 0o602, Ours, Some(["602: others can write this key", "chmod 600 PATH"])),
+            (FILE, 0o440, Ours, None),
+            (FILE, 0o640, Ours, Some(["640: others can read this key", "run: chmod 600 PATH"])),
+            (FILE, 0o644, Ours, Some(["644: others can read this key", "chmod 600 PATH"])),
+            (FILE, 0o444, Foreign, Some(["444: others can read this key", secret])),
+            (FILE, 0o644, Foreign, Some(["644: others can read this key", "`fsGroup`"])),
+            (FILE, 0o644, ReadOnly, Some(["644: others can read this key", secret])),
+            (FILE, 0o444, ReadOnly, Some(["444: others can read this key", "mode 0440"])),
+            (FILE, 0o460, Foreign, Some(["460: others can read and write", secret])),
+            (ROOT, 0o600, Ours, None),
+            (ROOT, 0o644, Ours, Some(["\"The root key was stolen\"", "chmod 600 PATH"])),
+            (ROOT, 0o644, ReadOnly, Some(["\"The root key was stolen\"", secret])),
+            (FILE, 0o602, Ours, Some(["602: others can write this key", "chmod 600 PATH"])),
             (Directory, 0o700, Ours, None),
             (Directory, 0o755, Foreign, None),
             (Directory, 0o2775, Foreign, None),
@@ -178,6 +197,7 @@ mod tests {
                 assert!(found.contains(part), "{name}: {part}\nis not in\n{found}");
             }
             assert_eq!(found.contains("chmod"), control == Ours, "{name}: {found}");
+            assert!(kind != ROOT || !found.contains("generate"), "{name}: {found}");
         }
     }
 }

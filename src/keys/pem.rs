@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -53,15 +54,36 @@ pub fn private_key(
         _ => SigningKey::from_pkcs8_pem(&pem),
     };
     key.map_err(|_| {
-        let problem = match () {
-            () if is_encrypted => "cannot be decrypted with this passphrase",
-            () if is_of_another_type(&pem) => "is not an Ed25519 key",
-            () => "is damaged",
-        };
+        if is_encrypted {
+            return refused(
+                "cannot be decrypted with this passphrase: set LICENTIA_KEYS_PASSPHRASE or …_FILE \
+                 to the one with which it was encrypted; if it is that one, the file is damaged: \
+                 restore it from a backup"
+                    .to_owned(),
+            );
+        }
+        let problem = if is_of_another_type(&pem) { "is not an Ed25519 key" } else { "is damaged" };
         refused(format!(
             "{problem}: an Ed25519 key in PKCS#8 PEM is expected; restore it from a backup"
         ))
     })
+}
+
+/// Returns whether a text is the public part of a key: a JWK or PEM.
+#[must_use]
+pub fn is_public(text: &str) -> bool {
+    let text = without_wrapping(text);
+    let jwk = || serde_json::from_str::<Value>(text).ok();
+    text.contains("-----BEGIN PUBLIC KEY-----")
+        || jwk().is_some_and(|jwk| jwk.get("kty").is_some() && jwk.get("d").is_none())
+}
+
+/// Returns whether a text is a private key: PEM of any kind, or a JWK.
+#[must_use]
+pub fn is_private(text: &str) -> bool {
+    let text = without_wrapping(text);
+    let jwk = || serde_json::from_str::<Value>(text).ok();
+    text.contains("PRIVATE KEY-----") || jwk().is_some_and(|jwk| jwk.get("d").is_some())
 }
 
 /// Returns the texts of the keys in a text that may have several, as `former_signing_keys` does.

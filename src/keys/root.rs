@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 use licentia_verify::{Algorithm, BUNDLE_TYPE, Header};
 
-use super::files::{self, ROOT_FILE};
+use super::files::{self, MAX_KEY_BYTES, ROOT_FILE};
+use super::modes::Role;
 use super::{jose, pem, public_part, write_private_key};
 use crate::config::Config;
 use crate::domain::license::key_bundle::{BundleClaims, RootRecord};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::random::Random;
 
 /// The root key with its private part.
@@ -40,7 +42,15 @@ impl RootKey {
     /// # Errors
     /// As [`RootKey::load`].
     pub fn read(path: &Path, config: &Config) -> Result<Self> {
-        let text = files::read(path)?;
+        // The mode of the public part is no mistake.
+        if read_text(path, MAX_KEY_BYTES).is_ok_and(|text| pem::is_public(&text)) {
+            let path = path.display();
+            return Err(Error::setup(format!(
+                "{path} has the public part of a key; give the root key itself, which `licentia \
+                 keys root init` or the server wrote (root.key)"
+            )));
+        }
+        let text = files::read(path, Role::Root)?;
         let key =
             pem::private_key(&text, &path.display().to_string(), config.keys_passphrase.as_ref())?;
         Self::of(key, path.to_owned())
@@ -60,6 +70,12 @@ impl RootKey {
             }
         };
         Self::of(key, path)
+    }
+
+    /// Returns whether its file has the name of a signing key.
+    #[must_use]
+    pub fn is_named_as_signing_key(&self) -> bool {
+        files::is_named_after_a_time(&self.file)
     }
 
     fn of(key: SigningKey, file: PathBuf) -> Result<Self> {

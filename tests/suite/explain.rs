@@ -212,6 +212,107 @@ fn memory_is_created_and_shows_a_clock_that_was_set_back() {
     assert_eq!(serde_json::from_str::<Value>(&memory).unwrap()["time"], 1_801_468_800);
 }
 
+/// Returns the license token, the bundle and the list of the example with a root, which are written
+/// into files, and the arguments for a verification without them.
+fn carried(folder: &Path) -> (Vec<String>, [String; 3]) {
+    let case = example("a new key and a revoked license");
+    let carried: Value = serde_json::from_str(case["license"].as_str().unwrap()).unwrap();
+    let texts =
+        ["license", "keys", "status"].map(|name| carried[name].as_str().unwrap().to_owned());
+    for (name, text) in ["token", "bundle", "list"].iter().zip(&texts) {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    fs::write(folder.join("text"), "hello").unwrap();
+    fs::write(folder.join("long"), "x".repeat(300 * 1024)).unwrap();
+    let mut arguments = arguments(&case, folder);
+    arguments.pop();
+    (arguments, texts)
+}
+
+#[test]
+fn a_list_or_a_bundle_that_does_not_count_is_named_in_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, _) = carried(folder.path());
+    let (no_list, no_bundle) = ("status list does not count", "key bundle does not count");
+    for (documents, code, warning) in [
+        ("--keys=bundle --status=list", Some("revoked"), None),
+        ("--keys=bundle", None, None),
+        ("--keys=bundle --status=text", None, Some(no_list)),
+        ("--keys=bundle --status=long", None, Some(no_list)),
+        ("--keys=bundle --status=bundle", None, Some(no_list)),
+        ("--keys=bundle --status=token", None, Some(no_list)),
+        ("--keys=text --status=list", Some("unknown_key"), Some(no_bundle)),
+        ("--keys=long", Some("unknown_key"), Some(no_bundle)),
+        ("--keys=list", Some("unknown_key"), Some(no_bundle)),
+    ] {
+        let documents = documents.split(' ').map(str::to_owned);
+        let more: Vec<_> = documents.chain(["token".to_owned()]).collect();
+        let done = license(&folder, "verify", &[trusted.clone(), more].concat());
+        let verdict: Value = serde_json::from_str(&done.out).unwrap();
+        assert_eq!(verdict["code"].as_str(), code, "{done:?}");
+        match warning {
+            None => assert_eq!(done.err, "", "{done:?}"),
+            Some(part) => {
+                let is_named = done.err.starts_with("warning: ") && done.err.contains(part);
+                assert!(is_named, "{done:?}");
+            }
+        }
+    }
+    // Nothing refers to a list, and nothing needs a bundle.
+    let plain = arguments(&example("a license and a JWKS"), folder.path());
+    for (document, part) in [
+        ("--status=text", "status list was not needed"),
+        ("--keys=text", "key bundle was not needed"),
+    ] {
+        let done = license(&folder, "verify", &[vec![document.to_owned()], plain.clone()].concat());
+        assert!(done.code == 0 && done.err.contains(part), "{done:?}");
+    }
+}
+
+/// The clients in `sdks/` keep the bundle and the list in the file of the memory.
+#[test]
+fn the_members_of_an_app_in_its_memory_are_kept_and_none_is_older_than_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, [_, bundle, list]) = carried(folder.path());
+    let path = folder.path().join("memory");
+    let verify = |more: &str| {
+        let more = more.split(' ').chain(["--memory=memory"]).map(str::to_owned).collect();
+        license(&folder, "verify", &[trusted.clone(), more].concat());
+        serde_json::from_str::<Value>(&fs::read_to_string(&path).unwrap()).unwrap()
+    };
+    let plain = verify("token");
+    let with_others = |others: &Value| {
+        let mut members = plain.as_object().unwrap().clone();
+        members.extend(others.as_object().unwrap().clone());
+        fs::write(&path, Value::Object(members).to_string()).unwrap();
+    };
+    let others = json!({ "keys": "an older one", "status": "an older one", "app": { "x": [1] } });
+    for (more, keys, status) in [
+        ("token", "an older one", "an older one"),
+        ("--keys=text --status=text token", "an older one", "an older one"),
+        ("--keys=bundle token", bundle.as_str(), "an older one"),
+        ("--keys=bundle --status=list token", bundle.as_str(), list.as_str()),
+        ("license.json", bundle.as_str(), list.as_str()),
+    ] {
+        with_others(&others);
+        let kept = verify(more);
+        assert_eq!((&kept["keys"], &kept["status"]), (&keys.into(), &status.into()), "{more}");
+        assert_eq!(kept["app"], others["app"], "{more}");
+        assert_eq!(kept["v"], 1, "{more}");
+    }
+    // The memory counts although the file is longer than a memory may be.
+    with_others(&json!({ "keys": "x".repeat(300 * 1024) }));
+    verify("license.json");
+    let revoked = license(
+        &folder,
+        "verify",
+        &[trusted.clone(), ["--keys=bundle", "--memory=memory", "token"].map(str::to_owned).into()]
+            .concat(),
+    );
+    let verdict: Value = serde_json::from_str(&revoked.out).unwrap();
+    assert_eq!(verdict["code"], "revoked", "{revoked:?}");
+}
+
 /// Each wrong call names the file or the argument, and what to do.
 #[test]
 fn a_wrong_file_is_named_with_what_to_do_about_it() {

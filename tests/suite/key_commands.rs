@@ -4,15 +4,16 @@ use std::fs;
 
 use licentia::clock::{Clock, SystemClock};
 use licentia::flows::license::keys::follow_keys;
-use licentia::keys::bundle;
+use licentia::keys::{KeyRing, bundle};
+use licentia::random::Random;
 use licentia_verify::KeySet;
 use serde_json::Value;
 
-use crate::harness::process::{Server, licentia, run, serve};
-use crate::harness::rotation::{claims_of, verdict};
+use crate::harness::process::{Done, Server, licentia, run, serve};
+use crate::harness::rotation::{claims_of, customer, issue, root_of, verdict};
 use crate::harness::{TestDatabase, until};
 use crate::key_bundle::{json, keys};
-use crate::keys::Installation;
+use crate::keys::{Installation, issue_a_license};
 
 #[tokio::test]
 async fn the_only_key_cannot_be_retired_and_the_list_says_what_signs_when() {
@@ -144,4 +145,75 @@ async fn a_running_server_follows_new_retired_and_revoked_keys_on_sighup() {
     until(async || log().contains("the keys could not all be read")).await;
     assert_eq!(server.client.get("/.well-known/license-keys").await.status, 200);
     assert_eq!(server.stop(), Some(0));
+}
+
+/// Runs `licentia keys …` on the database of an installation, with another directory of keys.
+fn keys_elsewhere(place: &Installation, directory: &str, arguments: &[&str]) -> Done {
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    run(licentia(place.directory.path())
+        .arg("keys")
+        .args(arguments)
+        .env("LICENTIA_DATABASE_URL", url)
+        .env("LICENTIA_KEYS_DIR", directory))
+}
+
+#[tokio::test]
+async fn a_command_with_an_empty_or_wrong_directory_changes_nothing_and_says_what_to_do() {
+    let place = Installation::new(&[]).await;
+    let app = place.start().await.unwrap();
+    let kid = app.keys.signing(app.now()).unwrap().kid;
+    // Keys of something else.
+    let mut config = place.config.clone();
+    config.keys_dir = place.directory.path().join("other");
+    KeyRing::generate(&config, app.now(), &Random::from_system().unwrap()).unwrap();
+    let files = || {
+        let read = fs::read_dir(place.directory.path().join("other")).unwrap();
+        read.count()
+    };
+    let before = files();
+    for directory in ["empty", "other"] {
+        for arguments in [&["reload"][..], &["generate"], &["generate", "--now"]] {
+            let refused = keys_elsewhere(&place, directory, arguments);
+            assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{arguments:?}");
+            let named = [kid.as_str(), directory, "LICENTIA_KEYS_DIR", "keys revoke KID"];
+            for part in named {
+                assert!(refused.err.contains(part), "{part}\nis not in\n{}", refused.err);
+            }
+            let has_another = refused.err.contains("--former-keys-are-lost");
+            assert_eq!(has_another, arguments[0] == "generate", "{}", refused.err);
+        }
+        let records = app.store.read().await.unwrap().key_records().await.unwrap();
+        assert_eq!(records.len(), 1, "{directory}");
+    }
+    assert!(!place.directory.path().join("empty").exists(), "a folder was made");
+    assert_eq!(files(), before);
+    // In the right one, both work.
+    for arguments in [&["reload"][..], &["generate"]] {
+        let done = keys(&place, arguments);
+        assert!(done.code == 0 && done.out.contains("is up to date"), "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_only_lost_are_replaced_and_retired_and_their_licenses_stay_valid() {
+    let place = Installation::new(&[]).await;
+    let app = place.start().await.unwrap();
+    issue_a_license(&app).await;
+    let license = issue(&app, &customer(&app).await).await;
+    let root = KeySet::from_root(&root_of(&app).await, "acme-app").unwrap();
+    app.store.close().await;
+    fs::remove_file(place.key_file()).unwrap();
+    assert_eq!(keys(&place, &["generate", "--now"]).code, 1);
+    let made = keys(&place, &["generate", "--now", "--former-keys-are-lost"]);
+    assert!(made.code == 0 && made.out.contains("is up to date"), "{made:?}");
+    let refused = place.start().await.err().expect("it started").to_string();
+    assert!(refused.contains("are missing") && refused.contains(&license.key_id), "{refused}");
+    let retired = keys(&place, &["retire", &license.key_id]);
+    assert_eq!(retired.code, 0, "{retired:?}");
+    let app = place.start().await.unwrap();
+    let bundle = app.keys.bundle();
+    assert_eq!(verdict(&root, license.token.expose(), bundle.as_deref(), app.now()), None);
+    let next = issue(&app, &customer(&app).await).await;
+    assert_ne!(next.key_id, license.key_id);
+    assert_eq!(verdict(&root, next.token.expose(), bundle.as_deref(), app.now()), None);
 }

@@ -37,11 +37,9 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         };
         let done = revoke();
         assert_eq!(done.code, 0, "{}", done.err);
-        assert!(
-            done.out.contains("Revoked 1 license of") && done.out.contains("reissued 1"),
-            "{}",
-            done.out
-        );
+        for part in ["Revoked 1 license of", "reissued 1", "Generated keys/", "which signs now"] {
+            assert!(done.out.contains(part), "{part}\nis not in\n{}", done.out);
+        }
         let again = revoke();
         assert_eq!(again.code, 0, "{}", again.err);
         let nothing = "was revoked before; the rest is done now. Revoked 0 licenses";
@@ -175,6 +173,11 @@ async fn an_interrupted_revocation_is_finished_by_a_second_run_also_with_the_roo
         };
         let name = format!("{point}, root here: {has_root}");
         assert_eq!(command(&["revoke", &kid], point).code, -1, "{name}: it did not die");
+        if point == "keys.bundle_stored" {
+            let refused = installation.start().await.err().expect("it started").to_string();
+            assert!(refused.contains(&format!("run: licentia keys revoke {kid}")), "{refused}");
+            assert!(!refused.contains("restore") && !refused.contains("backup"), "{refused}");
+        }
         for _ in 0..2 {
             let done = command(&["revoke", &kid], "");
             assert_eq!(done.code, 0, "{name}: {}", done.err);
@@ -227,7 +230,12 @@ async fn a_key_from_the_environment_is_revoked_once_another_can_sign_security_8(
     };
     let refused = revoke(&[("LICENTIA_SIGNING_KEY", &stolen)]);
     assert_eq!(refused.code, 1, "{refused:?}");
-    for part in ["is not revoked yet", "set `signing_key` to a new key", "openssl genpkey"] {
+    for part in [
+        "is not revoked yet",
+        "set `signing_key` (LICENTIA_SIGNING_KEY) to a new key",
+        "with the same settings",
+        "openssl genpkey",
+    ] {
         assert!(refused.err.contains(part), "{part}\nis not in\n{}", refused.err);
     }
     assert!(!place.keys().exists(), "a folder was made");
@@ -237,7 +245,7 @@ async fn a_key_from_the_environment_is_revoked_once_another_can_sign_security_8(
     let both = [("LICENTIA_SIGNING_KEY", &*new), ("LICENTIA_FORMER_SIGNING_KEYS", &*stolen)];
     let done = revoke(&both);
     assert!(done.code == 0 && done.out.contains("reissued 1"), "{done:?}");
-    assert!(done.err.contains("is set as LICENTIA_SIGNING_KEY or"), "{done:?}");
+    assert!(done.err.contains("have it as LICENTIA_FORMER_SIGNING_KEYS: remove it"), "{done:?}");
     assert!(!place.keys().exists(), "a folder was made");
     let mut config = place.config.clone();
     config.signing_key = Some(new.clone().into());
@@ -249,6 +257,34 @@ async fn a_key_from_the_environment_is_revoked_once_another_can_sign_security_8(
         assert_ne!(app.keys.signing(app.now()).unwrap().kid, kid);
         assert!(!app.keys.jwks().keys.iter().any(|key| key.kid == kid), "it is published");
     }
+}
+
+#[tokio::test]
+async fn a_lost_key_from_the_environment_is_revoked_with_the_new_one_alone() {
+    let pem = async || {
+        let other = Installation::new(&[]).await;
+        other.start().await.unwrap();
+        fs::read_to_string(other.key_file()).unwrap()
+    };
+    let (lost, new) = (pem().await, pem().await);
+    let place = Installation::new(&[("LICENTIA_SIGNING_KEY", &lost)]).await;
+    let app = place.start().await.unwrap();
+    issue_a_license(&app).await;
+    let kid = app.keys.signing(app.now()).unwrap().kid;
+    let mut config = place.config.clone();
+    config.signing_key = Some(new.clone().into());
+    let replaced = Installation { config, directory: tempfile::tempdir().unwrap() };
+    let refused = replaced.start().await.err().expect("it started").to_string();
+    assert!(refused.contains(&kid) && refused.contains("`former_signing_keys`"), "{refused}");
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let done = run(licentia(place.directory.path())
+        .args(["keys", "revoke", &kid])
+        .env("LICENTIA_DATABASE_URL", &url)
+        .env("LICENTIA_SIGNING_KEY", &new));
+    assert!(done.code == 0 && done.out.contains("reissued 1"), "{done:?}");
+    assert!(!done.err.contains("remove it") && !place.keys().exists(), "{done:?}");
+    let app = replaced.start().await.unwrap();
+    assert_ne!(app.keys.signing(app.now()).unwrap().kid, kid);
 }
 
 #[tokio::test]

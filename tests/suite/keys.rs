@@ -148,7 +148,15 @@ async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7(
     fs::remove_file(&file).unwrap();
     let refusal = installation.refusal().await;
     assert!(refusal.contains("licenses were issued: restore"), "{refusal}");
-    assert!(refusal.contains("the next start then names the keys to revoke"), "{refusal}");
+    let kid = &app.keys.jwks().keys[0].kid;
+    assert!(refusal.contains("run `licentia keys revoke KID`") && refusal.contains(kid));
+    // The file of a key that was revoked must not come back.
+    let revoked = installation.keys().join("20200101T000000Z.revoked");
+    fs::write(&revoked, &whole).unwrap();
+    let refusal = installation.refusal().await;
+    let except = format!("do not restore the key of {}", revoked.display());
+    assert!(refusal.contains(&except), "{refusal}");
+    fs::remove_file(&revoked).unwrap();
     assert!(installation.key_files().is_empty(), "a key was made silently");
 
     // Another key does not replace the one that the field needs.

@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use clap::Args;
-use licentia_verify::{Checked, Claims, Companion, KeySet, Request, Verdict};
+use clap::builder::NonEmptyStringValueParser;
+use licentia_verify::{Checked, Claims, Companion, KeySet, Request, Verdict, license_token};
 use serde::Serialize;
+use serde_json::Value;
 
+use super::memory::MemoryFile;
 use super::texts::{self, Problem};
 use crate::cli::{NO, WRONG_CALL, complain, print, print_json, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::license::explanation::{
-    Explanation, Facts, LIST_OF_UNKNOWN_KEY, claims_in, explain, explain_checked,
+    Explanation, Facts, claims_in, explain, explain_checked, not_used,
 };
 use crate::domain::private::Private;
 use crate::domain::time::Timestamp;
@@ -50,13 +53,13 @@ pub struct Given {
     #[arg(long, value_name = "TIME", value_parser = time)]
     build: Option<Timestamp>,
     /// The RFC 7638 thumbprint of the device's key
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", value_parser = NonEmptyStringValueParser::new())]
     device: Option<String>,
     /// The product that the license must be issued for
-    #[arg(long, value_name = "AUD")]
+    #[arg(long, value_name = "AUD", value_parser = NonEmptyStringValueParser::new())]
     audience: Option<String>,
     /// The issuer that the license must have [default: any with these keys]
-    #[arg(long, value_name = "ISS")]
+    #[arg(long, value_name = "ISS", value_parser = NonEmptyStringValueParser::new())]
     issuer: Option<String>,
     /// The time of the verification, as seconds since 1970 or like 2026-11-20T15:00:00Z [default:
     /// now]
@@ -71,7 +74,7 @@ struct Texts {
     license: String,
     keys: Option<String>,
     status: Option<String>,
-    memory: Option<String>,
+    memory: Option<MemoryFile>,
 }
 
 /// A verification and its explanation, as JSON.
@@ -114,16 +117,14 @@ impl Given {
             let trust =
                 self.trust(&texts)?.ok_or("give the vendor's keys with --jwks or --root")?;
             let checked = trust.check(&self.request(&texts));
-            self.remember(&texts, &checked).map(|()| checked)
+            self.remember(&trust, &texts, &checked).map(|()| checked)
         });
         let checked = match checked {
             Ok(checked) => checked,
             Err(problem) => return Ok(wrong_call(problem)),
         };
         let verdict = Verdict::from(&checked);
-        if checked.list == Companion::UnknownKey {
-            warn(&[LIST_OF_UNKNOWN_KEY.to_owned()]);
-        }
+        warn(&self.not_used(&checked));
         print_json(&printed(&verdict, &checked, None))?;
         Ok(exit_code(&verdict))
     }
@@ -134,8 +135,8 @@ impl Given {
             let trust = self.trust(&texts)?;
             let request = self.request(&texts);
             let checked = trust.as_ref().map(|trust| trust.check(&request));
-            if let Some(checked) = &checked {
-                self.remember(&texts, checked)?;
+            if let (Some(trust), Some(checked)) = (&trust, &checked) {
+                self.remember(trust, &texts, checked)?;
             }
             let explained = explained(trust.as_ref(), &request, checked, self.audience.as_deref());
             Ok(explained)
@@ -146,6 +147,17 @@ impl Given {
         }
     }
 
+    /// Returns which documents were not used, as warnings. Those of a `license.json` need not be.
+    fn not_used(&self, checked: &Checked) -> Vec<String> {
+        let asked = |companion, is_given: bool| match companion {
+            Companion::NotRead if !is_given => Companion::NotGiven,
+            companion => companion,
+        };
+        let bundle = asked(checked.bundle, self.keys.is_some());
+        let list = asked(checked.list, self.status.is_some());
+        not_used(bundle, list, checked.claims())
+    }
+
     fn texts(&self) -> std::result::Result<Texts, Problem> {
         let read = |path: &Option<PathBuf>, advice| {
             path.as_ref().map(|path| texts::file(path, advice)).transpose()
@@ -154,10 +166,7 @@ impl Given {
             license: texts::license(self.license.as_str())?,
             keys: read(&self.keys, "download it from the server's /.well-known/license-keys")?,
             status: read(&self.status, "download it from the address that the license names")?,
-            memory: match &self.memory {
-                Some(path) => texts::memory(path)?,
-                None => None,
-            },
+            memory: self.memory.as_deref().map(MemoryFile::read).transpose()?,
         })
     }
 
@@ -184,21 +193,43 @@ impl Given {
             keys: texts.keys.as_deref(),
             status: texts.status.as_deref(),
             max_status_age: self.max_status_age.map(Duration::from_secs),
-            memory: texts.memory.as_deref(),
+            memory: texts.memory.as_ref().map(MemoryFile::memory),
             build: self.build.map(Timestamp::to_system_time),
             device: self.device.as_deref(),
             ..Request::new(&texts.license, now.to_system_time())
         }
     }
 
-    /// Writes the memory back, if it has changed.
-    fn remember(&self, texts: &Texts, checked: &Checked) -> std::result::Result<(), Problem> {
-        match &self.memory {
-            Some(path) if texts.memory.as_ref() != Some(&checked.memory) => {
-                texts::store_memory(path, &checked.memory)
-            }
-            _ => Ok(()),
-        }
+    /// Writes the memory back, if it has changed. A bundle and a list of the app that the memory now
+    /// refuses are replaced by those that count.
+    fn remember(
+        &self,
+        trust: &KeySet,
+        texts: &Texts,
+        checked: &Checked,
+    ) -> std::result::Result<(), Problem> {
+        let Some(file) = &texts.memory else { return Ok(()) };
+        let token = license_token(&texts.license).unwrap_or_default();
+        let carried: Value = serde_json::from_str(texts.license.trim()).unwrap_or_default();
+        let keys = [texts.keys.as_deref(), carried["keys"].as_str()];
+        let lists = [texts.status.as_deref(), carried["status"].as_str()];
+        // With the new memory, only the newest ones count.
+        let request = Request {
+            memory: Some(&checked.memory),
+            ..Request::new(&token, self.request(texts).now)
+        };
+        let counts = |keys, status| trust.check(&Request { keys, status, ..request });
+        let bundle = keys.into_iter().flatten().find(|keys| {
+            let checked = counts(Some(*keys), None);
+            checked.bundle == Companion::Counts
+        });
+        let list = lists.into_iter().flatten().find(|list| {
+            let checked = counts(bundle, Some(*list));
+            checked.list == Companion::Counts
+        });
+        let documents = [bundle.map(|text| ("keys", text)), list.map(|text| ("status", text))];
+        let documents: Vec<_> = documents.into_iter().flatten().collect();
+        file.store(&checked.memory, &documents)
     }
 }
 

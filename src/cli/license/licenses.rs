@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use chrono::TimeDelta;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use licentia_verify::Unverified;
 use serde_json::json;
 
@@ -51,7 +51,7 @@ enum Action {
     /// wrong.
     #[command(
         mut_arg("audience", |audience| audience.required(true)),
-        mut_arg("jwks", |jwks| jwks.required_unless_present("root")),
+        group(ArgGroup::new("trust").args(["jwks", "root"]).required(true)),
         after_help = "Examples:
   licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
   licentia license verify --jwks jwks.json --audience acme-app license.json

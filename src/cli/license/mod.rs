@@ -3,6 +3,7 @@
 mod check;
 pub(super) mod keys;
 pub(super) mod licenses;
+mod memory;
 mod root;
 pub(super) mod status;
 mod support;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use licentia_verify::{Jwk, MAX_BUNDLE_BYTES};
 
 use super::keys::KeyDatabase;
-use crate::cli::{print, print_json, wait};
+use crate::cli::{print, print_json, wait, warn};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::count::counted;
@@ -111,7 +111,7 @@ impl RootCommand {
             RootAction::Init { out: None } => wait(init(config)),
             RootAction::Show => wait(show(config)),
             RootAction::Export { file: Some(file) } => {
-                print_json(&RootKey::read(&file, config)?.public.jwk())
+                print_json(&read_root(&file, config)?.public.jwk())
             }
             RootAction::Export { file: None } => match known_root(config)? {
                 Some(root) => print_json(&root.jwk()),
@@ -137,18 +137,42 @@ fn created(root: &RootKey) -> Result<ExitCode> {
 
 /// Returns the root that the database knows, or else the one in the directory of the keys.
 fn known_root(config: &Config) -> Result<Option<RootRecord>> {
-    let stored = wait(async {
-        let database = KeyDatabase::open(config).await?;
-        let stored = database.stored().await;
-        database.store.close().await;
-        Ok(stored?.root)
-    });
-    match stored {
-        Ok(Some(root)) => return Ok(Some(root)),
-        Ok(None) | Err(Error::Setup(_)) => {}
-        Err(error) => return Err(error),
+    match KeyDatabase::read_if_there(config)?.and_then(|stored| stored.root) {
+        Some(root) => Ok(Some(root)),
+        None => Ok(RootKey::load(config)?.map(|root| root.public)),
     }
-    Ok(RootKey::load(config)?.map(|root| root.public))
+}
+
+/// Returns the root key in a file. Warns if the server has another one.
+///
+/// # Errors
+/// [`Error::Setup`] when it cannot be read, or is a signing key: of the name, the directory of the
+/// keys and the database, one is enough to know that.
+fn read_root(file: &Path, config: &Config) -> Result<RootKey> {
+    let root = RootKey::read(file, config)?;
+    // A database that cannot be reached stops nothing: the root key may be on another machine.
+    let stored = KeyDatabase::read_if_there(config).ok().flatten();
+    let kid = &root.public.kid;
+    let has = |ring: KeyRing| ring.key(kid).is_some();
+    let is_signing_key = root.is_named_as_signing_key()
+        || KeyRing::load(config).is_ok_and(|ring| ring.is_some_and(has))
+        || stored.as_ref().is_some_and(|stored| stored.record(kid).is_some());
+    if is_signing_key {
+        return Err(Error::setup(format!(
+            "{} is the signing key {kid}; a root key signs the key bundle and nothing else, and \
+             apps that pin this key could never get another one. Give the root key, which is \
+             called root.key on a server",
+            file.display()
+        )));
+    }
+    let pinned = stored.and_then(|stored| stored.root);
+    if let Some(pinned) = pinned.filter(|pinned| *pinned != root.public) {
+        warn(&[format!(
+            "the server publishes another root key, {}; apps that pin {kid} refuse its licenses",
+            pinned.kid
+        )]);
+    }
+    Ok(root)
 }
 
 async fn init(config: &Config) -> Result<ExitCode> {
@@ -172,9 +196,7 @@ async fn init(config: &Config) -> Result<ExitCode> {
     // The server publishes the bundle when it has a database.
     let Some(database) = database else { return created(&root) };
     let publish = async || {
-        if let Some(ring) = KeyRing::load(config)? {
-            database.keys().register(&ring, None, SystemClock.now()).await?;
-        }
+        database.register(config).await?;
         database.keys().publish(&root, Timestamp::saturating(0), SystemClock.now()).await?;
         database.store.close().await;
         Ok(())
@@ -224,8 +246,8 @@ async fn show_bundle(config: &Config, as_token: bool, unsigned: bool) -> Result<
     } else {
         KeyDatabase::open(config).await?
     };
-    if let Some(ring) = KeyRing::load(config)?.filter(|_| unsigned) {
-        database.keys().register(&ring, None, SystemClock.now()).await?;
+    if unsigned {
+        database.register(config).await?;
     }
     let stored = database.stored().await?;
     database.store.close().await;
@@ -253,7 +275,7 @@ fn text_of(path: &Path) -> Result<String> {
 }
 
 fn sign(config: &Config, root: &Path, unsigned: &Path, out: &Path) -> Result<ExitCode> {
-    let root = RootKey::read(root, config)?;
+    let root = read_root(root, config)?;
     let wrong = |error: &dyn std::fmt::Display| {
         Error::setup(format!("{} has no claims of a key bundle: {error}", unsigned.display()))
     };
@@ -282,9 +304,7 @@ fn import(config: &Config, file: &Path, root: Option<&Path>) -> Result<ExitCode>
     let root = root.map(public_root).transpose()?;
     wait(async {
         let database = KeyDatabase::open_to_change(config).await?;
-        if let Some(ring) = KeyRing::load(config)? {
-            database.keys().register(&ring, None, SystemClock.now()).await?;
-        }
+        database.register(config).await?;
         let now = SystemClock.now();
         let imported = import_bundle(&database.keys(), token.trim(), root.as_ref(), now).await;
         database.store.close().await;

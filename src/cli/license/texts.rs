@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use licentia_verify::{BUNDLE_TYPE, KeySet, MAX_JWKS_BYTES, inspect};
 use serde_json::Value;
+
+use crate::keys::is_private;
 
 /// The longest file that is read, in bytes. The verifier's own limits are lower; they count after
 /// blanks around a text and line breaks are removed.
@@ -62,47 +64,13 @@ fn is_path(text: &str) -> bool {
     text.contains(['/', '\\']) || (has_extension && !is_license)
 }
 
-/// Returns the text of the device's memory; `None` if the file does not exist yet.
-///
-/// # Errors
-/// The reason why it cannot be read. Also if it is another file: it will be written.
-pub fn memory(path: &Path) -> Result<Option<String>, Problem> {
-    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        return Ok(None);
-    }
-    let text = file(path, "")?;
-    let is_memory = text.trim_start().starts_with('{') && text.contains("\"v\"");
-    if !is_memory && !text.trim().is_empty() {
-        return Err(format!(
-            "{}: this is no memory of `licentia license verify`, and would be overwritten; give \
-             another file with --memory",
-            path.display()
-        ));
-    }
-    Ok(Some(text))
-}
-
-/// Writes the device's memory, all or nothing.
-///
-/// # Errors
-/// The reason why it cannot be written.
-pub fn store_memory(path: &Path, memory: &str) -> Result<(), Problem> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(format!(".{}.new", std::process::id()));
-    let new = PathBuf::from(new);
-    let written = fs::write(&new, memory).and_then(|()| fs::rename(&new, path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&new);
-        format!("{}: the memory cannot be written: {error}", path.display())
-    })
-}
-
 /// Returns the key set of a JWKS file, for a product.
 ///
 /// # Errors
 /// The reason why it is not usable.
 pub fn jwks(path: &Path, audience: &str) -> Result<KeySet, Problem> {
     let text = file(path, "download it from the server's /.well-known/jwks.json")?;
+    must_be_public(path, &text, "give the server's /.well-known/jwks.json")?;
     KeySet::from_jwks(&text, audience).map_err(|error| {
         let hint = match kind(&text) {
             Some(Kind::Key) => "this is a single key; if it is the root, give it with --root",
@@ -119,6 +87,7 @@ pub fn jwks(path: &Path, audience: &str) -> Result<KeySet, Problem> {
 /// The reason why it is not usable.
 pub fn root(path: &Path, audience: &str) -> Result<KeySet, Problem> {
     let text = file(path, "`licentia keys root export` writes it")?;
+    must_be_public(path, &text, "`licentia keys root export --in FILE` writes its public part")?;
     KeySet::from_root(&text, audience).map_err(|error| {
         let hint = match kind(&text) {
             Some(Kind::Jwks) => "this is a JWKS; give it with --jwks",
@@ -127,6 +96,15 @@ pub fn root(path: &Path, audience: &str) -> Result<KeySet, Problem> {
         };
         format!("{}: {error}; {hint}", path.display())
     })
+}
+
+/// Checks that a text is not a private key.
+fn must_be_public(path: &Path, text: &str, advice: &str) -> Result<(), Problem> {
+    if !is_private(text) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(format!("{path}: this is a private key, which never leaves the vendor; {advice}"))
 }
 
 const BUNDLE_HINT: &str = "this is a key bundle; give it with --keys, and the root key with --root";

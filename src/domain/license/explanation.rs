@@ -14,7 +14,7 @@ use crate::domain::count::counted;
 use crate::domain::time::Timestamp;
 
 mod reason;
-pub use reason::LIST_OF_UNKNOWN_KEY;
+pub use reason::not_used;
 #[cfg(test)]
 mod tests;
 
@@ -218,7 +218,7 @@ fn verdict(check: &Check<'_>, claims: Option<&Claims>) -> Vec<String> {
     if verdict.warn {
         sentences.push("The app should warn the user now.".to_owned());
     }
-    sentences.extend(reason::not_used(check, claims));
+    sentences.extend(reason::not_used(check.bundle, check.list, claims));
     if check.audience.is_none() && verdict.plan.is_some() {
         let product = "No audience was given, so the product was not checked.";
         sentences.push(product.to_owned());

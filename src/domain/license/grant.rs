@@ -21,7 +21,7 @@ pub const MAX_LIMIT: u64 = (1 << 53) - 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the customer has the plan `{plan}`{parts}, {}, and this would shorten it; a grant with \
-     `replace` does that anyway",
+     `replace` (--replace on the command line) does that anyway",
     ends.map_or("without an end".to_owned(), |ends| format!("valid until {ends}"))
 )]
 pub struct WouldShorten {
@@ -46,7 +46,10 @@ pub enum CannotExtend {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NothingToSend {
     /// It was revoked.
-    #[error("the license was revoked; send `reissue: true` to issue a new one")]
+    #[error(
+        "the license was revoked; send `reissue: true` (--reissue on the command line) to issue a \
+         new one"
+    )]
     Revoked,
     /// It was revoked, and nothing is paid for.
     #[error("the license was revoked, and its payment no longer counts; grant one instead")]

@@ -16,7 +16,7 @@ use crate::domain::license::{IssuedLicense, RevocationReason};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::outbox::To;
-use crate::domain::time::{SKEW, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::{audit, mail};
@@ -90,18 +90,11 @@ pub async fn mark_revoked(own: &KeyStore<'_>, kid: &str, now: Timestamp) -> Resu
         Some(record) if record.revoked_at.is_some() => return Ok(KeyRevocation::Before),
         Some(record) => record.clone(),
         None => {
-            let Some(first) = tx.first_issue(kid).await? else { return Ok(KeyRevocation::Unknown) };
-            KeyRecord {
-                kid: kid.to_owned(),
-                number: 0,
-                public_key: None,
-                published_at: now,
-                signs_from: now,
-                not_before: first - SKEW,
-                bundled_at: None,
-                ends_at: None,
-                revoked_at: None,
+            let first = tx.first_issue(kid).await?;
+            if first.is_none() {
+                return Ok(KeyRevocation::Unknown);
             }
+            KeyRecord::of_revoked(kid.to_owned(), None, first, now)
         }
     };
     tx.put_key_record(&KeyRecord { revoked_at: Some(now), ..record }).await?;
@@ -274,6 +267,12 @@ pub async fn import_bundle(
             return Err(Error::setup(format!("apps pin another root key: {}", known.kid)));
         }
         (Some(known), _) => known.clone(),
+        (None, Some(given)) if stored.record(&given.kid).is_some() => {
+            return Err(Error::setup(format!(
+                "{} is a signing key, and a root key signs nothing but the key bundle",
+                given.kid
+            )));
+        }
         (None, Some(given)) => tx.add_root_record(given, now).await?,
         (None, None) => {
             return Err(Error::setup(

@@ -6,7 +6,7 @@ use super::{Check, at, quoted};
 use crate::domain::time::Timestamp;
 
 /// The reason why a status list of an unknown key is not used.
-pub const LIST_OF_UNKNOWN_KEY: &str = "The status list does not count: it is signed with a key \
+const LIST_OF_UNKNOWN_KEY: &str = "The status list does not count: it is signed with a key \
                                        that is not in the key bundle or key set. Get the newest \
                                        one, and give it with the list.";
 
@@ -259,9 +259,11 @@ pub(super) fn in_short(code: Code) -> &'static str {
     }
 }
 
-/// Returns which of the given documents were not used.
-pub(super) fn not_used(check: &Check<'_>, claims: Option<&Claims>) -> Vec<String> {
-    let bundle = match check.bundle {
+/// Returns which of the documents beside a license were not used, and why. `bundle` and `list` are
+/// what became of them, and `claims` those of the license.
+#[must_use]
+pub fn not_used(bundle: Companion, list: Companion, claims: Option<&Claims>) -> Vec<String> {
+    let bundle = match bundle {
         Companion::DoesNotCount => Some(
             "The key bundle does not count: the root did not sign it, it has expired, it is older \
              than one that the device remembers, or it is damaged.",
@@ -272,7 +274,7 @@ pub(super) fn not_used(check: &Check<'_>, claims: Option<&Claims>) -> Vec<String
         Companion::UnknownKey | Companion::NotGiven | Companion::Counts => None,
     };
     let names_none = claims.is_some_and(|claims| claims.status.is_none());
-    let list = match check.list {
+    let list = match list {
         Companion::DoesNotCount => Some(
             "The status list does not count: it is not the one that the license names, no key of \
              the vendor signed it, it is older than one that the device remembers, or it is \
