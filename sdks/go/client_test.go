@@ -3,6 +3,8 @@ package licentia
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"math/rand"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -108,7 +110,7 @@ func (f *fixture) list(index int) string {
 
 func (f *fixture) install(input Input) Verdict {
 	f.Helper()
-	verdict, err := f.client.Install(input)
+	verdict, err := f.client.Install(context.Background(), input)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -497,4 +499,45 @@ func TestItComesBackSoonWhileTheClockSeemsWrong(t *testing.T) {
 		t.Errorf("got %+v", result)
 	}
 	refreshes("not_yet_valid", 1, time.Minute)
+}
+
+func TestAClientHasARandomSourceOfItsOwn(t *testing.T) {
+	f := newFixture(t)
+	// The source of the package is the same in each run of an app that Go 1.19 builds.
+	rand.Seed(1)
+	one := f.client.spread(time.Hour)
+	rand.Seed(1)
+	other := f.restarted().spread(time.Hour)
+	if one == other {
+		t.Errorf("two apps wait %s", one)
+	}
+}
+
+func TestAFolderThatCannotBeWrittenIsReported(t *testing.T) {
+	f := newFixture(t)
+	full := errors.New("no space left on device")
+	var reported []error
+	OnError(func(err error) {
+		f.client.spread(time.Hour) // it does not hold the mutex
+		reported = append(reported, err)
+	})(f.client)
+	f.client.rename = func(string, string) error { return full }
+	f.now = f.now.Add(time.Minute)
+	if verdict := f.client.Verify(); !verdict.Valid || !errors.Is(reported[0], full) {
+		t.Errorf("got %+v, %v", verdict, reported)
+	}
+}
+
+func TestAnInstallationDoesNotWaitForTheNetworkOnceItsContextHasEnded(t *testing.T) {
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.server.set(statusPath, func(_ http.ResponseWriter, request *http.Request) {
+		cancel()
+		<-request.Context().Done()
+	})
+	token := f.license(object{"plan": "enterprise"})
+	verdict, err := f.client.Install(ctx, Input{License: token})
+	if err != nil || verdict.Plan != "enterprise" || f.stored()["license"] != token {
+		t.Errorf("got %+v, %v", verdict, err)
+	}
 }
