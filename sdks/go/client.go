@@ -183,11 +183,12 @@ func (c *Client) install(given offer, sent *string) (Verdict, bool, error) {
 	offered := c.examine(stored, given)
 	kept, isStored := offered, !isOffered || offered.verdict.Valid
 	if !isStored {
-		// With the memory of the first examination, so that both are remembered.
+		// The memory of the first examination counts the bundle and the list of the offered
+		// license, although it is not kept.
 		beside := stored
 		beside.memory = offered.memory
 		file := readLicenseText(given.License)
-		current := offer{Input{stored.license, given.Keys, given.Status, "", time.Time{}},
+		current := offer{Input{License: stored.license, Keys: given.Keys, Status: given.Status},
 			append(given.fetched, file.companions)}
 		kept = c.examine(beside, current)
 		if isStored = offered.claims != nil && !kept.verdict.Valid; isStored {
