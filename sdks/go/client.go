@@ -149,7 +149,7 @@ type offer struct {
 // of the license is unknown.
 func (c *Client) complete(ctx context.Context, given *offer, needsBundle bool) {
 	examination := c.examineOffered(*given)
-	if needsBundle || examination.verdict.Code == "unknown_key" {
+	if needsBundle || examination.verdict.Code == UnknownKey {
 		keys := c.fetch(ctx, c.server+keysPath)
 		given.fetched = append(given.fetched, companions{keys: keys})
 		examination = c.examineOffered(*given)
@@ -195,7 +195,7 @@ func (c *Client) install(given offer, sent *string) (Verdict, bool, error) {
 			kept = offered
 		}
 	}
-	if kept.claims != nil || kept.verdict.Code == "key_revoked" {
+	if kept.claims != nil || kept.verdict.Code == KeyRevoked {
 		if err := c.saveLicense(stored, kept); err != nil {
 			return offered.verdict, isStored, err
 		}
@@ -308,7 +308,7 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 // shouldRetry returns whether to refresh again soon. A clock that seems wrong may have been
 // corrected: the next license, which is signed later, confirms it.
 func (r Refresh) shouldRetry() bool {
-	isClockWrong := r.Verdict.Code == "clock_rolled_back" || r.Verdict.Code == "not_yet_valid"
+	isClockWrong := r.Verdict.Code == ClockRolledBack || r.Verdict.Code == NotYetValid
 	return r.Outcome == Busy || r.Outcome == Offline || isClockWrong
 }
 
@@ -328,7 +328,7 @@ func (c *Client) renewed(ctx context.Context, response response, sent string) (R
 	c.complete(ctx, &given, false)
 	verdict, isStored, err := c.install(given, &sent)
 	if err != nil || !isStored {
-		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
+		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: string(verdict.Code)}, err
 	}
 	return Refresh{Outcome: Renewed, Verdict: verdict}, nil
 }

@@ -428,7 +428,7 @@ func TestItComesBackHourlyWhileTheLicenseIsNotActive(t *testing.T) {
 		})
 		f.client.folder = t.TempDir()
 		verdict := f.install(Input{License: token, Keys: bundleWith(nil)})
-		if string(verdict.State) != name && verdict.Code != name {
+		if string(verdict.State) != name && string(verdict.Code) != name {
 			t.Fatalf("%s: got %+v", name, verdict)
 		}
 		responses := []http.HandlerFunc{
@@ -471,13 +471,13 @@ func TestALicenseThatHasEndedGetsTheNewestListToo(t *testing.T) {
 func TestItComesBackSoonWhileTheClockSeemsWrong(t *testing.T) {
 	f := newFixture(t)
 	failures := 0
-	refreshes := func(expected code, expectedFailures int, least time.Duration) {
+	refreshes := func(expected Code, expectedFailures int, least time.Duration) {
 		t.Helper()
 		var wait time.Duration
 		wait, failures = f.client.tryRefresh(context.Background(), failures)
 		verdict := f.client.Verify()
 		isInTime := wait >= least && wait <= least*6/5
-		if verdict.Code != string(expected) || failures != expectedFailures || !isInTime {
+		if verdict.Code != expected || failures != expectedFailures || !isInTime {
 			t.Errorf("got %q, %d, %s", verdict.Code, failures, wait)
 		}
 	}

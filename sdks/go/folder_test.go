@@ -125,7 +125,7 @@ func TestProcessesOnOneFolderNeverLoseTheBundle(t *testing.T) {
 			done <- err
 		}()
 	}
-	reader, verdicts, refused := f.restarted(), 0, map[string]int{}
+	reader, verdicts, refused := f.restarted(), 0, map[Code]int{}
 	for ended := 0; ended < cap(done); verdicts++ {
 		select {
 		case err := <-done:
