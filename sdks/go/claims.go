@@ -43,7 +43,7 @@ func parseClaims(members jsonObject) (*claims, error) {
 	// The version comes first, because the claims of a newer version may have other types.
 	version, isNumber := wholeNumber(members["ver"])
 	if isNumber && version > claimsVersion {
-		return nil, code("unsupported_version")
+		return nil, UnsupportedVersion
 	}
 	r := claimReader{isValid: isNumber && version == claimsVersion}
 	c := &claims{
@@ -68,7 +68,7 @@ func parseClaims(members jsonObject) (*claims, error) {
 		r.isValid = false
 	}
 	if !r.isValid {
-		return nil, code("invalid_claims")
+		return nil, InvalidClaims
 	}
 	return c, nil
 }

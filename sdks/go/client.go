@@ -54,6 +54,9 @@ type Client struct {
 	every    time.Duration
 	mutex    sync.Mutex
 	clock    func() time.Time
+	onError  func(error)
+	// random is behind the mutex. Go 1.19 does not seed the source of the package.
+	random *rand.Rand
 	// rename is os.Rename, except in tests.
 	rename func(from, to string) error
 }
@@ -72,6 +75,12 @@ func Every(time time.Duration) ClientOption {
 	return func(c *Client) { c.every = time }
 }
 
+// OnError is called when the folder cannot be written, for example because the disk is full: by
+// Verify, and by Run, which tries again in an hour.
+func OnError(onError func(error)) ClientOption {
+	return func(c *Client) { c.onError = onError }
+}
+
 // NewClient returns a client. The server is its https address, or http on this machine, without
 // /api.
 func NewClient(
@@ -86,6 +95,8 @@ func NewClient(
 		folder:   folder,
 		every:    24 * time.Hour,
 		clock:    time.Now,
+		onError:  func(error) {},
+		random:   rand.New(rand.NewSource(time.Now().UnixNano())),
 		rename:   os.Rename,
 	}
 	for _, option := range options {
@@ -98,23 +109,30 @@ func NewClient(
 // and stores the memory: call it at the start and from ChangesAt on, and keep the verdict in
 // between.
 func (c *Client) Verify() Verdict {
+	verdict, err := c.verify()
+	if err != nil { // the memory is lost, which changes no verdict
+		c.onError(err)
+	}
+	return verdict
+}
+
+func (c *Client) verify() (Verdict, error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	stored := c.load()
 	examination := c.examine(stored, offer{Input: Input{License: stored.license}})
-	// Memory that cannot be stored is lost, which is no error.
-	_ = c.saveMemory(stored, examination)
-	return examination.verdict
+	return examination.verdict, c.saveMemory(stored, examination)
 }
 
 // Install stores what the user pasted, opened or carried here, and returns the verdict about it.
 // Of the input, it uses License (a license or a license.json), Keys and Status. A license that does
 // not work never replaces one that does. With a license, the status list is fetched, and the bundle
-// if the key of the license is unknown. The error is that of the folder.
-func (c *Client) Install(input Input) (Verdict, error) {
+// if the key of the license is unknown, until the context ends; the license is stored in any case.
+// The error is that of the folder.
+func (c *Client) Install(ctx context.Context, input Input) (Verdict, error) {
 	given := offer{Input: input}
 	if input.License != "" {
-		c.complete(context.Background(), &given, false)
+		c.complete(ctx, &given, false)
 	}
 	verdict, _, err := c.install(given, nil)
 	return verdict, err
@@ -131,7 +149,7 @@ type offer struct {
 // of the license is unknown.
 func (c *Client) complete(ctx context.Context, given *offer, needsBundle bool) {
 	examination := c.examineOffered(*given)
-	if needsBundle || examination.verdict.Code == "unknown_key" {
+	if needsBundle || examination.verdict.Code == UnknownKey {
 		keys := c.fetch(ctx, c.server+keysPath)
 		given.fetched = append(given.fetched, companions{keys: keys})
 		examination = c.examineOffered(*given)
@@ -165,18 +183,19 @@ func (c *Client) install(given offer, sent *string) (Verdict, bool, error) {
 	offered := c.examine(stored, given)
 	kept, isStored := offered, !isOffered || offered.verdict.Valid
 	if !isStored {
-		// With the memory of the first examination, so that both are remembered.
+		// The memory of the first examination counts the bundle and the list of the offered
+		// license, although it is not kept.
 		beside := stored
 		beside.memory = offered.memory
 		file := readLicenseText(given.License)
-		current := offer{Input{stored.license, given.Keys, given.Status, "", time.Time{}},
+		current := offer{Input{License: stored.license, Keys: given.Keys, Status: given.Status},
 			append(given.fetched, file.companions)}
 		kept = c.examine(beside, current)
 		if isStored = offered.claims != nil && !kept.verdict.Valid; isStored {
 			kept = offered
 		}
 	}
-	if kept.claims != nil || kept.verdict.Code == "key_revoked" {
+	if kept.claims != nil || kept.verdict.Code == KeyRevoked {
 		if err := c.saveLicense(stored, kept); err != nil {
 			return offered.verdict, isStored, err
 		}
@@ -266,12 +285,13 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 	result, err := c.Refresh(ctx)
 	switch {
 	case err != nil:
+		c.onError(err)
 		return time.Hour, 0
 	case !result.shouldRetry() && result.Verdict.State != Active && c.every > time.Hour:
 		// A payment may arrive at any time, and brings a license that is active again.
-		return spread(time.Hour), 0
+		return c.spread(time.Hour), 0
 	case !result.shouldRetry():
-		return spread(c.every), 0
+		return c.spread(c.every), 0
 	}
 	doublings := failures
 	if doublings > 6 {
@@ -282,19 +302,21 @@ func (c *Client) tryRefresh(ctx context.Context, failures int) (time.Duration, i
 	if wait < result.RetryAfter {
 		wait = result.RetryAfter
 	}
-	return spread(wait), failures + 1
+	return c.spread(wait), failures + 1
 }
 
 // shouldRetry returns whether to refresh again soon. A clock that seems wrong may have been
 // corrected: the next license, which is signed later, confirms it.
 func (r Refresh) shouldRetry() bool {
-	isClockWrong := r.Verdict.Code == "clock_rolled_back" || r.Verdict.Code == "not_yet_valid"
+	isClockWrong := r.Verdict.Code == ClockRolledBack || r.Verdict.Code == NotYetValid
 	return r.Outcome == Busy || r.Outcome == Offline || isClockWrong
 }
 
 // spread adds up to a fifth, so that apps do not come back all at once.
-func spread(wait time.Duration) time.Duration {
-	return wait + time.Duration(rand.Float64()*float64(wait)/5)
+func (c *Client) spread(wait time.Duration) time.Duration {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return wait + time.Duration(c.random.Float64()*float64(wait)/5)
 }
 
 func (c *Client) renewed(ctx context.Context, response response, sent string) (Refresh, error) {
@@ -306,7 +328,7 @@ func (c *Client) renewed(ctx context.Context, response response, sent string) (R
 	c.complete(ctx, &given, false)
 	verdict, isStored, err := c.install(given, &sent)
 	if err != nil || !isStored {
-		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: verdict.Code}, err
+		return Refresh{Outcome: Failed, Verdict: c.Verify(), Code: string(verdict.Code)}, err
 	}
 	return Refresh{Outcome: Renewed, Verdict: verdict}, nil
 }

@@ -3,6 +3,8 @@ package licentia
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"math/rand"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -108,7 +110,7 @@ func (f *fixture) list(index int) string {
 
 func (f *fixture) install(input Input) Verdict {
 	f.Helper()
-	verdict, err := f.client.Install(input)
+	verdict, err := f.client.Install(context.Background(), input)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -426,7 +428,7 @@ func TestItComesBackHourlyWhileTheLicenseIsNotActive(t *testing.T) {
 		})
 		f.client.folder = t.TempDir()
 		verdict := f.install(Input{License: token, Keys: bundleWith(nil)})
-		if string(verdict.State) != name && verdict.Code != name {
+		if string(verdict.State) != name && string(verdict.Code) != name {
 			t.Fatalf("%s: got %+v", name, verdict)
 		}
 		responses := []http.HandlerFunc{
@@ -469,13 +471,13 @@ func TestALicenseThatHasEndedGetsTheNewestListToo(t *testing.T) {
 func TestItComesBackSoonWhileTheClockSeemsWrong(t *testing.T) {
 	f := newFixture(t)
 	failures := 0
-	refreshes := func(expected code, expectedFailures int, least time.Duration) {
+	refreshes := func(expected Code, expectedFailures int, least time.Duration) {
 		t.Helper()
 		var wait time.Duration
 		wait, failures = f.client.tryRefresh(context.Background(), failures)
 		verdict := f.client.Verify()
 		isInTime := wait >= least && wait <= least*6/5
-		if verdict.Code != string(expected) || failures != expectedFailures || !isInTime {
+		if verdict.Code != expected || failures != expectedFailures || !isInTime {
 			t.Errorf("got %q, %d, %s", verdict.Code, failures, wait)
 		}
 	}
@@ -497,4 +499,45 @@ func TestItComesBackSoonWhileTheClockSeemsWrong(t *testing.T) {
 		t.Errorf("got %+v", result)
 	}
 	refreshes("not_yet_valid", 1, time.Minute)
+}
+
+func TestAClientHasARandomSourceOfItsOwn(t *testing.T) {
+	f := newFixture(t)
+	// The source of the package is the same in each run of an app that Go 1.19 builds.
+	rand.Seed(1)
+	one := f.client.spread(time.Hour)
+	rand.Seed(1)
+	other := f.restarted().spread(time.Hour)
+	if one == other {
+		t.Errorf("two apps wait %s", one)
+	}
+}
+
+func TestAFolderThatCannotBeWrittenIsReported(t *testing.T) {
+	f := newFixture(t)
+	full := errors.New("no space left on device")
+	var reported []error
+	OnError(func(err error) {
+		f.client.spread(time.Hour) // it does not hold the mutex
+		reported = append(reported, err)
+	})(f.client)
+	f.client.rename = func(string, string) error { return full }
+	f.now = f.now.Add(time.Minute)
+	if verdict := f.client.Verify(); !verdict.Valid || !errors.Is(reported[0], full) {
+		t.Errorf("got %+v, %v", verdict, reported)
+	}
+}
+
+func TestAnInstallationDoesNotWaitForTheNetworkOnceItsContextHasEnded(t *testing.T) {
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.server.set(statusPath, func(_ http.ResponseWriter, request *http.Request) {
+		cancel()
+		<-request.Context().Done()
+	})
+	token := f.license(object{"plan": "enterprise"})
+	verdict, err := f.client.Install(ctx, Input{License: token})
+	if err != nil || verdict.Plan != "enterprise" || f.stored()["license"] != token {
+		t.Errorf("got %+v, %v", verdict, err)
+	}
 }

@@ -125,7 +125,7 @@ func TestProcessesOnOneFolderNeverLoseTheBundle(t *testing.T) {
 			done <- err
 		}()
 	}
-	reader, verdicts, refused := f.restarted(), 0, map[string]int{}
+	reader, verdicts, refused := f.restarted(), 0, map[Code]int{}
 	for ended := 0; ended < cap(done); verdicts++ {
 		select {
 		case err := <-done:
@@ -175,7 +175,7 @@ func TestALicenseThatIsInstalledDuringARefreshIsKept(t *testing.T) {
 	license, keys := f.byNextKey()
 	paid := f.license(object{"plan": "paid", "jti": "lic_2", "seq": 2})
 	f.server.set(refreshPath, func(writer http.ResponseWriter, request *http.Request) {
-		_, _ = f.restarted().Install(Input{License: paid})
+		_, _ = f.restarted().Install(context.Background(), Input{License: paid})
 		renews(license, keys)(writer, request)
 	})
 	if result := f.refresh(); result.Outcome != Renewed || result.Verdict.Plan != "paid" {

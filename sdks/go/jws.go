@@ -8,10 +8,35 @@ const (
 	statusType  = "statuslist+jwt"
 )
 
-// code is the reason for a verdict, such as bad_signature. It is an error within this package.
-type code string
+// Code is the reason for a verdict. It is an error within this package.
+type Code string
 
-func (c code) Error() string { return string(c) }
+// The codes, in the order of the rules. The first rule that fails determines the code.
+const (
+	TooLarge             Code = "too_large"
+	Malformed            Code = "malformed"
+	WrongType            Code = "wrong_type"
+	CriticalHeader       Code = "critical_header"
+	UnsupportedAlgorithm Code = "unsupported_algorithm"
+	KeyRevoked           Code = "key_revoked"
+	UnknownKey           Code = "unknown_key"
+	BadSignature         Code = "bad_signature"
+	UnsupportedVersion   Code = "unsupported_version"
+	InvalidClaims        Code = "invalid_claims"
+	KeyNotValid          Code = "key_not_valid"
+	WrongAudience        Code = "wrong_audience"
+	WrongIssuer          Code = "wrong_issuer"
+	NotYetValid          Code = "not_yet_valid"
+	ClockRolledBack      Code = "clock_rolled_back"
+	LicenseRevoked       Code = "revoked"
+	StaleStatus          Code = "stale_status"
+	WrongDevice          Code = "wrong_device"
+	UpdateNotCovered     Code = "update_not_covered"
+	LicenseExpired       Code = "license_expired"
+	TokenExpired         Code = "token_expired"
+)
+
+func (c Code) Error() string { return string(c) }
 
 // signedDocument is a JWS in compact form (RFC 7515) of the expected type. Its signature is not
 // verified yet.
@@ -26,32 +51,32 @@ type signedDocument struct {
 func parseSigned(token, expectedType string) (*signedDocument, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, code("malformed")
+		return nil, Malformed
 	}
 	var decoded [3][]byte
 	for i, part := range parts {
 		bytes, err := fromBase64URL(part)
 		if err != nil {
-			return nil, code("malformed")
+			return nil, Malformed
 		}
 		decoded[i] = bytes
 	}
 	header, err := readObject(decoded[0])
 	if err != nil {
-		return nil, code("malformed")
+		return nil, Malformed
 	}
 	if typ, _ := header["typ"].(string); asciiLower(typ) != expectedType {
-		return nil, code("wrong_type")
+		return nil, WrongType
 	}
 	if _, isCritical := header["crit"]; isCritical {
-		return nil, code("critical_header")
+		return nil, CriticalHeader
 	}
 	if !isAlgorithm(header["alg"]) {
-		return nil, code("unsupported_algorithm")
+		return nil, UnsupportedAlgorithm
 	}
 	kid, isString := header["kid"].(string)
 	if !isString {
-		return nil, code("malformed")
+		return nil, Malformed
 	}
 	return &signedDocument{
 		kid:       kid,
@@ -65,7 +90,7 @@ func parseSigned(token, expectedType string) (*signedDocument, error) {
 func (d *signedDocument) claims() (jsonObject, error) {
 	claims, err := readObject(d.payload)
 	if err != nil {
-		return nil, code("malformed")
+		return nil, Malformed
 	}
 	return claims, nil
 }

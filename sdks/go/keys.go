@@ -34,14 +34,14 @@ type keySet struct {
 // signer returns the key that signed a document, or the code of the rule that fails.
 func (s keySet) signer(document *signedDocument) (key, error) {
 	if s.revoked[document.kid] {
-		return key{}, code("key_revoked")
+		return key{}, KeyRevoked
 	}
 	signer, isKnown := s.keys[document.kid]
 	if !isKnown {
-		return key{}, code("unknown_key")
+		return key{}, UnknownKey
 	}
 	if !isSignatureValid(signer.public, document.message, document.signature) {
-		return key{}, code("bad_signature")
+		return key{}, BadSignature
 	}
 	return signer, nil
 }

@@ -4,20 +4,20 @@ import "time"
 
 const connect = "Please connect to the internet once, so that your license can be refreshed."
 
-var invalidMessages = map[string]string{
-	"license_expired":     "Your license has ended. Please renew it to continue.",
-	"token_expired":       connect,
-	"stale_status":        connect,
-	"unknown_key":         connect,
-	"key_not_valid":       connect,
-	"revoked":             revokedMessage,
-	"key_revoked":         revokedMessage,
-	"wrong_device":        "This license belongs to another device.",
-	"not_yet_valid":       clockMessage,
-	"clock_rolled_back":   clockMessage,
-	"unsupported_version": "This license needs a newer version of the app. Please update the app.",
-	"wrong_audience":      productMessage,
-	"wrong_issuer":        productMessage,
+var invalidMessages = map[Code]string{
+	LicenseExpired:     "Your license has ended. Please renew it to continue.",
+	TokenExpired:       connect,
+	StaleStatus:        connect,
+	UnknownKey:         connect,
+	KeyNotValid:        connect,
+	LicenseRevoked:     revokedMessage,
+	KeyRevoked:         revokedMessage,
+	WrongDevice:        "This license belongs to another device.",
+	NotYetValid:        clockMessage,
+	ClockRolledBack:    clockMessage,
+	UnsupportedVersion: "This license needs a newer version of the app. Please update the app.",
+	WrongAudience:      productMessage,
+	WrongIssuer:        productMessage,
 }
 
 const (
@@ -44,7 +44,7 @@ func Message(v Verdict) string {
 	case Limited:
 		return overMessage(v, "Some features are off")
 	}
-	if v.Code == "update_not_covered" {
+	if v.Code == UpdateNotCovered {
 		return "Your license covers versions until " + day(v.UpdatesUntil) +
 			". Use an earlier one or buy the updates."
 	}
@@ -55,7 +55,7 @@ func Message(v Verdict) string {
 }
 
 func overMessage(v Verdict, remains string) string {
-	if v.Code == "token_expired" {
+	if v.Code == TokenExpired {
 		return connect + " " + remains + " until then."
 	}
 	return "Your license has ended. " + remains + ". Please renew it."

@@ -59,23 +59,28 @@ func TestTheCodeInTheReadmeRuns(t *testing.T) {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	command := exec.Command(program)
-	command.Dir = folder
-	command.Env = append(os.Environ(), "HOME="+folder, "USERPROFILE="+folder)
-	command.Stdin = strings.NewReader(file + "\n")
-	output, err := command.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	for _, line := range []string{
-		"Paste your license:",
-		"Export: true Seats: 5",
-		"Thank you! Your plan is enterprise",
-		"Imported: false revoked <nil>",
-		`"code":"revoked"`,
+	for _, entered := range []string{
+		file, file[:100] + "\n  " + file[100:], filepath.Join("usb-stick", "license.json"),
 	} {
-		if !strings.Contains(string(output), line) {
-			t.Errorf("%q is not in\n%s", line, output)
+		home := t.TempDir()
+		command := exec.Command(program)
+		command.Dir = folder
+		command.Env = append(os.Environ(), "HOME="+home, "USERPROFILE="+home)
+		command.Stdin = strings.NewReader(entered + "\n\n")
+		output, err := command.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, output)
+		}
+		for _, line := range []string{
+			"Paste your license, or the name of license.json",
+			"Export: true Seats: 5",
+			"Thank you! Your plan is enterprise",
+			"Imported: false revoked <nil>",
+			`"code":"revoked"`,
+		} {
+			if !strings.Contains(string(output), line) {
+				t.Errorf("%q is not in\n%s", line, output)
+			}
 		}
 	}
 }

@@ -31,7 +31,7 @@ type Verdict struct {
 	Valid bool
 	State State
 	// Code is the reason for every state but Active, such as license_expired; empty while active.
-	Code string
+	Code Code
 	// Features and Limits are those in effect now: empty when the license is invalid.
 	Features []string
 	Limits   map[string]int64
@@ -135,43 +135,43 @@ func (f facts) verdict(now int64) Verdict {
 }
 
 // state returns the state and the code: the first rule that fails.
-func (f facts) state(now int64) (State, code) {
+func (f facts) state(now int64) (State, Code) {
 	c := f.claims
 	remaining := map[string]State{"stop": Invalid, "limited": Limited, "warn": Overdue}[c.onEnd.mode]
 	end := c.end()
 	switch {
 	case f.keysExpire != nil && now >= *f.keysExpire:
-		return Invalid, "unknown_key"
+		return Invalid, UnknownKey
 	case now < c.validFrom():
-		return Invalid, "not_yet_valid"
+		return Invalid, NotYetValid
 	case now < f.earliestPlausibleTime:
-		return Invalid, "clock_rolled_back"
+		return Invalid, ClockRolledBack
 	case f.isRevoked:
-		return Invalid, "revoked"
+		return Invalid, LicenseRevoked
 	case f.staleFrom != nil && now >= *f.staleFrom:
-		return Invalid, "stale_status"
+		return Invalid, StaleStatus
 	case f.isWrongDevice:
-		return Invalid, "wrong_device"
+		return Invalid, WrongDevice
 	case f.isUpdateNotCovered:
-		return Invalid, "update_not_covered"
+		return Invalid, UpdateNotCovered
 	case end != nil && now >= *end:
-		return remaining, "license_expired"
+		return remaining, LicenseExpired
 	case now >= c.tokenExpires:
-		return remaining, "token_expired"
+		return remaining, TokenExpired
 	case c.licenseExpires != nil && now >= *c.licenseExpires:
-		return Grace, "license_expired"
+		return Grace, LicenseExpired
 	default:
 		return Active, ""
 	}
 }
 
 // changesAt returns when valid, state, features or limits change if nothing new is fetched.
-func (f facts) changesAt(state State, reason code, now int64) *int64 {
+func (f facts) changesAt(state State, reason Code, now int64) *int64 {
 	switch {
-	case reason == "not_yet_valid":
+	case reason == NotYetValid:
 		validFrom := f.claims.validFrom()
 		return &validFrom
-	case reason == "clock_rolled_back":
+	case reason == ClockRolledBack:
 		if laterState, _ := f.state(f.earliestPlausibleTime); laterState == Invalid {
 			return nil
 		}
@@ -190,11 +190,11 @@ func (f facts) changesAt(state State, reason code, now int64) *int64 {
 }
 
 // newVerdict returns the verdict about claims whose signature holds.
-func newVerdict(c *claims, state State, reason code) Verdict {
+func newVerdict(c *claims, state State, reason Code) Verdict {
 	verdict := Verdict{
 		Valid:      state != Invalid,
 		State:      state,
-		Code:       string(reason),
+		Code:       reason,
 		Plan:       c.plan,
 		Trial:      c.trial,
 		CustomerID: c.customerID,

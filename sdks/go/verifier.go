@@ -166,7 +166,7 @@ func (v *Verifier) examine(input Input, others ...companions) examination {
 	}
 	claims, wasKeyInUse, err := authenticClaims(text, keys)
 	if err != nil {
-		result.verdict, result.memory = Verdict{Code: err.Error()}, after.text()
+		result.verdict, result.memory = Verdict{Code: Code(err.Error())}, after.text()
 		return result
 	}
 	if mismatch := v.mismatch(claims, wasKeyInUse); mismatch != "" {
@@ -187,7 +187,7 @@ func (v *Verifier) examine(input Input, others ...companions) examination {
 }
 
 // mismatch returns the code if the license is not one of ours, whatever the time.
-func (v *Verifier) mismatch(c *claims, wasKeyInUse bool) code {
+func (v *Verifier) mismatch(c *claims, wasKeyInUse bool) Code {
 	switch {
 	case !wasKeyInUse:
 		return "key_not_valid"
@@ -298,7 +298,7 @@ type companions struct {
 type licenseText struct {
 	companions
 	license string
-	problem code
+	problem Code
 }
 
 func readLicenseText(text string) licenseText {
@@ -326,7 +326,7 @@ func readLicenseText(text string) licenseText {
 	return parts
 }
 
-func sizeProblem(text string, limit int) code {
+func sizeProblem(text string, limit int) Code {
 	if len(text) > limit {
 		return "too_large"
 	}

@@ -55,7 +55,7 @@ func TestOptionsAreConditions(t *testing.T) {
 	})
 	list := listWith(1, nil)
 	for _, c := range []struct {
-		code    string
+		code    Code
 		options []Option
 	}{
 		{"wrong_device", nil},

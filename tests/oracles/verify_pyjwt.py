@@ -2,9 +2,11 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 jwks, token = (Path(path).read_text() for path in sys.argv[1:3])
 keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(json.loads(jwks)).keys}
@@ -31,3 +33,10 @@ for attempt in (lambda: claims(f"{head}.{body}.{forged}"), lambda: claims(token,
         sys.exit("accepted what must be refused")
     except jwt.InvalidTokenError as error:
         print("refused:", type(error).__name__)
+
+# PyJWT knows only `exp`: a license that is over has to be noticed by hand.
+key, now = Ed25519PrivateKey.generate(), int(time.time())
+over = {**claims(token), "license_expires": now - 1, "grace_until": None, "exp": now + 3600}
+signed = jwt.encode(over, key, algorithm="EdDSA", headers={"typ": "license+jwt"})
+jwt.decode(signed, key.public_key(), algorithms=["EdDSA"], audience="acme-app")
+print("accepted, although it is over")

@@ -112,7 +112,7 @@ async fn the_root_key_is_kept_off_the_server_by_exchanging_files_license_2() {
     let unsigned = json(&keys(&installation, &["bundle", "show", "--unsigned"]));
     fs::write(safe.path().join("unsigned.json"), unsigned.to_string()).unwrap();
     let sign = |unsigned: &str, root: &str| {
-        let arguments = ["keys", "bundle", "sign", "--root-key", root, "--in", unsigned];
+        let arguments = ["keys", "bundle", "sign", "--root", root, "--in", unsigned];
         run(licentia(safe.path()).args(arguments).args(["--out", "keys.jwt"]))
     };
     let signed = sign("unsigned.json", "root.key");

@@ -83,6 +83,30 @@ async fn a_kill_during_a_rotation_leaves_keys_that_work() {
 }
 
 #[tokio::test]
+async fn a_running_server_notices_a_new_key_file_by_itself_within_a_minute() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let server = Server::start(directory.path(), &database, &[]);
+    let published = async || {
+        let jwks = server.client.get("/.well-known/jwks.json").await.body;
+        jwks["keys"].as_array().unwrap().len()
+    };
+    assert_eq!(published().await, 1);
+    // A key of elsewhere, so that no command tells the server's database.
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(run(licentia(elsewhere.path()).args(["keys", "generate"])).code, 0);
+    for entry in fs::read_dir(elsewhere.path().join("keys")).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_some_and(|extension| extension == "pem") {
+            let name = directory.path().join("keys").join(file.file_name().unwrap());
+            fs::rename(file, name).unwrap();
+        }
+    }
+    until(async || published().await == 2).await; // gives up after a minute
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
 async fn a_running_server_follows_new_retired_and_revoked_keys_on_sighup() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;

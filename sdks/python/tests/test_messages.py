@@ -1,15 +1,17 @@
 """What the user reads."""
 
 import unittest
-from typing import Optional
+from typing import Optional, Tuple
 
-from licentia import Verdict, message
+from licentia import Code, State, Verdict, message
 
 CHANGES_AT = 1_797_218_715
 DATE = "2026-12-14"
 
 
-def sentence(state: str, code: str = "license_expired", warn: bool = True) -> Optional[str]:
+def sentence(
+    state: State, code: Code = "license_expired", warn: bool = True
+) -> Optional[str]:
     return message(Verdict(True, state, code, warn=warn, changes_at=CHANGES_AT))
 
 
@@ -22,14 +24,18 @@ class Messages(unittest.TestCase):
         self.assertIn(f"works until {DATE}", sentence("grace") or "")
 
     def test_what_remains_is_said_with_what_to_do(self) -> None:
-        for state, remains in (("overdue", "Everything keeps working"), ("limited", "are off")):
-            for code, remedy in (("license_expired", "renew"), ("token_expired", "connect")):
+        states: Tuple[Tuple[State, str], ...]
+        states = (("overdue", "Everything keeps working"), ("limited", "are off"))
+        codes: Tuple[Tuple[Code, str], ...]
+        codes = (("license_expired", "renew"), ("token_expired", "connect"))
+        for state, remains in states:
+            for code, remedy in codes:
                 text = sentence(state, code) or ""
                 self.assertIn(remains, text)
                 self.assertIn(remedy, text)
 
     def test_an_invalid_license_says_why(self) -> None:
-        for code, part in (
+        parts: Tuple[Tuple[Code, str], ...] = (
             ("license_expired", "renew"),
             ("token_expired", "connect"),
             ("unknown_key", "connect"),
@@ -45,7 +51,8 @@ class Messages(unittest.TestCase):
             ("wrong_issuer", "another product"),
             ("malformed", "no valid license"),
             ("bad_signature", "no valid license"),
-        ):
+        )
+        for code, part in parts:
             self.assertIn(part, message(Verdict(False, None, code)) or "")
         uncovered = Verdict(False, None, "update_not_covered", updates_until=CHANGES_AT)
         self.assertIn(f"versions until {DATE}", message(uncovered) or "")

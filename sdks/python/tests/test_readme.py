@@ -54,7 +54,7 @@ class Readme(unittest.TestCase):
         outputs = []
         environment = {"HOME": str(self.home), "USERPROFILE": str(self.home)}
         with mock.patch.dict(os.environ, environment), mock.patch(
-            "builtins.input", return_value=self.pasted
+            "builtins.input", side_effect=[self.pasted[:100], " " + self.pasted[100:], ""]
         ):
             for block in blocks:
                 output = io.StringIO()
@@ -83,6 +83,17 @@ class Readme(unittest.TestCase):
         self.assertIn("license.json active None\n", output.getvalue())
         self.assertEqual(client.verify().code, "revoked")
 
+    def test_it_takes_the_name_of_a_file(self) -> None:
+        text = README.read_text(encoding="utf-8")
+        block = re.findall("```python\n(.*?)```", text, re.DOTALL)[0]
+        names: Dict[str, Any] = {}
+        environment = {"HOME": str(self.home), "USERPROFILE": str(self.home)}
+        with mock.patch.dict(os.environ, environment), mock.patch(
+            "builtins.input", side_effect=["usb-stick/license.json", ""]
+        ), contextlib.redirect_stdout(io.StringIO()):
+            exec(block.replace(ADDRESS, self.server.url), names)
+        self.assertEqual(names["verdict"].state, "active")
+
     def test_its_sentence_for_a_busy_server_is_printed(self) -> None:
         self.server.responses[REFRESH] = problem(503, "busy", Retry_After="17")
         text = README.read_text(encoding="utf-8")
@@ -91,7 +102,7 @@ class Readme(unittest.TestCase):
         output = io.StringIO()
         environment = {"HOME": str(self.home), "USERPROFILE": str(self.home)}
         with mock.patch.dict(os.environ, environment), mock.patch(
-            "builtins.input", return_value=self.pasted
+            "builtins.input", side_effect=[self.pasted[:100], " " + self.pasted[100:], ""]
         ), contextlib.redirect_stdout(output):
             for block in (blocks[0], blocks[2]):
                 exec(block.replace(ADDRESS, self.server.url), names)

@@ -4,7 +4,7 @@ import { type Json, type Members, isObject } from "./json.js";
 import { Rejection } from "./jws.js";
 
 /** The limits of a plan by name, for example `{ seats: 5 }`. */
-export type Limits = Readonly<Record<string, number>>;
+export type Limits = Readonly<Record<string, number | undefined>>;
 
 /** What remains when the license is over, or its token has run out. */
 export type OnEnd =

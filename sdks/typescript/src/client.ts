@@ -52,7 +52,7 @@ export interface Installation {
 }
 
 export interface StartOptions {
-  /** Called when a text cannot be stored. The refresh is tried again. */
+  /** Called when a text cannot be stored, and then tried again; and when `onChange` throws. */
   onError?: (error: unknown) => void;
   /** The seconds between two refreshes; by default a day. */
   every?: number;
@@ -189,7 +189,11 @@ export class Client {
       const text = JSON.stringify(verdict);
       if (isStopped || text === last) return false;
       last = text;
-      onChange(verdict);
+      try {
+        onChange(verdict);
+      } catch (error) { // A fault of the app must not delay a refresh.
+        onError?.(error);
+      }
       return true;
     };
     const refresh = async (): Promise<Verdict> => {
@@ -276,7 +280,8 @@ export class Client {
       let kept = offered;
       let isStored = offer.license === undefined || offered.verdict.valid;
       if (!isStored) {
-        // With the memory of the first answer, so that both are remembered.
+        // The memory of the first answer counts the bundle and the list of the offered license,
+        // although it is not kept.
         const beside = { ...stored, memory: offered.memory };
         const current = await this.#examine(beside, offer, stored.license);
         isStored = isGenuine(offered) && !current.verdict.valid;

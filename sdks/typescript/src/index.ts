@@ -8,5 +8,5 @@ export type { Trust } from "./keys.js";
 export { message } from "./message.js";
 export { BrowserStore, type Store, type StoredName } from "./store.js";
 export {
-  type Answer, type Evidence, type Verdict, Verifier, type VerifierOptions,
+  allows, type Answer, type Evidence, limit, type Verdict, Verifier, type VerifierOptions,
 } from "./verifier.js";

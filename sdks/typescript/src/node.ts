@@ -1,7 +1,7 @@
 /** For Node only. */
 
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Store, StoredName } from "./store.js";
@@ -24,13 +24,18 @@ export class FileStore implements Store {
     const path = join(this.folder, name);
     // Renamed, so that a crash leaves the former text or the new one, never half of it.
     const temporary = `${path}.${randomUUID()}`;
-    const file = await open(temporary, "wx", 0o600);
     try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
+      const file = await open(temporary, "wx", 0o600);
+      try {
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
     }
-    await rename(temporary, path);
   }
 }

@@ -34,6 +34,16 @@ export interface Verdict {
   changes_at: number | null;
 }
 
+/** Returns whether a feature may be used now. */
+export function allows(verdict: Verdict, feature: string): boolean {
+  return verdict.features.includes(feature);
+}
+
+/** Returns the limit with this name; undefined if there is none. */
+export function limit(verdict: Verdict, name: string): number | undefined {
+  return Object.hasOwn(verdict.limits, name) ? verdict.limits[name] : undefined;
+}
+
 /** The app and its device. */
 export interface VerifierOptions {
   /** The vendor's root key, or a JWKS. */

@@ -298,6 +298,18 @@ function startStepwise(context, onChange, options) {
   return { first, wake, stop, refreshes };
 }
 
+test("an app that throws in its callback delays no refresh", async (context) => {
+  await install();
+  const errors = [];
+  const { first, stop, refreshes } = startStepwise(context, () => {
+    throw new Error("of the app");
+  }, { onError: (error) => errors.push(error.message) });
+  await first;
+  stop();
+  assert.equal(refreshes(), 1);
+  assert.ok(errors.length > 0 && errors.every((message) => message === "of the app"), errors);
+});
+
 test("what happens while the device sleeps is noticed within an hour", async (context) => {
   await install();
   const { changes_at: end } = await client.verify();

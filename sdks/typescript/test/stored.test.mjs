@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, beforeEach, test } from "node:test";
@@ -57,6 +57,14 @@ test("an app verifies while the list of a refresh is under way", async () => {
   assert.equal((await restarted().refresh()).outcome, "renewed");
   await restarted().install(token);
   assert.deepEqual(states, ["active", "active"]);
+});
+
+test("a text that cannot be stored leaves no file behind", async () => {
+  const full = join(folder, "full");
+  // A folder of this name cannot be replaced by a file.
+  await mkdir(join(full, "license.json"), { recursive: true });
+  await assert.rejects(new FileStore(full).write("license.json", token));
+  assert.deepEqual(await readdir(full), ["license.json"]);
 });
 
 test("an app that is killed while it stores works offline", async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { Verifier, message } from "licentia";
+import { Verifier, allows, limit, message } from "licentia";
 import { DAY, LIST_URI, NOW, bundle, license, list, newKey } from "./signing.mjs";
 
 const [root, key, other] = [newKey(), newKey(), newKey()];
@@ -24,6 +24,13 @@ test("a license is active, and everything in it is in the verdict", async () => 
   assert.deepEqual(JSON.parse(answer.memory), {
     v: 1, time: NOW, signed: NOW - 60, keys_seq: 0, seq: { cust_1: 1 }, lists: {},
   });
+});
+
+test("features and limits are asked for by name", async () => {
+  const { verdict } = await pinned().verify({ license: license(key), now: NOW });
+  assert.deepEqual(["export", "admin"].map((name) => allows(verdict, name)), [true, false]);
+  const limits = ["seats", "projects", "constructor"].map((name) => limit(verdict, name));
+  assert.deepEqual(limits, [5, undefined, undefined]);
 });
 
 test("a successor key is trusted with its bundle, and a revoked key never again", async () => {

@@ -79,7 +79,7 @@ enum BundleAction {
     )]
     Sign {
         /// The file of the root key itself, with its private part
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, visible_alias = "root", value_name = "FILE")]
         root_key: PathBuf,
         /// The claims, from `licentia keys bundle show --unsigned`
         #[arg(long = "in", value_name = "FILE")]

@@ -138,5 +138,50 @@
     server.borrow_mut().clear();
     assert_eq!(app.install(token).unwrap().code, Some(Code::Revoked));
     assert_eq!(app.verify().unwrap().code, Some(Code::Malformed));
+
+    // The background, by the clock of a test. A server out of reach is asked less often each time.
+    use std::cell::Cell;
+    let field = folder.join("field");
+    fs::create_dir_all(&field).unwrap();
+    let responses = Rc::clone(&server);
+    let mut app = Licensing::new(field, Box::new(move |url, _| {
+        let response = responses.borrow().get(url.rsplit('/').next().unwrap()).cloned();
+        response.ok_or_else(|| io::Error::other("offline"))
+    })).unwrap();
+    let now = Rc::new(Cell::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)));
+    let clock = Rc::clone(&now);
+    app.clock = Box::new(move || clock.get());
+    assert!(app.install(&text).unwrap().valid);
+    let run = |rounds: usize| {
+        let (codes, minutes) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        app.run(|verdict| codes.borrow_mut().push(verdict.code), |wait| {
+            now.set(now.get() + wait);
+            minutes.borrow_mut().push(wait.as_secs() / 60);
+            minutes.borrow().len() < rounds
+        }).unwrap();
+        (codes.into_inner(), minutes.into_inner())
+    };
+    assert_eq!(run(4), (vec![None], vec![1, 2, 4, 8]));
+    now.set(now.get() + Duration::from_secs(40 * 86_400));
+    let renewal = serde_json::json!({ "token": token, "keys": newer }).to_string();
+    server.borrow_mut().insert("refresh", (200, renewal));
+    assert_eq!(run(2), (vec![None], vec![60, 60]));
+    // A clock that was set back: the license is renewed, and its verdict is still invalid.
+    now.set(now.get() - Duration::from_secs(2 * 86_400));
+    let wrong = Some(Code::ClockRolledBack);
+    assert_eq!(run(2), (vec![wrong], vec![1, 2]));
+    let result = app.refresh().unwrap();
+    assert!(matches!(result, Refresh::Renewed(verdict) if verdict.code == wrong));
+    now.set(now.get() + Duration::from_secs(2 * 86_400));
+    assert!(app.verify().unwrap().valid);
+
+    // A sentence for each code that asks for something else than another license.
+    for (code, part) in [
+        (Code::KeyNotValid, "go online"), (Code::WrongAudience, "another product"),
+        (Code::WrongIssuer, "another product"),
+    ] {
+        let verdict = Verdict { state: None, code: Some(code), ..app.verify().unwrap() };
+        assert!(message(&verdict).unwrap().contains(part), "{code:?}");
+    }
     fs::remove_dir_all(folder).unwrap();
 }

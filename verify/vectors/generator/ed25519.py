@@ -94,10 +94,11 @@ def challenge(r, public, message):
     return int.from_bytes(hashlib.sha512(r + public + message).digest(), "little") % L
 
 
-def sign(seed, message, *, public=None, add_to_r=None, attempt=0, domain=b""):
+def sign(seed, message, *, public=None, add_to_r=None, flip_in_r=None, attempt=0, domain=b""):
     """Returns a signature whose equation holds up to small-order points.
 
-    `public` is another encoding or point for A; `add_to_r` is a point that is added to R.
+    `public` is another encoding or point for A; `add_to_r` is a point that is added to R;
+    `flip_in_r` is a bit of R's encoding that is changed before S is computed.
     `attempt` makes the nonce, and so k, another one. `domain` is a prefix of the hashes.
     """
     scalar, prefix = secret_scalar(seed)
@@ -106,5 +107,7 @@ def sign(seed, message, *, public=None, add_to_r=None, attempt=0, domain=b""):
     nonce = int.from_bytes(digest, "little") % L
     point = multiply(nonce, BASE)
     r = encode(add(point, add_to_r) if add_to_r else point)
+    if flip_in_r is not None:
+        r = (int.from_bytes(r, "little") ^ 1 << flip_in_r).to_bytes(32, "little")
     k = int.from_bytes(hashlib.sha512(domain + r + public + message).digest(), "little") % L
     return r + ((nonce + k * scalar) % L).to_bytes(32, "little")

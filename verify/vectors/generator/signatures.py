@@ -148,6 +148,19 @@ def edges():
                                                         scalar(2))]:
         bad(f"R = {name}", "The equation does not hold.", r + scalar(S))
         bad(f"R = {name} and S = 0", "The equation does not hold.", r + bytes(32))
+    for bit in (0, 7, 8, 127, 128, 254, 255):
+        bad(f"bit {bit} of R changed, and S computed for it",
+            "The point that the equation gives is not the one that R encodes.",
+            ed25519.sign(KEY.seed, MESSAGE, flip_in_r=bit))
+    for name, attempt, at in [("the zero in front of R", 81, 0), ("the zero at R's end", 107, 31),
+                              ("the zero in front of S", 28, 32), ("the zero at S's end", 11, 63),
+                              ("the byte that ends R and begins S", 18, 31)]:
+        signature = ed25519.sign(KEY.seed, MESSAGE, attempt=attempt)
+        assert signature[at] == (signature[32] if at == 31 and attempt == 18 else 0)
+        book.case(f"with {name}", "Every byte belongs to the signature, also this one.",
+                  license=with_signature(signature))
+        bad(f"without {name}", "A signature has 64 bytes.",
+            signature[:at] + signature[at + 1:])
     domain = b"SigEd25519 no Ed25519 collisions"
     digest = hashlib.sha512(MESSAGE).digest()
     bad("Ed25519ph", "It is another algorithm.",

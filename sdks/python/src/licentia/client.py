@@ -188,7 +188,8 @@ class Client:
             offered = kept = self._examine(stored, offer)
             is_stored = offer.license is None or offered.verdict.valid
             if not is_stored:
-                # With the memory of the first examination, so that both are remembered.
+                # The memory of the first examination counts the bundle and the list of the offered
+                # license, although it is not kept.
                 beside = replace(stored, memory=offered.memory.text())
                 current = self._examine(beside, offer, stored.license or b"")
                 is_stored = offered.claims is not None and not current.verdict.valid

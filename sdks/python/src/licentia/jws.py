@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Literal
 
 from .reading import Unreadable, base64url, json_object
 
@@ -15,10 +15,36 @@ STATUS_TYPE = "statuslist+jwt"
 ALGORITHMS = ("EdDSA", "Ed25519")
 
 
+Code = Literal[
+    "too_large",
+    "malformed",
+    "wrong_type",
+    "critical_header",
+    "unsupported_algorithm",
+    "key_revoked",
+    "unknown_key",
+    "bad_signature",
+    "unsupported_version",
+    "invalid_claims",
+    "key_not_valid",
+    "wrong_audience",
+    "wrong_issuer",
+    "not_yet_valid",
+    "clock_rolled_back",
+    "revoked",
+    "stale_status",
+    "wrong_device",
+    "update_not_covered",
+    "license_expired",
+    "token_expired",
+]
+"""The reasons for a verdict, in the order of the rules."""
+
+
 class Rejected(Exception):
     """A document is rejected. `code` is the code of the verdict, such as ``bad_signature``."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: Code) -> None:
         super().__init__(code)
         self.code = code
 

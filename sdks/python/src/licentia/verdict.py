@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Dict, Final, Literal, Mapping, Optional, Tuple
 
 from .claims import Claims
+from .jws import Code
 
-ACTIVE = "active"
-GRACE = "grace"
-OVERDUE = "overdue"
-LIMITED = "limited"
+State = Literal["active", "grace", "overdue", "limited"]
+
+ACTIVE: Final = "active"
+GRACE: Final = "grace"
+OVERDUE: Final = "overdue"
+LIMITED: Final = "limited"
 
 CLOCK_LEEWAY_SECONDS = 60
 DAY_SECONDS = 86_400
@@ -27,8 +30,8 @@ class Verdict:
     """
 
     valid: bool
-    state: Optional[str]
-    code: Optional[str]
+    state: Optional[State]
+    code: Optional[Code]
     features: Tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     plan: Optional[str] = None
@@ -55,7 +58,7 @@ class Verdict:
         return members
 
 
-def rejection(code: str) -> Verdict:
+def rejection(code: Code) -> Verdict:
     """Returns the verdict for a text that is not a license, or not one of a trusted key."""
     return Verdict(valid=False, state=None, code=code)
 
@@ -83,7 +86,7 @@ class Facts:
         state, code = self._state(now)
         return verdict_of(self.claims, state, code, self._changes_at(state, code, now), now)
 
-    def _state(self, now: int) -> Tuple[Optional[str], Optional[str]]:
+    def _state(self, now: int) -> Tuple[Optional[State], Optional[Code]]:
         """Returns the state and the code: the first rule that fails."""
         claims = self.claims
         if self.keys_expire is not None and now >= self.keys_expire:
@@ -101,7 +104,8 @@ class Facts:
         if self.is_update_not_covered:
             return None, "update_not_covered"
         end = license_end(claims)
-        remaining = {"stop": None, "limited": LIMITED, "warn": OVERDUE}[claims.on_end.mode]
+        remains: Dict[str, Optional[State]] = {"stop": None, "limited": LIMITED, "warn": OVERDUE}
+        remaining = remains[claims.on_end.mode]
         if end is not None and now >= end:
             return remaining, "license_expired"
         if now >= claims.token_expires:
@@ -110,7 +114,7 @@ class Facts:
             return GRACE, "license_expired"
         return ACTIVE, None
 
-    def _changes_at(self, state: Optional[str], code: Optional[str], now: int) -> Optional[int]:
+    def _changes_at(self, state: Optional[State], code: Optional[Code], now: int) -> Optional[int]:
         """Returns when valid, state, features or limits change if nothing new is fetched."""
         claims = self.claims
         if code == "not_yet_valid":
@@ -132,8 +136,8 @@ class Facts:
 
 def verdict_of(
     claims: Claims,
-    state: Optional[str],
-    code: Optional[str],
+    state: Optional[State],
+    code: Optional[Code],
     changes_at: Optional[int] = None,
     now: int = 0,
 ) -> Verdict:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from .claims import Claims
-from .jws import LICENSE_TYPE, Rejected, SignedDocument
+from .jws import LICENSE_TYPE, Code, Rejected, SignedDocument
 from .keys import Bundle, Jwk, KeySet, Root, TrustError, parse_jwks, parse_root
 from .memory import Memory
 from .reading import (
@@ -38,7 +38,7 @@ class LicenseText:
     """The text of a license, or of a `license.json` with what travels alongside."""
 
     license: str
-    problem: Optional[str] = None
+    problem: Optional[Code] = None
     """The code if the text is not even a candidate: ``too_large`` or ``malformed``."""
 
     keys: Optional[str] = None
@@ -187,7 +187,7 @@ class Verifier:
         ]
         return max(filter(None, bundles), key=lambda bundle: bundle.seq, default=None)
 
-    def _mismatch(self, claims: Claims, was_key_in_use: bool) -> Optional[str]:
+    def _mismatch(self, claims: Claims, was_key_in_use: bool) -> Optional[Code]:
         """Returns the code if the license is not one of ours, whatever the time."""
         if not was_key_in_use:
             return "key_not_valid"
@@ -241,7 +241,7 @@ def _authentic_claims(text: LicenseText, key_set: KeySet) -> Tuple[Claims, bool]
     return claims, key.was_in_use(claims.issued_at)
 
 
-def _size_problem(text: str, limit: int) -> Optional[str]:
+def _size_problem(text: str, limit: int) -> Optional[Code]:
     return "too_large" if byte_length(text) > limit else None
 
 

@@ -204,7 +204,11 @@ public final class Client {
         private boolean report(Verdict verdict) {
             if (isStopped.getAsBoolean() || verdict.equals(last)) return false;
             last = verdict;
-            onChange.accept(verdict);
+            try {
+                onChange.accept(verdict);
+            } catch (RuntimeException error) { // a fault of the app must not delay a refresh
+                onError.accept(error);
+            }
             return true;
         }
 
@@ -303,7 +307,8 @@ public final class Client {
         Answer kept = offered;
         boolean isStored = offer.license == null || offered.verdict().valid();
         if (!isStored) {
-            // With the memory of the first answer, so that both are remembered.
+            // The memory of the first answer counts the bundle and the list of the offered
+            // license, although it is not kept.
             Stored beside = stored.withMemory(offered.memory());
             Answer current = examine(beside, offer, stored.license());
             isStored = isGenuine(offered) && !current.verdict().valid();

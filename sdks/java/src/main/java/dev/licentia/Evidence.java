@@ -17,6 +17,11 @@ public record Evidence(String license, String keys, String status, String memory
         return new Evidence(license, null, null, null, null);
     }
 
+    /** Returns the evidence without a license, to bring a key bundle or a status list. */
+    public static Evidence none() {
+        return of(null);
+    }
+
     public Evidence withLicense(String license) {
         return new Evidence(license, keys, status, memory, now);
     }

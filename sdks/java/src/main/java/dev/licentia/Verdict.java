@@ -48,6 +48,11 @@ public record Verdict(
         return features.contains(feature);
     }
 
+    /** Returns the limit with this name; null if there is none. */
+    public Long limit(String name) {
+        return limits.get(name);
+    }
+
     /** Returns the members with the names that all languages use. */
     public Map<String, Object> toMap() {
         Map<String, Object> members = new LinkedHashMap<>();

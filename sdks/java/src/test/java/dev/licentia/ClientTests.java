@@ -41,6 +41,7 @@ final class ClientTests {
         tests.put("the newest bundle counts, before the license or after it", ClientTests::orders);
         tests.put("a license that is installed during a refresh is kept", ClientTests::installed);
         tests.put("a license that is deleted during a refresh stays away", ClientTests::deleted);
+        tests.put("an app that throws in its callback delays no refresh", ClientTests::thrown);
         tests.put("the background refreshes when the verdict changes", ClientTests::changes);
         tests.put("the background refreshes hourly while the license is not active",
                 ClientTests::notActive);
@@ -160,7 +161,7 @@ final class ClientTests {
         for (boolean keysComeFirst : List.of(true, false)) {
             try (Tests.App app = new Tests.App()) {
                 String file = LicenseFile.write(KEY.license(), KEYS, null);
-                Evidence keys = Evidence.of(null).withKeys(NEWER_KEYS);
+                Evidence keys = Evidence.none().withKeys(NEWER_KEYS);
                 if (keysComeFirst) {
                     equal(Code.MALFORMED, app.client().install(keys).code());
                     equal(Code.MALFORMED, app.client().install(keys).code());
@@ -190,6 +191,19 @@ final class ClientTests {
             String file = Files.readString(app.folder.resolve("license.json"));
             equal(paid, LicenseFile.parse(file).license());
             equal(NEWER_KEYS, LicenseFile.parse(file).keys());
+        }
+    }
+
+    private static void thrown() throws Exception {
+        try (Tests.App app = new Tests.App()) {
+            prepare(app);
+            List<String> errors = new ArrayList<>();
+            Client.Loop loop = app.client().new Loop(() -> false, verdict -> {
+                throw new IllegalStateException("of the app");
+            }, error -> errors.add(error.getMessage()), Duration.ofDays(1));
+            loop.wake();
+            equal(1, app.server.credentials.size());
+            equal(true, !errors.isEmpty() && errors.stream().allMatch("of the app"::equals));
         }
     }
 

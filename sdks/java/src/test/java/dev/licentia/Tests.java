@@ -160,6 +160,8 @@ public final class Tests {
                 Map.of("seats", 5L), "professional", false, "cust_1", "lic_1", null, false,
                 NOW + 14 * DAY), answer.verdict());
         equal(true, answer.verdict().allows("export"));
+        equal(5L, answer.verdict().limit("seats"));
+        equal(null, answer.verdict().limit("projects"));
         equal("{\"v\":1,\"time\":" + NOW + ",\"signed\":" + (NOW - 60)
                 + ",\"keys_seq\":0,\"seq\":{\"cust_1\":1},\"lists\":{}}", answer.memory());
     }
@@ -554,7 +556,7 @@ public final class Tests {
 
             // The vendor revokes the license. A colleague carries the list on a USB stick.
             String list = SUCCESSOR.list(uri, 9);
-            equal(Code.REVOKED, app.client().install(Evidence.of(null).withStatus(list)).code());
+            equal(Code.REVOKED, app.client().install(Evidence.none().withStatus(list)).code());
             app.expect(null, Code.REVOKED, false);
         }
     }
