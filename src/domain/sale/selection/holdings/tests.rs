@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::sale::entitlement::tests::{
-    NOW, PERIOD_END, at, catalog_of, invoice, line, subscription,
+    DAY, NOW, PERIOD_END, at, catalog_of, invoice, line, subscription,
 };
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus};
 use crate::domain::sale::selection::{CustomerCurrency, PurchaseRequest, select};
@@ -265,9 +265,12 @@ fn a_choice_of_another_plan_is_one_that_is_sold() {
     let with_top = leaving.replace("    [[addon]]", &format!("{top}    [[addon]]"));
     // The subscription to `max` has ended, and left a license for old builds.
     let mut state = subscribed(&["max_m"], 3);
+    // Longer than any month.
+    let end = PERIOD_END + 2 * DAY;
+    state.invoices[0].lines[0].period_end = Some(at(end));
     let of = &mut state.subscriptions[0];
-    (of.status, of.ended_at) = (Status::Canceled, Some(at(PERIOD_END)));
-    let now = at(PERIOD_END + YEAR);
+    (of.status, of.ended_at) = (Status::Canceled, Some(at(end)));
+    let now = at(end + YEAR);
     for (plans, expected) in [(&leaving, None), (&with_top, Some("top"))] {
         let catalog = catalog_of(plans);
         let holdings = Holdings::of(&state, &catalog, now);
