@@ -124,6 +124,7 @@ impl History {
         let kind = dice.below(10);
         if kind < 5 {
             wanted.quantity = u32::try_from(1 + dice.below(MOST_UNITS)).ok();
+            wanted.accept_smaller = wanted.quantity == Some(1);
         }
         if matches!(kind, 4..=6) {
             let addons = if dice.happens(600) { vec!["pdf".to_owned()] } else { Vec::new() };

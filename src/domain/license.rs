@@ -27,7 +27,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 pub use content::Content;
-pub use coverage::{Coverage, Shortfall, covers_new_builds};
+pub use coverage::{Coverage, MissingParts, Shortfall, covers_new_builds};
 pub use entitlement::{Entitlement, Holder, claims, granted_again, token_expires};
 pub use extras::Extras;
 pub use file::{LICENSE_FILE, LicenseFile};

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::domain::secret::{HashKey, KeyedHash, Purpose};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::store::Tx;
 
 /// The name of the key in the table of secrets.
 const NAME: &str = "hash_key";
@@ -18,6 +19,24 @@ const NAME: &str = "hash_key";
 /// A failure of the database.
 pub async fn keyed(app: &App, purpose: Purpose, text: &str) -> Result<KeyedHash> {
     Ok(key(app).await?.hash_of(purpose, text))
+}
+
+/// Returns the hash of a text, also in a transaction of the caller. `None` if the database has no
+/// key yet: then nothing is stored under any hash.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn keyed_if_any(
+    app: &App,
+    tx: &mut Tx,
+    purpose: Purpose,
+    text: &str,
+) -> Result<Option<KeyedHash>> {
+    if let Some(key) = app.hash_key.get() {
+        return Ok(Some(key.hash_of(purpose, text)));
+    }
+    let Some(stored) = tx.stored_secret(NAME).await? else { return Ok(None) };
+    Ok(Some(parsed(&stored)?.hash_of(purpose, text)))
 }
 
 /// Returns whether this is the hash of a text, as [`keyed`] returns it.
@@ -42,7 +61,11 @@ async fn key(app: &App) -> Result<&HashKey> {
         let new = HashKey::from_random(app.random.bytes());
         let stored = tx.server_secret(NAME, new.expose()).await?;
         tx.commit(app.fail_points.at(Place::HashKeyStored)).await?;
-        stored.parse().map_err(|_| Error::Internal(format!("the secret {NAME} was changed")))
+        parsed(&stored)
     });
     key.await
+}
+
+fn parsed(stored: &str) -> Result<HashKey> {
+    stored.parse().map_err(|_| Error::Internal(format!("the secret {NAME} was changed")))
 }

@@ -60,6 +60,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         36 "0036_server_identity",
         37 "0037_licenses_of_key",
         38 "0038_deleted_buyers",
+        39 "0039_accepted_losses",
     }
 });
 

@@ -15,12 +15,17 @@ impl Tx {
             name,
             new,
         )?;
-        let (value,) = sql!(
+        Ok(self.stored_secret(name).await?.unwrap_or_else(|| new.to_owned()))
+    }
+
+    /// Returns the secret with this name; `None` if no server has stored one yet.
+    pub async fn stored_secret(&mut self, name: &str) -> Result<Option<String>> {
+        let stored = sql!(
             self,
-            fetch_one: (String,),
+            fetch_optional: (String,),
             "SELECT value FROM server_secrets WHERE name = $1",
             name,
         )?;
-        Ok(value)
+        Ok(stored.map(|(value,)| value))
     }
 }

@@ -12,6 +12,7 @@ use super::wire::{Identified, WireCustomer, WirePaymentIntent, WirePortal, WireS
 use super::{Answer, Form, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
+use crate::domain::sale::accepted_loss::AcceptedLoss;
 use crate::domain::sale::plan::{CheckoutOptions, Currency};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::CheckoutSession;
@@ -79,6 +80,10 @@ pub struct SessionParameters {
     /// The length of a trial at Stripe, in days.
     #[serde(default)]
     pub trial_days: Option<u32>,
+    /// The parts of what the customer has that the license will not have, if they accepted that.
+    /// It is not sent.
+    #[serde(default)]
+    pub accepted_loss: Option<AcceptedLoss>,
     /// The page after the payment.
     pub success_url: String,
     /// The page after a canceled checkout.

@@ -1,11 +1,14 @@
 //! Plans that are sold by the unit: from checkout, in the portal and in the dashboard. The numbers
 //! are those of docs/requirements.md.
 
+use licentia::domain::operator::admin_key::Scope;
 use licentia_sandbox::{Card, Proration};
 use serde_json::{Value, json};
 
+use crate::harness::database::texts;
 use crate::harness::selling::{LOFT, loft};
 use crate::harness::shop::{Buyer, Shop};
+use crate::harness::subscriber::{CHANGE, PREVIEW};
 
 fn team(quantity: u32) -> Value {
     json!({ "plan": "team", "quantity": quantity })
@@ -232,8 +235,8 @@ async fn a_license_that_a_subscription_left_is_not_replaced_by_a_smaller_one() {
     let detail = refused(loft("once", 1, &[])).await;
     let expected = "the customer keeps `loft` with 7 units and the add-on `cad`, and a license is \
                     for one purchase: with `loft` for 1 unit, the license would shrink; choose at \
-                    least 7 units and these add-ons too, or accept that by `\"accept_smaller\": \
-                    true`";
+                    least 7 units and the add-on `cad` too, or accept that by \
+                    `\"accept_smaller\": true`";
     assert_eq!(detail, expected);
     refused(loft("once", 6, &["cad"])).await;
     refused(loft("once", 7, &[])).await;
@@ -250,4 +253,62 @@ async fn a_license_that_a_subscription_left_is_not_replaced_by_a_smaller_one() {
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled_with_invoice().await;
     assert_eq!((seats(&shop, &ada).await, shop.sync_all().await.need_action()), (7, 0));
+}
+
+#[tokio::test]
+async fn what_a_customer_accepted_needs_no_action() {
+    let shop = Shop::selling_with(LOFT).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, loft("once", 5, &[])).await;
+    shop.pass_days(&mut ada, 367).await;
+    let mut wanted = loft("year", 3, &[]);
+    assert_eq!(shop.order(&ada, wanted.clone()).await.problem(), (409, "lower_than_owned"));
+    wanted["accept_smaller"] = json!(true);
+    let session = shop.open_checkout(&ada, wanted).await;
+    // The page offers even fewer.
+    shop.sandbox.choose_quantity(&session, "price_loft_year", 2).unwrap();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(seats(&shop, &ada).await, 2);
+    assert_eq!(shop.sync_all().await.need_action(), 0);
+    let support = shop.app.admin(Scope::Support).await;
+    let path = format!("/api/admin/customers/{}/sync", ada.customer_id);
+    let synced = support.post(&path, &Value::Null).await.body;
+    assert_eq!(synced["needs_action"], false, "{synced}");
+    let expected = "so 3 units of the first one have no effect; the customer accepted that";
+    assert!(synced["alerts"][0].as_str().unwrap().ends_with(expected), "{synced}");
+    // A subscription without any effect is still charged.
+    shop.purchase(&ada, json!({ "plan": "loft", "interval": "updates" })).await;
+    assert_eq!((seats(&shop, &ada).await, shop.sync_all().await.need_action()), (5, 1));
+}
+
+#[tokio::test]
+async fn a_customer_can_accept_a_change_to_less_than_they_own() {
+    let shop = Shop::selling_with(LOFT).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, loft("once", 5, &[])).await;
+    shop.purchase(&ada, loft("year", 5, &[])).await;
+    let wanted = json!({ "quantity": 3 });
+    let accepted = json!({ "quantity": 3, "accept_smaller": true });
+    let refused = ada.client.post(PREVIEW, &wanted).await;
+    assert_eq!(refused.problem(), (409, "change_not_possible"));
+    let preview = ada.client.post(PREVIEW, &accepted).await;
+    assert_eq!((preview.status, &preview.body["due_now"]), (200, &json!(0)), "{preview:?}");
+    let change = async |wanted: &Value| {
+        let mut request = wanted.clone();
+        request["preview_id"] = preview.body["preview_id"].clone();
+        ada.client.post(CHANGE, &request).await
+    };
+    assert_eq!(change(&wanted).await.problem(), (409, "preview_outdated"));
+    assert_eq!(change(&accepted).await.status, 200);
+    let requests = "SELECT detail FROM audit_log WHERE action = 'subscription.change_requested'";
+    let details = texts(&shop.app.app.store, requests).await;
+    assert!(details[0].contains(r#""accept_smaller":true"#), "{details:?}");
+    shop.settled().await;
+    shop.pass_days(&mut ada, 367).await;
+    assert_eq!(seats(&shop, &ada).await, 3);
+    let report = shop.sync_all().await;
+    assert_eq!(report.need_action(), 0, "{report:?}");
+    let expected = "so 2 units of the first one have no effect; the customer accepted that";
+    assert!(report.alerts[0].alerts[0].ends_with(expected), "{report:?}");
 }

@@ -432,7 +432,7 @@ async fn a_perpetual_plan_with_less_than_the_subscription_is_refused() {
     assert_eq!(refused.problem(), (409, "lower_than_owned"));
     let expected = "the customer subscribes to `team` with 5 units and the add-on `pdf`, and a \
                     license is for one purchase: with `studio` for 1 unit, the license would \
-                    shrink; choose these add-ons too, or let the subscription end before the \
+                    shrink; choose the add-on `pdf` too, or let the subscription end before the \
                     purchase, or accept that by `\"accept_smaller\": true`";
     assert_eq!(refused.text("/detail"), expected);
     shop.purchase(&ada, json!({ "plan": "studio", "interval": "once", "addons": ["pdf"] })).await;
@@ -466,6 +466,7 @@ async fn a_customer_can_accept_a_smaller_license() {
     shop.purchase(&ada, wanted).await;
     let license = shop.license(&ada).await;
     assert_eq!((&license["plan"], &license["quantity"]), (&json!("site"), &json!(2)));
+    assert_eq!(shop.sync_all().await.need_action(), 1, "the subscription is still charged");
 }
 
 /// Returns the Stripe customer of a buyer.

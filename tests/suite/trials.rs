@@ -1,9 +1,19 @@
 //! One trial per address, also after its account was deleted.
 
+use licentia::customer_file;
+use licentia::domain::operator::admin_key::Scope;
+use licentia::domain::operator::audit::Actor;
+use licentia::flows::Mode;
+use licentia::flows::account::import;
+use licentia::flows::sale::buyers;
+use licentia::flows::sale::claim::ClaimTarget;
+use licentia_sandbox::{Card, Paid};
 use serde_json::{Value, json};
 
-use crate::harness::database::{number, texts};
+use crate::harness::database::{execute, number, texts};
+use crate::harness::shop::{Buyer, Shop};
 use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
+use crate::payment_links::WITH_CUSTOMER;
 
 const ADA: &str = "ada@example.com";
 
@@ -111,4 +121,106 @@ async fn a_vendor_may_remember_no_trials() {
     assert_eq!(app.count("trial_addresses").await, 0);
     let kept = "SELECT COUNT(*) FROM audit_log WHERE action = 'customer.signed_up'";
     assert_eq!(number(&app.app.store, kept).await, 2);
+}
+
+/// The ways in which an account is created.
+const WAYS: [&str; 6] = ["sign-up", "support", "import", "guest", "link", "claim"];
+
+/// Creates an account with this address, which had one before.
+async fn create_again(shop: &Shop, way: &str, email: &str) {
+    match way {
+        "sign-up" => drop(shop.buyer(email).await),
+        "support" => {
+            let admin = shop.app.admin(Scope::Support).await;
+            let made = admin.post("/api/admin/customers", &json!({ "email": email })).await;
+            assert_eq!(made.status, 201, "{made:?}");
+        }
+        "import" => {
+            let file = customer_file::parse(&format!("email\n{email}\n")).unwrap();
+            let report = import::customers(&shop.app.app, file, Mode::Apply, |_| {}).await;
+            assert_eq!(report.unwrap().imported, 1);
+        }
+        "guest" => drop(shop.bought_by(&[], email).await),
+        "link" => drop(shop.bought_by(&WITH_CUSTOMER, email).await),
+        _ => {
+            let id = shop.old_customer(email, &[]).await;
+            shop.sandbox.replace_card(&id, Card::Paid).unwrap();
+            let form = [("customer", id.as_str()), ("items[0][price]", "price_team_month")];
+            assert_eq!(shop.at_stripe("subscriptions", &form).await["status"], "active");
+            let (app, target) = (&shop.app.app, ClaimTarget::NewAccount);
+            let claimed = buyers::claim(app, &id.parse().unwrap(), &target, Actor::Operator).await;
+            assert_eq!(claimed.unwrap().unwrap().action, "created");
+        }
+    }
+    shop.settled().await;
+}
+
+/// Notes that every customer has had a trial at Stripe, as a sync does.
+async fn had_stripe_trial(shop: &Shop) {
+    let had = "UPDATE customers SET stripe_trial_at = created_at";
+    execute(&shop.app.app.store, had).await.unwrap();
+}
+
+#[tokio::test]
+async fn security_46_no_way_to_create_an_account_leads_to_a_second_trial_at_stripe() {
+    for way in WAYS {
+        let unknown = matches!(way, "guest" | "link");
+        let checkout = format!("[checkout]\nallow_unknown_buyers = {unknown}\n");
+        let shop = Shop::selling_with(&checkout).await;
+        let store = &shop.app.app.store;
+        let had = async |email: &str| {
+            let had = format!(
+                "SELECT COUNT(*) FROM customers
+                 WHERE email = '{email}' AND stripe_trial_at IS NOT NULL"
+            );
+            number(store, &had).await == 1
+        };
+        let ada = shop.buyer(ADA).await;
+        had_stripe_trial(&shop).await;
+        assert!(had(ADA).await);
+        assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+        shop.settled().await;
+        create_again(&shop, way, ADA).await;
+        create_again(&shop, way, "bob@example.com").await;
+        assert_eq!((had(ADA).await, had("bob@example.com").await), (true, false), "{way}");
+    }
+}
+
+#[tokio::test]
+async fn security_46_the_account_of_a_payment_link_gets_no_second_trial_with_another_card() {
+    let cloud = r#"
+        [[plan]]
+        id = "cloud"
+        name = "Cloud"
+        trial_days = 14
+        prices = [{ id = "price_cloud", interval = "month", amount = 2000, currency = "usd" }]
+        [checkout]
+        allow_unknown_buyers = true
+    "#;
+    let shop = Shop::selling_with(cloud).await;
+    let mut statuses = Vec::new();
+    for (email, card) in [(ADA, Card::PaidAmex), ("bob@example.com", Card::PaidMastercard)] {
+        if email == ADA {
+            let ada = shop.buyer(ADA).await;
+            had_stripe_trial(&shop).await;
+            assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+        }
+        shop.bought_by(&WITH_CUSTOMER, email).await;
+        let mut mails = shop.mails_about_sales(email).into_iter().filter_map(|mail| mail.text);
+        let mail = mails.find(|text| text.contains("/account/reset#token=")).unwrap();
+        assert_eq!(shop.choose_password(&mail).await.status, 200);
+        let login = json!({ "email": email, "password": "OwnedByTheBuyer" });
+        let login = shop.app.client.post("/api/customers/login", &login).await;
+        let buyer = Buyer {
+            email: email.to_owned(),
+            client: shop.app.client.with_token(login.text("/access_token")),
+            customer_id: login.text("/customer/customer_id").to_owned(),
+            trial: String::new(),
+        };
+        let session = shop.open_checkout(&buyer, json!({ "plan": "cloud" })).await;
+        assert_eq!(shop.sandbox.pay(&session, card).unwrap(), Paid::Completed);
+        let subscription = shop.subscription_of(&session);
+        statuses.push(shop.sandbox.object(&subscription)["status"].clone());
+    }
+    assert_eq!(statuses, ["active", "trialing"]);
 }

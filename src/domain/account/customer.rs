@@ -186,6 +186,15 @@ impl Customer {
     }
 }
 
+/// The trials that an address has had, with an account that has it no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerTrials {
+    /// Whether it has had one here.
+    pub here: bool,
+    /// Whether it has had one at Stripe.
+    pub at_stripe: bool,
+}
+
 /// A customer to create, with its user. There is no `Debug`: the password hash is a secret.
 pub struct NewAccount {
     /// The new user.

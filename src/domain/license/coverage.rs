@@ -36,6 +36,25 @@ pub struct Shortfall {
     pub end: bool,
 }
 
+/// The units and add-ons that a license has less than another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingParts {
+    /// The number of units.
+    pub units: u32,
+    /// The add-ons.
+    pub addons: AddonIds,
+}
+
+impl MissingParts {
+    /// Returns those of a license with these units and add-ons. `None` if a plan is not sold by the
+    /// unit.
+    #[must_use]
+    pub fn of(license: (Option<u32>, &AddonIds), other: (Option<u32>, &AddonIds)) -> Self {
+        let units = other.0.unwrap_or(1).saturating_sub(license.0.unwrap_or(u32::MAX));
+        Self { units, addons: other.1.0.difference(&license.1.0).collect() }
+    }
+}
+
 impl Shortfall {
     /// Returns whether it has everything.
     #[must_use]
@@ -56,6 +75,12 @@ impl Coverage {
             updates: end(self.updates_until) < end(other.updates_until),
             end: end(self.ends) < end(other.ends),
         }
+    }
+
+    /// Returns the units and add-ons that this license has less than another one.
+    #[must_use]
+    pub fn missing(&self, other: &Self) -> MissingParts {
+        MissingParts::of((self.units, &self.addons), (other.units, &other.addons))
     }
 
     /// Returns whether this license is worth more than another one that works: what is paid for

@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use crate::domain::column::row;
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
+use crate::domain::sale::accepted_loss::AcceptedLoss;
 use crate::domain::sale::entitlement::{PaidEntitlement, assess};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus};
-use crate::domain::sale::plan::{Catalog, Currency, Interval};
+use crate::domain::sale::plan::{Catalog, Currency, Interval, Plan};
 use crate::domain::sale::promotion::{EnteredCode, PromotionCode};
-use crate::domain::sale::selection::holdings::{Owned, Subscribed};
+use crate::domain::sale::selection::holdings::{Owned, OwnsMore, Subscribed};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, Subscription};
@@ -39,6 +40,8 @@ pub struct ChangeRequest {
     pub addons: Option<Vec<String>>,
     /// A promotion code to add.
     pub promotion_code: Option<EnteredCode>,
+    /// Whether the customer accepts a license that has less than what the customer owns.
+    pub accept_smaller: bool,
 }
 
 impl ChangeRequest {
@@ -47,13 +50,17 @@ impl ChangeRequest {
     pub fn to_json(&self) -> Value {
         let mut addons = self.addons.clone();
         addons.iter_mut().for_each(|ids| ids.sort());
-        json!({
+        let mut request = json!({
             "plan": self.plan,
             "interval": self.interval.map(Interval::as_str),
             "quantity": self.quantity,
             "addons": addons,
             "promotion_code": self.promotion_code.as_ref().map(|code| &code.text),
-        })
+        });
+        if self.accept_smaller {
+            request["accept_smaller"] = true.into();
+        }
+        request
     }
 }
 
@@ -113,6 +120,8 @@ pub struct SubscriptionChange<'a> {
     /// The promotion code to add. It is looked up after the decision, because whether a code can be
     /// used depends on the prices.
     pub promotion_code: Option<PromotionCode>,
+    /// The parts of what the customer owns that the license will not have, if they accepted that.
+    pub accepted_loss: Option<AcceptedLoss>,
 }
 
 impl SubscriptionChange<'_> {
@@ -191,6 +200,26 @@ pub fn decide<'a>(
     request: &ChangeRequest,
     catalog: &Catalog,
 ) -> Result<SubscriptionChange<'a>, ChangeRefused> {
+    match decide_without_choice(subscription, paid, request, catalog) {
+        Err(ChangeRefused::Owned(OwnsMore::Smaller(smaller))) => {
+            let is_possible = |plan: &Plan, units: u32| {
+                let (plan, quantity) = (Some(plan.id.to_string()), Some(units));
+                let request = ChangeRequest { plan, quantity, ..request.clone() };
+                decide_without_choice(subscription, paid, &request, catalog).is_ok()
+            };
+            Err(OwnsMore::Smaller(smaller.with_choice_of_change(catalog, is_possible)).into())
+        }
+        decision => decision,
+    }
+}
+
+/// Decides as [`decide`] does. A refusal because of a smaller license names no choice.
+fn decide_without_choice<'a>(
+    subscription: &'a Subscription,
+    paid: &Paid<'_>,
+    request: &ChangeRequest,
+    catalog: &Catalog,
+) -> Result<SubscriptionChange<'a>, ChangeRefused> {
     match subscription.status {
         Status::Active | Status::Trialing => {}
         Status::PastDue | Status::Unpaid => return Err(ChangeRefused::Unpaid),
@@ -202,7 +231,10 @@ pub fn decide<'a>(
     let after = ItemsAfter::of(&before, subscription, request, catalog)?;
     let billed = Subscribed::new(before.plan, before.quantity(), &before.addons);
     let wanted = Subscribed::new(after.plan, after.quantity, &after.addons);
-    paid.owned.refuse_change((&billed, &wanted), catalog)?;
+    let accepted_loss = match paid.owned.refuse_change((&billed, &wanted), catalog) {
+        Err(OwnsMore::Smaller(smaller)) if request.accept_smaller => smaller.accepted_loss(),
+        refused => refused.map(|()| None)?,
+    };
     let edits = edits(&before, &after);
     let is_trialing = subscription.status == Status::Trialing;
     if is_trialing && after.is_higher_without_trial(&before, catalog) {
@@ -230,6 +262,7 @@ pub fn decide<'a>(
         currency,
         amount,
         promotion_code: None,
+        accepted_loss,
     })
 }
 

@@ -158,6 +158,7 @@ fn without_effect(
         (counts && (has_no_effect || lacks.units || lacks.addons)).then(|| Alert::WithoutEffect {
             paid: paid_for(other, &coverage),
             license: paid_for(chosen, &license),
+            is_accepted: false,
         })
     };
     let others = all.iter().filter(|one| !std::ptr::eq(*one, chosen));
@@ -193,6 +194,7 @@ fn shrunk(
             former: paid_for(former, &coverage),
             license: paid_for(highest, &license),
             paid_at,
+            is_accepted: false,
         })
     };
     all.iter().filter(|one| one.of.is_none()).filter_map(alert).collect()

@@ -1,5 +1,6 @@
 //! The rules of sales: plans, what Stripe's state means for a customer, and orders.
 
+pub mod accepted_loss;
 pub mod addon_ids;
 pub mod attempt;
 pub mod buyer;

@@ -4,6 +4,7 @@
 
 pub mod holdings;
 
+use crate::domain::sale::accepted_loss::AcceptedLoss;
 use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Quantity};
 use holdings::OwnsMore;
 
@@ -51,6 +52,8 @@ pub struct Selection<'c> {
     pub addons: Vec<(&'c Addon, &'c Price)>,
     /// The currency.
     pub currency: Currency,
+    /// The parts of what the customer has that the license will not have, if they accepted that.
+    pub accepted_loss: Option<AcceptedLoss>,
 }
 
 /// The reason why something is not sold.
@@ -139,8 +142,8 @@ pub fn select<'c>(
     }
     let (price, currency) = price(plan, interval, request.currency.as_ref(), customer)?;
     let addons = addons(catalog, plan, interval, &currency, &request.addons)?;
-    let (price, choosable) = (Some(price), plan.quantity);
-    Ok(Selection { plan, interval, price, quantity, choosable, addons, currency })
+    let (price, choosable, accepted_loss) = (Some(price), plan.quantity, None);
+    Ok(Selection { plan, interval, price, quantity, choosable, addons, currency, accepted_loss })
 }
 
 /// Returns the add-ons of a request alone, for a customer with a perpetual license for the plan.
@@ -174,6 +177,7 @@ pub fn select_addons<'c>(
                     choosable: Quantity::ONE,
                     addons,
                     currency: currency.clone(),
+                    accepted_loss: None,
                 });
             }
             Err(reason) if request.currency.is_some() => return Err(reason),

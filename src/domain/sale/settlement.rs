@@ -19,6 +19,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::{LicenseId, OrderId};
 use crate::domain::license::{Entitlement, IssuedLicense, Source};
 use crate::domain::message::Kind;
+use crate::domain::sale::accepted_loss::AcceptedLosses;
 use crate::domain::sale::entitlement::{Alert, Assessment, assess};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
@@ -48,6 +49,8 @@ pub struct Record {
     pub paid_licenses: Vec<IssuedLicense>,
     /// The license that an operator granted last, unless it was revoked.
     pub last_grant: Option<IssuedLicense>,
+    /// The losses that the customer accepted.
+    pub accepted_losses: AcceptedLosses,
     /// Whether the account has a password. It is read only while there is no license.
     pub has_password: bool,
     /// Whether the customer is recorded to have had a trial at Stripe. It is read only if the state
@@ -164,6 +167,9 @@ pub fn settle<'a>(
     let stored = record.subscription.as_ref();
     let current = stored.map(|row| &row.stripe_subscription_id);
     let mut assessment = assess(state, current, catalog, now);
+    for alert in &mut assessment.alerts {
+        alert.note_accepted(&record.accepted_losses, catalog);
+    }
     let unpaid = licenses::unpaid(record, &assessment, catalog, now);
     let unknown = |policy: &Policy| {
         let payments = unknown::unknown_payments(record, state, catalog, policy);

@@ -16,6 +16,7 @@ use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::Mode;
+use crate::flows::account::trial_memory;
 use crate::flows::audit;
 use crate::flows::sale::backfill::{Progress, ours};
 use crate::passwords::NO_PASSWORD;
@@ -108,7 +109,8 @@ pub(in crate::flows) async fn add(
         email_verified_at: email_verified.then_some(now),
         language: None,
     };
-    let customer = tx.insert_account(account, now).await.map_err(|error| match error {
+    let inserted = trial_memory::insert_account(app, tx, account, now).await;
+    let (customer, _) = inserted.map_err(|error| match error {
         Error::EmailTaken => {
             Error::setup("an account with this address was just created; run this again")
         }

@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::password;
 use crate::flows::account::signup::{self, Signup};
-use crate::flows::account::trial_memory::TrialAddress;
 use crate::flows::idempotency;
 use crate::store::Tx;
 
@@ -108,7 +107,6 @@ pub(super) async fn confirm(app: &App, token: &LinkToken) -> Result<Option<Custo
     if expires_at <= now {
         return Err(Error::LinkExpired);
     }
-    let trial = TrialAddress::of(app, &email).await?;
     // They were parsed at the sign-up.
     let name = |text: Option<String>| text.and_then(|text| text.parse().ok());
     let account = NewAccount {
@@ -125,7 +123,7 @@ pub(super) async fn confirm(app: &App, token: &LinkToken) -> Result<Option<Custo
     let mut tx = app.store.write().await?;
     // The account is first: of several confirmations for one address at once, one inserts it, and
     // the others wait for that. Each has another sign-up to mark.
-    let customer = match signup::create(app, &mut tx, account, trial.as_ref(), now).await {
+    let customer = match signup::create(app, &mut tx, account, now).await {
         Ok((customer, _)) => customer,
         Err(Error::EmailTaken) => {
             drop(tx);

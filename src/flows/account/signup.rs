@@ -23,7 +23,7 @@ use crate::flows::account::attempts::SignupMailBudget;
 use crate::flows::account::customer;
 use crate::flows::account::password;
 use crate::flows::account::session;
-use crate::flows::account::trial_memory::TrialAddress;
+use crate::flows::account::trial_memory;
 use crate::flows::sale::inbox;
 use crate::flows::{audit, license, mail};
 use crate::store::Tx;
@@ -75,11 +75,10 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
         language,
     };
 
-    let address = TrialAddress::of(app, &account.email).await?;
     let mailbox = SignupMailBudget::of(app, &account.email).await?;
     let now = app.now();
     let mut tx = app.store.write().await?;
-    let (customer, license) = create(app, &mut tx, account, address.as_ref(), now).await?;
+    let (customer, license) = create(app, &mut tx, account, now).await?;
     mailbox.count(&mut tx, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     app.fail_points.reach(Place::SignupWritten);
@@ -110,19 +109,11 @@ pub(super) async fn create(
     app: &App,
     tx: &mut Tx,
     account: NewAccount,
-    address: Option<&TrialAddress>,
     now: Timestamp,
 ) -> Result<(Customer, std::result::Result<IssuedLicense, TrialRefused>)> {
-    let customer = tx.insert_account(account, now).await?;
+    let (customer, trials) = trial_memory::insert_account(app, tx, account, now).await?;
     let id = &customer.customer_id;
-    let mut has_had_trial = false;
-    if let Some(address) = address {
-        has_had_trial = address.has_had_trial(tx, now).await?;
-        if address.has_had_stripe_trial(tx, now).await? {
-            tx.had_stripe_trial(id, now).await?;
-        }
-    }
-    let license = if has_had_trial {
+    let license = if trials.here {
         mail::enqueue(app, tx, Kind::SignedUp, To::Customer(id), now).await?;
         Err(TrialRefused::Used)
     } else {

@@ -18,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{self, Change, personal};
+use crate::flows::account::trial_memory;
 use crate::flows::sale::{buyers, claim, inbox, sync};
 use crate::flows::{Mode, audit, idempotency, mail, secret};
 use crate::passwords::NO_PASSWORD;
@@ -70,7 +71,7 @@ pub async fn create(app: &App, by: Actor<'_>, new: NewCustomer) -> Result<Custom
         language: None,
     };
     let mut tx = app.store.write().await?;
-    let customer = tx.insert_account(account, now).await?;
+    let (customer, _) = trial_memory::insert_account(app, &mut tx, account, now).await?;
     let id = &customer.customer_id;
     idempotency::record_created(&mut tx, id.as_str()).await?;
     tx.set_metadata(id, &new.metadata, now).await?;

@@ -155,7 +155,7 @@ async fn change_held(app: &App, lease: &Lease, previewed: &PreviewedChange) -> R
     let attempt_id = match repeated {
         // Should the former call still arrive, Stripe makes the change once.
         Some((stored, former)) if former == parameters => stored.attempt_id,
-        _ => store(app, lease, previewed, &parameters).await?,
+        _ => store(app, lease, previewed, (&change, &parameters)).await?,
     };
     make(app, lease, &attempt_id, &parameters).await
 }
@@ -246,7 +246,7 @@ async fn store(
     app: &App,
     lease: &Lease,
     previewed: &PreviewedChange,
-    parameters: &ChangeParameters,
+    (change, parameters): (&SubscriptionChange<'_>, &ChangeParameters),
 ) -> Result<AttemptId> {
     let text = serde_json::to_string(parameters)
         .map_err(|error| Error::Internal(format!("a change cannot be written: {error}")))?;
@@ -263,6 +263,9 @@ async fn store(
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.put_subscription_change(&lease.customer_id, &stored).await?;
+    if let Some(loss) = &change.accepted_loss {
+        tx.accept_loss(&lease.customer_id, loss).await?;
+    }
     let action = AuditAction::SubscriptionChangeRequested;
     let entry = AuditEntry::new(Actor::Customer, action, Some(&lease.customer_id), detail);
     audit(app, &mut tx, entry, app.now()).await?;

@@ -168,6 +168,7 @@ async fn read_record(
         has_password,
         paid_licenses: tx.paid_licenses(id, now).await?,
         last_grant: tx.last_grant(id).await?,
+        accepted_losses: tx.accepted_losses(id).await?,
         customer,
     })
 }

@@ -64,12 +64,35 @@ struct PreviewBody {
     /// subscription had this code before.
     #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
     promotion_code: Option<String>,
+    /// Whether to make the change although the license will have less than what the customer owns:
+    /// 409 `change_not_possible` names what would be lost. Let the customer decide.
+    #[oai(default, skip_serializing_if = "std::ops::Not::not")]
+    accept_smaller: bool,
 }
 
 impl Example for PreviewBody {
     fn example() -> Self {
-        let quantity = Some(8);
-        Self { plan: None, interval: None, quantity, addons: None, promotion_code: None }
+        Self {
+            plan: None,
+            interval: None,
+            quantity: Some(8),
+            addons: None,
+            promotion_code: None,
+            accept_smaller: false,
+        }
+    }
+}
+
+impl PreviewBody {
+    fn into_request(self, client: &Client) -> Result<ChangeRequest, Error> {
+        Ok(ChangeRequest {
+            plan: self.plan,
+            interval: interval(self.interval)?,
+            quantity: self.quantity,
+            addons: self.addons,
+            promotion_code: client.entered(self.promotion_code),
+            accept_smaller: self.accept_smaller,
+        })
     }
 }
 
@@ -95,6 +118,9 @@ struct ChangeBody {
     /// The same value as in the preview.
     #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
     promotion_code: Option<String>,
+    /// The same value as in the preview.
+    #[oai(default, skip_serializing_if = "std::ops::Not::not")]
+    accept_smaller: bool,
     /// The id of the preview. It is valid for half an hour.
     #[oai(validator(max_length = 1000))]
     preview_id: String,
@@ -108,6 +134,7 @@ impl Example for ChangeBody {
             quantity: Some(8),
             addons: None,
             promotion_code: None,
+            accept_smaller: false,
             preview_id: EXAMPLE_PREVIEW.into(),
         }
     }
@@ -270,10 +297,7 @@ impl ChangesApi {
     ) -> Result<Json<PreviewView>, Failure<PreviewCodes>> {
         let customer = buyer.customer(app).await?;
         throttle.billing(&customer.customer_id)?;
-        let PreviewBody { plan, interval, quantity, addons, promotion_code } = body;
-        let interval = self::interval(interval)?;
-        let promotion_code = client.entered(promotion_code);
-        let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
+        let request = body.into_request(&client)?;
         Ok(Json(preview::preview(app, &customer, &request).await?.into()))
     }
 
@@ -296,10 +320,17 @@ impl ChangesApi {
     ) -> Result<Json<SubscriptionView>, Failure<ChangeCodes>> {
         check(throttle, &caller)?;
         let customer_id = &caller.customer.customer_id;
-        let ChangeBody { plan, interval, quantity, addons, promotion_code, preview_id } = body;
-        let interval = self::interval(interval)?;
-        let promotion_code = client.entered(promotion_code);
-        let request = ChangeRequest { plan, interval, quantity, addons, promotion_code };
+        let ChangeBody {
+            plan,
+            interval,
+            quantity,
+            addons,
+            promotion_code,
+            accept_smaller,
+            preview_id,
+        } = body;
+        let body = PreviewBody { plan, interval, quantity, addons, promotion_code, accept_smaller };
+        let request = body.into_request(&client)?;
         once.begin(app, Some(customer_id)).await?;
         let row = change::change(app, customer_id, request, &preview_id).await?;
         Ok(Json(SubscriptionView::new(row, &app.plans)))

@@ -1,7 +1,7 @@
 //! The tables of users and customers. A user logs in, and a customer is billed and licensed. Each
 //! user has exactly one customer.
 
-use crate::domain::account::customer::{Customer, NewAccount, SyncStatus};
+use crate::domain::account::customer::{Customer, FormerTrials, NewAccount, SyncStatus};
 use crate::domain::account::metadata::Metadata;
 use crate::domain::column::{Both, row};
 use crate::domain::contact::Email;
@@ -38,12 +38,21 @@ row! {
     }
 }
 
+/// An account that was inserted. Only [`Tx::record_former_trials`] returns its customer, so that
+/// nobody gets a second trial, however the account is created.
+#[must_use]
+pub struct InsertedAccount(Customer);
+
 impl Tx {
-    /// Inserts a new user and its customer. Returns the customer.
+    /// Inserts a new user and its customer.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`], also for a reserved address.
-    pub async fn insert_account(&mut self, new: NewAccount, now: Timestamp) -> Result<Customer> {
+    pub async fn insert_account(
+        &mut self,
+        new: NewAccount,
+        now: Timestamp,
+    ) -> Result<InsertedAccount> {
         sql!(
             self,
             execute,
@@ -72,6 +81,19 @@ impl Tx {
             now,
         )?;
         self.insert_terms(std::slice::from_ref(&customer)).await?;
+        Ok(InsertedAccount(customer))
+    }
+
+    /// Records which trials the address of a new account has had. Returns the customer.
+    pub async fn record_former_trials(
+        &mut self,
+        InsertedAccount(customer): InsertedAccount,
+        trials: FormerTrials,
+        now: Timestamp,
+    ) -> Result<Customer> {
+        if trials.at_stripe {
+            self.had_stripe_trial(&customer.customer_id, now).await?;
+        }
         Ok(customer)
     }
 

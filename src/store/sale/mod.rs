@@ -1,6 +1,7 @@
 //! The tables of selling: subscriptions, changes, orders, buyers, kept purchases, trial cards,
 //! events, attempts, leases, and the plans of the last start.
 
+mod accepted_losses;
 pub(super) mod account_checks;
 mod attempts;
 pub(super) mod buyers;

@@ -404,3 +404,63 @@ fn edits_are_recognized_when_they_took_effect() {
     after.items[0].id = "si_team_m".into();
     assert!(is_applied(&edits, &after));
 }
+
+#[test]
+fn a_change_to_less_than_is_owned_names_what_is_possible_and_can_be_accepted() {
+    let small = r#"
+    [[plan]]
+    id = "small"
+    name = "Small"
+    limits = { seats = 1 }
+    per_unit = ["seats"]
+    quantity = { min = 1, max = 3 }
+    prices = [{ id = "small_m", interval = "month", amount = 1500, currency = "usd" }]
+    "#;
+    // It ranks above `team`.
+    let catalog = catalog_of(&PLANS.replace(
+        "    [[addon]]\n    id = \"pdf\"",
+        &format!("{small}    [[addon]]\n    id = \"pdf\""),
+    ));
+    let team = catalog.plan("team").unwrap();
+    let subscription = held(&["team_m"], 10);
+    let owned = PaidEntitlement {
+        basis: Basis::Once,
+        updates_until: Some(Timestamp::saturating(0)),
+        of: None,
+        ..entitled(&subscription, team, (5, &[]), &catalog)
+    };
+    let billed = entitled(&subscription, team, (10, &[]), &catalog);
+    let now = Timestamp::saturating(1);
+    let owned = Owned { plans: vec![owned], addons: Vec::new(), now };
+    let paid = Paid { now: Some(billed.clone()), at_end: Some(billed), owned };
+    let decide = |wanted: &ChangeRequest| decide(&subscription, &paid, wanted, &catalog);
+    let accepted = "accept that by `\"accept_smaller\": true`";
+    for (wanted, loss, ways) in [
+        (units(3), 2, format!("choose at least 5 units, or {accepted}")),
+        // No number of units of `small` is enough.
+        (
+            ChangeRequest { quantity: Some(3), ..plan("small") },
+            2,
+            format!("choose `team` with 5 units, or {accepted}"),
+        ),
+    ] {
+        let Err(ChangeRefused::Owned(refused)) = decide(&wanted) else { panic!("{wanted:?}") };
+        let refused = refused.to_string();
+        assert!(refused.ends_with(&format!("would shrink; {ways}")), "{refused}");
+        let change = decide(&ChangeRequest { accept_smaller: true, ..wanted }).unwrap();
+        assert_eq!(change.accepted_loss.unwrap().units, loss);
+    }
+    let change = decide(&ChangeRequest { accept_smaller: true, ..units(7) }).unwrap();
+    assert_eq!(change.accepted_loss, None, "nothing is lost");
+    // What was given up before stays given up, and is counted.
+    let fewer = held(&["team_m"], 4);
+    let accepting = ChangeRequest { accept_smaller: true, ..units(3) };
+    let change = super::decide(&fewer, &paid, &accepting, &catalog).unwrap();
+    assert_eq!(change.accepted_loss.unwrap().units, 2);
+}
+
+#[test]
+fn an_acceptance_is_part_of_the_request_that_a_preview_binds() {
+    let accepting = ChangeRequest { accept_smaller: true, ..units(3) };
+    assert_ne!(accepting.to_json(), units(3).to_json());
+}

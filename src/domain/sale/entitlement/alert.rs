@@ -5,9 +5,11 @@ use std::fmt;
 use chrono::TimeDelta;
 
 use crate::domain::count::counted;
+use crate::domain::license::MissingParts;
 use crate::domain::license::parts::{addons_text, parts_text};
+use crate::domain::sale::accepted_loss::AcceptedLosses;
 use crate::domain::sale::addon_ids::AddonIds;
-use crate::domain::sale::plan::{Quantity, Slug};
+use crate::domain::sale::plan::{Catalog, Quantity, Slug};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::Timestamp;
 
@@ -104,6 +106,8 @@ pub enum Alert {
         license: PaidFor,
         /// The time of the payment that replaced it.
         paid_at: Timestamp,
+        /// Whether the customer accepted that.
+        is_accepted: bool,
     },
     /// A subscription bills an add-on that the customer owns by a single payment.
     BilledAndOwned {
@@ -131,6 +135,8 @@ pub enum Alert {
         paid: PaidFor,
         /// The purchase of the license.
         license: PaidFor,
+        /// Whether the customer accepted that.
+        is_accepted: bool,
     },
     /// A payment was for a price that nothing in the plans file has.
     UnknownPurchase {
@@ -161,24 +167,31 @@ pub struct PaidFor {
 }
 
 impl PaidFor {
+    /// Returns the units and add-ons that a license for the other purchase does not have.
+    fn missing_in(&self, license: &Self) -> MissingParts {
+        MissingParts::of((license.units, &license.addons), (self.units, &self.addons))
+    }
+
     /// Returns the part of this purchase that a license for the other one does not have, as text.
     /// A subscription beside a perpetual license has no effect at all.
     fn part_without_effect(&self, license: &Self) -> String {
         if self.is_live && !license.is_live {
             return format!("the subscription to `{}` has no effect", self.plan);
         }
-        let missing = self.units.unwrap_or(1).saturating_sub(license.units.unwrap_or(u32::MAX));
-        let units = (missing > 0).then(|| counted(missing, "unit"));
-        let addons = self.addons.0.difference(&license.addons.0);
-        let addons: Vec<_> = addons.map(ToString::to_string).collect();
-        let has = if missing as usize + addons.len() == 1 { "has" } else { "have" };
+        let MissingParts { units, addons } = self.missing_in(license);
+        let addons = addons.texts();
+        let has = if units as usize + addons.len() == 1 { "has" } else { "have" };
+        let units = (units > 0).then(|| counted(units, "unit"));
         let addons = (!addons.is_empty()).then(|| addons_text(&addons));
         let parts: Vec<_> = units.into_iter().chain(addons).collect();
         format!("{} of the first one {has} no effect", parts.join(" and "))
     }
 
     /// Returns how the customer gets everything that was paid for.
-    fn remedy(&self, license: &Self) -> String {
+    fn remedy(&self, license: &Self, is_accepted: bool) -> String {
+        if is_accepted {
+            return "the customer accepted that".to_owned();
+        }
         let subscription = if self.is_live { self } else { license };
         let cancel = format!("cancel the subscription to `{}` at Stripe", subscription.plan);
         match (self.is_live, license.is_live) {
@@ -223,10 +236,28 @@ impl Alert {
         Self::OwnedBefore { item: item.clone(), paid_at }
     }
 
-    /// Returns whether it is about a single payment of long ago, so that nobody needs to act on it.
+    /// Notes whether the customer accepted it. A subscription without any effect is never accepted:
+    /// it is still charged.
+    pub fn note_accepted(&mut self, losses: &AcceptedLosses, catalog: &Catalog) {
+        let (paid, license, is_accepted) = match self {
+            Self::WithoutEffect { paid, license, is_accepted }
+            | Self::Shrunk { former: paid, license, is_accepted, .. } => {
+                (paid, license, is_accepted)
+            }
+            _ => return,
+        };
+        let plans = (paid.plan.as_str(), license.plan.as_str());
+        let missing = paid.missing_in(license);
+        *is_accepted = !paid.is_live && losses.cover(plans, &missing, catalog);
+    }
+
+    /// Returns whether nobody needs to act on it: the customer accepted it, or it is about a single
+    /// payment of long ago.
     #[must_use]
     pub fn is_information(&self, now: Timestamp) -> bool {
         let paid_at = match self {
+            Self::WithoutEffect { is_accepted: true, .. }
+            | Self::Shrunk { is_accepted: true, .. } => return true,
             Self::Quantity { paid_at, .. } | Self::AddonWithoutPlan { paid_at, .. } => *paid_at,
             Self::UpdatesNotApplied { paid_at, .. }
             | Self::OwnedBefore { paid_at, .. }
@@ -293,12 +324,12 @@ impl fmt::Display for Alert {
                  license",
                 lower_until.map_or("for ever".to_owned(), |end| format!("until {end}"))
             ),
-            Self::Shrunk { former, license, paid_at } => write!(
+            Self::Shrunk { former, license, paid_at, is_accepted } => write!(
                 formatter,
                 "the customer had {former}, and bought another one at {paid_at}, now {license}; a \
                  license is for one purchase, here for the second one, so {}; {}",
                 former.part_without_effect(license),
-                former.remedy(license)
+                former.remedy(license, *is_accepted)
             ),
             Self::BilledAndOwned { addon } => write!(
                 formatter,
@@ -316,12 +347,12 @@ impl fmt::Display for Alert {
                  subscription and the period had ended, so the payment has no effect; ask whether \
                  they want a new subscription, or refund it"
             ),
-            Self::WithoutEffect { paid, license } => write!(
+            Self::WithoutEffect { paid, license, is_accepted } => write!(
                 formatter,
                 "the customer has {paid}, and also {license}; a license is for one purchase, here \
                  for the second one, so {}; {}",
                 paid.part_without_effect(license),
-                paid.remedy(license)
+                paid.remedy(license, *is_accepted)
             ),
             Self::UnknownPurchase { price, bought, is_partial, paid_at } => {
                 formatter.write_str(&unknown_purchase(price, bought, *is_partial, *paid_at))

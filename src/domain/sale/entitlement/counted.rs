@@ -39,7 +39,7 @@ pub(super) struct PaidLine<'i> {
 impl PaidLine<'_> {
     /// Returns the amount for the units that no later line credits, in the currency's smallest
     /// unit.
-    fn amount(&self) -> i64 {
+    pub fn amount(&self) -> i64 {
         let (units, all) = (i128::from(self.units), i128::from(self.line.units().max(1)));
         // Rounded up: a cent must not make a credit one for something unpaid.
         let amount = (i128::from(self.line.amount) * units + all - 1) / all;

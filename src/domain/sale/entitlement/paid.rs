@@ -9,6 +9,10 @@ use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::{SKEW, Timestamp};
 
+/// How much less than the exact amount for the rest of a period may be returned, in percent: people
+/// count in days or months.
+const ROUNDED_PERCENT: i128 = 10;
+
 /// Returns whether an invoice is only for something beside the plan: for add-ons that were added
 /// later, or for `other_prices`, such as metered usage. Whether it is paid does not decide about
 /// the plan.
@@ -182,7 +186,7 @@ pub(super) fn paid_after_end<'i>(
 
 /// Returns the end of a paid period that is longer than the subscription, if its invoice was open
 /// when the end was scheduled: it stays payable, and what it sells is cut short. A renewal after
-/// that was expected. Money that was returned since settles it.
+/// that was expected. It is settled once the money for the time after the end was returned.
 pub(super) fn paid_beyond_end(
     subscription: &Subscription,
     own: &CountedInvoices<'_>,
@@ -193,12 +197,31 @@ pub(super) fn paid_beyond_end(
         let mut invoices = own.invoices.iter().filter(|invoice| invoice.id == *paid.invoice);
         invoices.any(|invoice| {
             let was_open = invoice.created <= scheduled_at;
-            was_open && invoice.paid_at >= Some(scheduled_at) && invoice.returned == 0
+            was_open
+                && invoice.paid_at >= Some(scheduled_at)
+                && !is_rest_returned(invoice, own, ends_at)
         })
     };
     let since = own.paid_lines.iter().filter(|paid| paid.units > 0).filter(is_since);
     let end = since.filter_map(|paid| plan_period(paid.line, catalog)).map(|(end, _)| end).max();
     end.filter(|end| *end > ends_at + SKEW).map(|end| (ends_at, end))
+}
+
+/// Returns whether so much of an invoice was returned as it bills for the time after `ends_at`.
+/// Discounts and credits lower what was paid for each of its lines alike.
+fn is_rest_returned(invoice: &Invoice, own: &CountedInvoices<'_>, ends_at: Timestamp) -> bool {
+    let seconds = |start: Timestamp, end: Timestamp| i128::from((end - start).num_seconds());
+    let rest = |paid: &PaidLine<'_>| {
+        let end = paid.line.period_end?;
+        let start = paid.line.period_start.unwrap_or(invoice.created).min(end);
+        let unused = seconds(start.max(ends_at).min(end), end);
+        Some(i128::from(paid.amount()) * unused / seconds(start, end).max(1))
+    };
+    let lines = own.paid_lines.iter().filter(|paid| *paid.invoice == invoice.id);
+    let rest: i128 = lines.filter_map(rest).sum();
+    let charged: i128 = charges(invoice).map(|line| i128::from(line.amount)).sum();
+    let rest = i128::from(invoice.amount) * rest / charged.max(1);
+    invoice.returned > 0 && i128::from(invoice.returned) * 100 >= rest * (100 - ROUNDED_PERCENT)
 }
 
 /// Returns the highest plan of these invoices whose period has not ended, with its rank and the end

@@ -2,7 +2,7 @@
 //! count or do not count any more.
 
 use super::{Difference, StoredPurchases};
-use crate::domain::license::{Basis, IssuedLicense, RevocationReason, Source};
+use crate::domain::license::{Basis, IssuedLicense, RevocationReason, Source, covers_new_builds};
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::OrderedPlan;
 use crate::domain::sale::plan::Catalog;
@@ -76,21 +76,29 @@ fn depends_on(
     if license.source != Source::Paid || !license.works(now) {
         return false;
     }
-    let (rank, own) = (catalog.rank(&order.plan), catalog.rank(&license.plan));
     if order.is_recurring() {
         return match license.basis {
             // The payment for a change also depends on the one that it credits.
             Basis::Subscription => order.is_running(now),
             // The months that were paid in a row count, however long ago.
-            Basis::Fallback => rank >= own,
+            Basis::Fallback => catalog.rank(&order.plan) >= catalog.rank(&license.plan),
             Basis::Once => false,
         };
     }
     let has_addon = order.addons.iter().any(|ids| !ids.0.is_disjoint(&license.addons.0));
-    // A higher plan takes over the updates of a lower one.
-    let is_taken_over = rank < own && license.updates_until.is_some();
     let is_same_plan = catalog.is_same_plan(&order.plan, &license.plan);
-    has_addon || license.basis == Basis::Once && (is_same_plan || is_taken_over)
+    let is_of_license = license.basis == Basis::Once && is_same_plan;
+    has_addon || is_of_license || is_taken_over(license, order, catalog)
+}
+
+/// Returns whether a perpetual license takes over the updates that an order bought for a lower
+/// plan.
+fn is_taken_over(license: &IssuedLicense, order: &OrderedPlan, catalog: &Catalog) -> bool {
+    license.source == Source::Paid
+        && license.basis == Basis::Once
+        && license.updates_until.is_some()
+        && !order.is_recurring()
+        && catalog.rank(&order.plan) < catalog.rank(&license.plan)
 }
 
 /// Returns whether an order, if it counts again, may give the customer of a license more.
@@ -100,22 +108,32 @@ fn may_gain(
     catalog: &Catalog,
     now: Timestamp,
 ) -> bool {
-    let (rank, works) = (catalog.rank(&order.plan), license.works(now));
+    let rank = catalog.rank(&order.plan);
     if catalog.plan(&order.plan).is_none() {
         return false;
     }
-    if order.is_recurring() && !order.is_running(now) {
-        // It may only complete the months after which a subscription leaves a license.
-        let leaves = catalog.plans.iter().take(rank + 1).any(|plan| plan.fallback_months.is_some());
-        let is_paid = works && license.source == Source::Paid;
-        return leaves && (!is_paid || license.basis == Basis::Fallback);
+    // What has ended may only complete the months after which a subscription leaves a license.
+    let has_ended = order.is_recurring() && !order.is_running(now);
+    if has_ended && catalog.plans.iter().take(rank + 1).all(|plan| plan.fallback_months.is_none()) {
+        return false;
     }
-    if !works {
+    if !license.works(now) {
         // A license that an operator revoked stays revoked.
         return license.revocation_reason.is_none_or(|reason| reason == RevocationReason::Payment);
     }
+    // A purchase for new builds becomes the license in place of one for old builds, whatever the
+    // plans are.
+    let is_for_old_builds = !covers_new_builds(license.updates_until, now);
+    if has_ended {
+        let is_kept = license.source == Source::Paid && license.basis != Basis::Fallback;
+        return !is_kept || is_for_old_builds;
+    }
     let lacks_addon = order.addons.iter().any(|ids| !ids.0.is_subset(&license.addons.0));
-    license.source == Source::Trial || lacks_addon || rank >= catalog.rank(&license.plan)
+    license.source == Source::Trial
+        || lacks_addon
+        || rank >= catalog.rank(&license.plan)
+        || is_for_old_builds
+        || is_taken_over(license, order, catalog)
 }
 
 impl StoredPurchases<'_> {

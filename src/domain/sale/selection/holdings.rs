@@ -13,6 +13,7 @@ mod owns_more;
 use std::collections::BTreeSet;
 
 use crate::domain::license::{Basis, IssuedLicense};
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::entitlement::{Assessment, PaidEntitlement, assess};
 use crate::domain::sale::invoice::{Line, Payment};
 use crate::domain::sale::plan::{Catalog, Interval, Plan, Price, Quantity, Slug};
@@ -22,7 +23,7 @@ use crate::domain::sale::stripe_state::{PaidSession, SessionTotal, StripeState};
 use crate::domain::time::Timestamp;
 
 pub use owned::{Owned, Subscribed};
-pub use owns_more::{OwnsMore, Smaller};
+pub use owns_more::{Choice, OwnsMore, Smaller};
 
 /// What a customer has, to which a purchase is added.
 pub struct Holdings<'s, 'c: 's> {
@@ -52,6 +53,33 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
         request: &PurchaseRequest,
         license: Option<&IssuedLicense>,
     ) -> Result<Selection<'c>, NotSold> {
+        let mut selection = self.selection(request, license)?;
+        let accepted = request.accept_smaller;
+        self.refuse_unless(accepted, &selection).map_err(|refused| match refused {
+            NotSold::Owned(OwnsMore::Smaller(smaller)) => {
+                let request = (request, selection.interval);
+                OwnsMore::Smaller(self.with_choice(smaller, request, license)).into()
+            }
+            refused => refused,
+        })?;
+        selection.choosable = self.choosable(accepted, &selection);
+        // The customer may choose the fewest units on Stripe's page.
+        let least = Selection { quantity: selection.choosable.min, ..selection.clone() };
+        if let Err(NotSold::Owned(OwnsMore::Smaller(smaller))) = self.refuse(&least) {
+            selection.accepted_loss = smaller.accepted_loss();
+        }
+        Ok(selection)
+    }
+
+    /// Returns what a request is for, which is not compared with the customer's license yet.
+    ///
+    /// # Errors
+    /// The first reason why it is not sold.
+    fn selection(
+        &self,
+        request: &PurchaseRequest,
+        license: Option<&IssuedLicense>,
+    ) -> Result<Selection<'c>, NotSold> {
         let plan = self.catalog.plan(&request.plan).ok_or(NotSold::Plan)?;
         let held = match request.interval {
             Some(Interval::Updates) => Some(self.units_of_updates(plan, request.quantity)?),
@@ -60,21 +88,12 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
         let quantity = request.quantity.filter(|_| held.is_none());
         let request = PurchaseRequest { quantity, ..request.clone() };
         let currency = self.state.currency();
-        let mut selection = if self.is_for_addons_alone(&request, plan, license)? {
+        let selection = if self.is_for_addons_alone(&request, plan, license)? {
             select_addons(self.catalog, &request, &currency)?
         } else {
             select(self.catalog, &request, &currency)?
         };
-        selection.quantity = held.unwrap_or(selection.quantity);
-        let accepted = request.accept_smaller;
-        self.refuse_unless(accepted, &selection).map_err(|refused| match refused {
-            NotSold::Owned(OwnsMore::Smaller(smaller)) => {
-                OwnsMore::Smaller(self.with_ways_out(smaller, &selection)).into()
-            }
-            refused => refused,
-        })?;
-        selection.choosable = self.choosable(accepted, &selection);
-        Ok(selection)
+        Ok(Selection { quantity: held.unwrap_or(selection.quantity), ..selection })
     }
 
     /// Refuses a purchase as [`Self::refuse`] does, but not because of a smaller license that the
@@ -86,27 +105,36 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
         }
     }
 
-    /// Adds to a refusal what is sold in place of the selection.
-    fn with_ways_out(&self, smaller: Smaller, selection: &Selection<'_>) -> Smaller {
-        let Selection { plan, interval, quantity, .. } = *selection;
-        let has_enough = |units: &u32| {
-            let more = Selection { quantity: *units, ..selection.clone() };
-            match self.refuse(&more) {
-                Err(NotSold::Owned(OwnsMore::Smaller(smaller))) => !smaller.lacks.units,
-                refused => refused.is_ok(),
-            }
+    /// Adds to a refusal what is sold in place of the request, with the add-ons that would be lost.
+    /// Those that the customer owns come with each plan that they are sold with.
+    fn with_choice(
+        &self,
+        smaller: Box<Smaller>,
+        (request, interval): (&PurchaseRequest, Interval),
+        license: Option<&IssuedLicense>,
+    ) -> Box<Smaller> {
+        let is_owned = |id: &&Slug| self.owned.addons.iter().any(|addon| addon.id == **id);
+        let addons: AddonIds = smaller.missing.addons.0.iter().filter(|id| !is_owned(id)).collect();
+        let wanted = smaller.wanted_units;
+        let units_of = |plan: &Plan| {
+            let least = wanted.clamp(plan.quantity.min, plan.quantity.max);
+            let mut units = self.turning_points(plan).split_off(&least);
+            units.insert(least);
+            units.into_iter().collect()
         };
-        let more = self.turning_points(plan).into_iter().filter(|units| *units > quantity);
-        // Updates are sold for all units of the license.
-        let least = more.filter(|_| interval != Interval::Updates).find(has_enough);
-        let is_sold = |id: &Slug| {
-            let addon = self.catalog.addons.iter().find(|addon| addon.id == *id);
-            addon.is_some_and(|addon| {
-                addon.is_for(plan) && addon.prices.iter().any(|price| price.interval == interval)
+        let is_sold = |plan: &Plan, units: u32| {
+            let request = PurchaseRequest {
+                plan: plan.id.to_string(),
+                // Updates are sold for all units of the license.
+                quantity: Some(units).filter(|_| interval != Interval::Updates),
+                addons: [request.addons.clone(), addons.texts()].concat(),
+                ..request.clone()
+            };
+            self.selection(&request, license).is_ok_and(|selection| {
+                selection.interval == interval && self.refuse(&selection).is_ok()
             })
         };
-        let are_addons_sold = smaller.addons.0.iter().all(is_sold);
-        Smaller { least, are_addons_sold, is_acceptable: true, ..smaller }
+        smaller.with_choice(&addons, self.catalog, units_of, is_sold)
     }
 
     /// Returns the units whose updates are sold: all that the customer has bought of the plan,
@@ -162,9 +190,12 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
     }
 
     /// Returns the units around those of a selection that are sold too, so that the customer may
-    /// choose them on Stripe's page.
+    /// choose them on Stripe's page. Updates are for all units of the license.
     fn choosable(&self, accepted: bool, selection: &Selection<'_>) -> Quantity {
         let Selection { plan, quantity, .. } = *selection;
+        if selection.interval == Interval::Updates {
+            return Quantity { min: quantity, max: quantity };
+        }
         let is_sold = |units: &u32| {
             let other = Selection { quantity: *units, ..selection.clone() };
             self.refuse_unless(accepted, &other).is_ok()
@@ -203,15 +234,15 @@ impl<'s, 'c: 's> Holdings<'s, 'c> {
             [(before.entitlement.clone(), after.entitlement.clone()), (alone, alone_after)];
         for (before, after) in licenses {
             let Some((before, after)) = before.zip(after) else { continue };
-            let has = before.coverage(self.catalog);
-            let lacks = after.coverage(self.catalog).shortfall(&has);
+            let [has, after] = [&before, &after].map(|one| one.coverage(self.catalog));
+            let lacks = after.shortfall(&has);
             if lacks.plan && before.basis == Basis::Once {
                 let end = before.updates_until;
                 return Err(OwnsMore::higher(before.plan, end, self.now).into());
             }
             if lacks.plan || lacks.units || lacks.addons {
                 let wanted = (selection.plan, selection.quantity);
-                let smaller = Smaller::new((&before, &has), wanted, lacks);
+                let smaller = Smaller::new((&before, &has), wanted, &after);
                 return Err(OwnsMore::Smaller(smaller).into());
             }
         }

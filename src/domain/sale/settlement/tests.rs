@@ -48,6 +48,7 @@ fn record() -> Record {
         current_license: None,
         paid_licenses: Vec::new(),
         last_grant: None,
+        accepted_losses: AcceptedLosses::default(),
         has_password: true,
         had_trial: false,
         sent_notices: BTreeSet::new(),

@@ -50,6 +50,7 @@ pub(super) fn parameters(
         options: options.of_page(),
         promotion_code: None,
         trial_days: None,
+        accepted_loss: selection.accepted_loss.clone(),
         success_url: request.success_url.clone(),
         cancel_url: request.cancel_url.clone(),
     }
@@ -142,6 +143,9 @@ pub(super) async fn record(
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, CreatedObject::Checkout, &attempt).await?;
     tx.put_order(&order).await?;
+    if let Some(loss) = &parameters.accepted_loss {
+        tx.accept_loss(&lease.customer_id, loss).await?;
+    }
     tx.commit(app.fail_points.at(Place::CheckoutRecorded)).await?;
     Ok(())
 }

@@ -47,8 +47,33 @@ fn a_period_that_is_paid_beyond_a_scheduled_end_is_reported_stripe_12() {
     let mut renewed = state.clone();
     renewed.invoices[0].created = at(scheduled_at + 1);
     assert_eq!(assess(&renewed, None, &catalog, at(NOW)).alerts, [], "an ordinary renewal");
-    state.invoices[0].returned = 500;
-    assert_eq!(assess(&state, None, &catalog, at(NOW)).alerts, [], "the rest was refunded");
+    let mut are_alerted = |returned: i64| {
+        state.invoices[0].returned = returned;
+        !assess(&state, None, &catalog, at(NOW)).alerts.is_empty()
+    };
+    let (all, rest) = (4900, 4900 * (PERIOD_END - ends_at) / MONTH);
+    assert!(are_alerted(0) && are_alerted(1) && are_alerted(rest / 2));
+    assert!(!are_alerted(rest) && !are_alerted(rest - rest / 12), "counted in days or months");
+    assert!(!are_alerted(all));
+}
+
+#[test]
+fn the_rest_of_a_period_is_a_part_of_what_was_paid_stripe_12() {
+    let mut state = paid("active");
+    let (ends_at, scheduled_at) = (PERIOD_START + 9 * DAY, PERIOD_START + DAY);
+    let of = &mut state.subscriptions[0];
+    (of.cancel_at, of.canceled_at) = (Some(at(ends_at)), Some(at(scheduled_at)));
+    state.invoices[0].paid_at = Some(at(scheduled_at));
+    let catalog = catalog();
+    // Half was discounted.
+    state.invoices[0].amount = 2450;
+    for (returned, is_settled) in
+        [(100, false), (1000, false), (2450 * (PERIOD_END - ends_at) / MONTH, true)]
+    {
+        state.invoices[0].returned = returned;
+        let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
+        assert_eq!(alerts.is_empty(), is_settled, "{returned}");
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! A purchase that the license does not have is reported: a license is for one subscription, or for
 //! the single payments for one plan.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::domain::sale::accepted_loss::{AcceptedLoss, AcceptedLosses};
 
 const YEAR: i64 = 365 * DAY;
 
@@ -162,4 +165,34 @@ fn an_add_on_of_the_other_of_two_subscriptions_is_reported() {
     let expected = "so the add-on `pdf` of the first one has no effect; at Stripe, change one \
                     subscription so that it has everything, and cancel the other one";
     assert!(found[1].ends_with(expected), "{found:?}");
+}
+
+#[test]
+fn what_the_customer_accepted_needs_no_action_but_a_charge_without_effect_does() {
+    let catalog = catalog();
+    let mut accepted = AcceptedLosses::default();
+    for (plan, license) in [("team", "team"), ("team", "site"), ("studio", "team")] {
+        let (plan, license) = (plan.to_owned(), license.to_owned());
+        accepted.add(AcceptedLoss { plan, license, units: 9, addons: BTreeSet::new() });
+    }
+    let found = |state: &StripeState| {
+        let mut alerts = assess(state, None, &catalog, at(NOW)).alerts;
+        alerts.iter_mut().for_each(|alert| alert.note_accepted(&accepted, &catalog));
+        let [alert] = &alerts[..] else { panic!("{alerts:?}") };
+        let text = alert.to_string();
+        assert_eq!(text.ends_with("; the customer accepted that"), alert.is_information(at(NOW)));
+        alert.is_information(at(NOW))
+    };
+    let owned = |units| owner("price_team_once", units, ENDED);
+    let subscribed = |units| with_subscription(owned(units), &["price_team_month"], 1);
+    assert!(found(&subscribed(10)));
+    assert!(!found(&subscribed(11)), "more was bought since");
+    let mut upgraded = owned(10);
+    upgraded.invoices.push(once("price_site_once", 1, NOW - DAY));
+    assert!(found(&upgraded));
+    let mut with_pdf = upgraded.clone();
+    with_pdf.invoices.push(once("price_pdf_once", 1, ENDED));
+    assert!(!found(&with_pdf), "an add-on was not part of it");
+    let charged = with_subscription(owner("price_team_once", 5, OPEN), &["price_team_month"], 3);
+    assert!(!found(&charged), "the subscription is charged and has no effect");
 }

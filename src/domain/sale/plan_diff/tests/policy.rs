@@ -181,3 +181,57 @@ fn a_milder_policy_gives_licenses_back() {
     let addons = Some("[\"plugins\"]".parse().unwrap());
     assert!(gains(&team, &OrderedPlan { addons, ..starter }), "an add-on that it lacks");
 }
+
+#[test]
+fn a_milder_policy_gives_back_a_lower_plan_in_place_of_a_license_for_old_builds() {
+    let until = |days: i64, plan: &str, basis| IssuedLicense {
+        updates_until: Some(at(NOW + days * DAY)),
+        ..license(plan, basis)
+    };
+    let starter = |status| order("starter", Interval::Month, status);
+    let (refunded, disputed) = (OrderStatus::Refunded, OrderStatus::Disputed);
+    let partly = OrderedPlan { returned: 1, ..starter(OrderStatus::Succeeded) };
+    for (what, order, settings) in [
+        ("refunded", starter(refunded), 1),
+        ("returned in part", partly, 1),
+        ("disputed", starter(disputed), 2),
+        ("forgiven", starter(OrderStatus::Failed), 1),
+        ("bought once", self::order("starter", Interval::Once, refunded), 1),
+    ] {
+        let found =
+            |license: IssuedLicense| concerned(&license, std::slice::from_ref(&order), Keep).len();
+        assert_eq!(found(until(0, "studio", Basis::Once)), settings, "{what}");
+        assert_eq!(found(until(-90, "team", Basis::Fallback)), settings, "{what}, fallback");
+        let grant = IssuedLicense { source: Source::Operator, ..until(0, "studio", Basis::Once) };
+        assert_eq!(found(grant), settings, "{what}, beside a grant");
+        if order.is_recurring() {
+            assert_eq!(found(until(2, "studio", Basis::Once)), 0, "{what}, builds of today");
+            assert_eq!(found(license("studio", Basis::Once)), 0, "{what}, all builds");
+        }
+    }
+}
+
+#[test]
+fn a_milder_policy_gives_back_updates_and_months_that_a_license_is_made_of() {
+    let gains = |license: &IssuedLicense, order: &OrderedPlan| {
+        !concerned(license, std::slice::from_ref(order), Keep).is_empty()
+    };
+    let refunded = |plan: &str, interval| order(plan, interval, OrderStatus::Refunded);
+    let site = license("site", Basis::Once);
+    let with_updates = IssuedLicense { updates_until: Some(at(NOW + 9 * DAY)), ..site.clone() };
+    for interval in [Interval::Once, Interval::Updates] {
+        assert!(gains(&with_updates, &refunded("studio", interval)), "it takes them over");
+        assert!(!gains(&site, &refunded("studio", interval)), "it covers all builds");
+    }
+    assert!(!gains(&with_updates, &refunded("studio", Interval::Month)));
+    let purchased_at = Some(at(NOW - 40 * DAY));
+    let month = OrderedPlan { purchased_at, ..refunded("team", Interval::Month) };
+    let old = IssuedLicense { updates_until: Some(at(NOW)), ..license("studio", Basis::Once) };
+    assert!(gains(&old, &month), "a license that the subscription left");
+    assert!(!gains(&license("studio", Basis::Once), &month));
+    let leaked = IssuedLicense {
+        revocation_reason: Some(RevocationReason::Operator),
+        ..unpaid("team", Basis::Fallback)
+    };
+    assert!(!gains(&leaked, &month), "it stays revoked");
+}

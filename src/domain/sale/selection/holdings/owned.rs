@@ -82,10 +82,8 @@ impl<'a> Owned<'a> {
         }
         let Some(owned) = self.license() else { return Ok(()) };
         let has = owned.entitlement();
-        match smaller(&has, &has.coverage(catalog), wanted, catalog) {
-            Some(smaller) => Err(OwnsMore::Smaller(smaller)),
-            None => Ok(()),
-        }
+        let all = has.coverage(catalog);
+        refuse_smaller((&has, &all), &all, wanted, catalog)
     }
 
     /// Returns the perpetual license that is valid without a subscription: that of the highest
@@ -119,10 +117,8 @@ impl<'a> Owned<'a> {
             let (all, now) = (has.coverage(catalog), license_beside(before, &has, catalog));
             let addons = all.addons.0.intersection(&now.addons.0).cloned().collect();
             let units = all.units.map(|units| units.min(now.units.unwrap_or(units)));
-            let kept = Coverage { units, addons: AddonIds(addons), ..all };
-            if let Some(smaller) = smaller(&has, &kept, after, catalog) {
-                return Err(OwnsMore::Smaller(smaller));
-            }
+            let kept = Coverage { units, addons: AddonIds(addons), ..all.clone() };
+            refuse_smaller((&has, &all), &kept, after, catalog)?;
         }
         Ok(())
     }
@@ -175,15 +171,20 @@ fn license_beside(wanted: &Subscribed<'_>, owned: &Entitlement<'_>, catalog: &Ca
     wanted.entitlement(addons).coverage(catalog)
 }
 
-/// Returns what the license for a subscription would have less than a perpetual license of the same
-/// plan or a lower one, of which `kept` counts.
-fn smaller(
-    owned: &Entitlement<'_>,
+/// Refuses a subscription whose license would have less than a perpetual license of the same plan
+/// or a lower one, of which `kept` counts.
+fn refuse_smaller(
+    (owned, all): (&Entitlement<'_>, &Coverage),
     kept: &Coverage,
     wanted: &Subscribed<'_>,
     catalog: &Catalog,
-) -> Option<Smaller> {
-    let lacks = license_beside(wanted, owned, catalog).shortfall(kept);
-    let is_smaller = !lacks.plan && (lacks.units || lacks.addons);
-    is_smaller.then(|| Smaller::new((owned, kept), (wanted.plan, wanted.units), lacks))
+) -> Result<(), OwnsMore> {
+    let license = license_beside(wanted, owned, catalog);
+    let lacks = license.shortfall(kept);
+    if lacks.plan || !(lacks.units || lacks.addons) {
+        return Ok(());
+    }
+    let mut smaller = Smaller::new((owned, all), (wanted.plan, wanted.units), &license);
+    smaller.needed_units = kept.units;
+    Err(OwnsMore::Smaller(smaller))
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use crate::domain::count::counted;
-use crate::domain::license::parts::parts_text;
-use crate::domain::license::{Basis, Coverage, Entitlement, Shortfall};
+use crate::domain::license::parts::{addons_text, parts_text};
+use crate::domain::license::{Basis, Coverage, Entitlement, MissingParts};
+use crate::domain::sale::accepted_loss::AcceptedLoss;
 use crate::domain::sale::addon_ids::AddonIds;
-use crate::domain::sale::plan::Plan;
+use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::time::Timestamp;
 
 /// The reason why a customer with these purchases cannot buy something, or change to it.
@@ -29,9 +30,9 @@ pub enum OwnsMore {
         /// When its updates end: `never end`, or `end at` or `ended at` a time.
         updates: String,
     },
-    /// The license would shrink.
+    /// The license would shrink. The customer can accept that.
     #[error("{0}")]
-    Smaller(Smaller),
+    Smaller(Box<Smaller>),
 }
 
 /// A license that would have less than the customer has: fewer units, not the add-ons, or a lower
@@ -50,55 +51,112 @@ pub struct Smaller {
     pub wanted: String,
     /// Its units.
     pub wanted_units: u32,
-    /// What the license would have less of.
-    pub lacks: Shortfall,
-    /// The fewest units that are sold; `None` if no number of them is.
-    pub least: Option<u32>,
-    /// Whether the add-ons are sold with the purchase.
-    pub are_addons_sold: bool,
-    /// Whether the customer can accept the smaller license.
-    pub is_acceptable: bool,
+    /// The units and add-ons that the license would have less.
+    pub missing: MissingParts,
+    /// The fewest units of a change with which nothing is lost; `None` for a plan without units.
+    pub needed_units: Option<u32>,
+    /// What is sold in place of the purchase, without a loss; `None` if nothing is, or if it was
+    /// not looked for.
+    pub choice: Option<Choice>,
+}
+
+/// Something that is sold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The plan.
+    pub plan: String,
+    /// The units; `None` if the plan is not sold by the unit.
+    pub units: Option<u32>,
+    /// The add-ons, beside those of the request.
+    pub addons: AddonIds,
 }
 
 impl Smaller {
-    /// Returns what a license of `plan` with these units would have less than `coverage` of `has`.
+    /// Returns what a license with the coverage `after`, of a purchase of `plan` with these units,
+    /// would have less than the customer has.
     pub(super) fn new(
         (has, coverage): (&Entitlement<'_>, &Coverage),
         (plan, units): (&Plan, u32),
-        lacks: Shortfall,
-    ) -> Self {
-        Self {
+        after: &Coverage,
+    ) -> Box<Self> {
+        Box::new(Self {
             basis: has.basis,
             plan: has.plan.id.to_string(),
             units: coverage.units,
             addons: coverage.addons.clone(),
             wanted: plan.id.to_string(),
             wanted_units: units,
-            lacks,
-            least: coverage.units,
-            are_addons_sold: true,
-            is_acceptable: false,
-        }
+            missing: after.missing(coverage),
+            needed_units: coverage.units,
+            choice: None,
+        })
     }
 
-    /// Returns what the customer can buy in place of it, without a loss; `None` if nothing is sold
-    /// so.
-    fn choice(&self) -> Option<String> {
-        if self.lacks.plan {
-            return Some(format!("choose `{}` or a higher plan", self.plan));
+    /// Returns what is given up if the customer accepts it. After the end of a subscription,
+    /// nothing of it is missed.
+    #[must_use]
+    pub fn accepted_loss(&self) -> Option<AcceptedLoss> {
+        let MissingParts { units, addons } = &self.missing;
+        (self.basis != Basis::Subscription).then(|| AcceptedLoss {
+            plan: self.plan.clone(),
+            license: self.wanted.clone(),
+            units: *units,
+            addons: addons.texts().into_iter().collect(),
+        })
+    }
+
+    /// Adds the first change that is possible: as [`Self::with_choice`], without more add-ons.
+    #[must_use]
+    pub fn with_choice_of_change(
+        self: Box<Self>,
+        catalog: &Catalog,
+        is_possible: impl Fn(&Plan, u32) -> bool,
+    ) -> Box<Self> {
+        let (wanted, needed) = (self.wanted_units, self.needed_units);
+        let units_of = |plan: &Plan| match plan.is_per_unit() {
+            true => [Some(wanted), needed].into_iter().flatten().collect(),
+            false => vec![1],
+        };
+        self.with_choice(&AddonIds::default(), catalog, units_of, is_possible)
+    }
+
+    /// Adds the first choice that is sold, with these add-ons beside those of the request: of the
+    /// wanted plan, or else of the lowest other one that does not rank below that of the loss.
+    /// `units_of` returns the numbers of units to try, the lowest first.
+    #[must_use]
+    pub fn with_choice(
+        mut self: Box<Self>,
+        addons: &AddonIds,
+        catalog: &Catalog,
+        units_of: impl Fn(&Plan) -> Vec<u32>,
+        is_sold: impl Fn(&Plan, u32) -> bool,
+    ) -> Box<Self> {
+        let wanted = catalog.plan(&self.wanted);
+        let is_other = |plan: &&Plan| wanted.is_none_or(|wanted| wanted.id != plan.id);
+        let others = catalog.plans.iter().skip(catalog.rank(&self.plan)).filter(is_other);
+        let of_plan = |plan: &Plan| {
+            let units = units_of(plan).into_iter().find(|units| is_sold(plan, *units))?;
+            let units = Some(units).filter(|_| plan.is_per_unit());
+            Some(Choice { plan: plan.id.to_string(), units, addons: addons.clone() })
+        };
+        self.choice = wanted.into_iter().chain(others).find_map(of_plan);
+        self
+    }
+}
+
+impl Choice {
+    /// Returns the choice as text, for a customer who wants these units of this plan.
+    fn text(&self, (plan, units): (&str, u32)) -> String {
+        if self.plan != plan {
+            let parts = parts_text(self.units, &self.addons.texts(), None);
+            return format!("choose `{}`{parts}", self.plan);
         }
-        let mut needed = Vec::new();
-        if self.lacks.units {
-            needed.push(format!("at least {}", counted(self.least?, "unit")));
-        }
-        if self.lacks.addons {
-            needed.push(match self.basis {
-                Basis::Once => "a plan that these add-ons are sold with".to_owned(),
-                Basis::Fallback | Basis::Subscription if !self.are_addons_sold => return None,
-                Basis::Fallback | Basis::Subscription => "these add-ons too".to_owned(),
-            });
-        }
-        Some(format!("choose {}", needed.join(" and ")))
+        let more = self.units.filter(|more| *more > units);
+        let more = more.map(|more| format!("at least {}", counted(more, "unit")));
+        let addons = Some(self.addons.texts()).filter(|addons| !addons.is_empty());
+        let addons = addons.map(|addons| format!("{} too", addons_text(&addons)));
+        let needed: Vec<_> = more.into_iter().chain(addons).collect();
+        format!("choose {}", needed.join(" and "))
     }
 }
 
@@ -111,9 +169,10 @@ impl fmt::Display for Smaller {
                 ("subscribes to", Some("let the subscription end before the purchase"))
             }
         };
-        let accepted = self.is_acceptable.then_some("accept that by `\"accept_smaller\": true`");
-        let ways = [self.choice().as_deref(), end, accepted].map(|way| way.map(str::to_owned));
-        let ways: Vec<_> = ways.into_iter().flatten().collect();
+        let choice = self.choice.as_ref();
+        let choice = choice.map(|choice| choice.text((&self.wanted, self.wanted_units)));
+        let accepted = "accept that by `\"accept_smaller\": true`";
+        let ways = choice.as_deref().into_iter().chain(end).chain([accepted]);
         write!(
             formatter,
             "the customer {verb} `{}`{}, and a license is for one purchase: with `{}` for {}, the \
@@ -122,7 +181,7 @@ impl fmt::Display for Smaller {
             parts_text(self.units, &self.addons.texts(), None),
             self.wanted,
             counted(self.wanted_units, "unit"),
-            ways.join(", or "),
+            ways.collect::<Vec<_>>().join(", or "),
         )
     }
 }

@@ -1,9 +1,10 @@
 use super::*;
 use crate::domain::sale::entitlement::tests::{
-    NOW, PERIOD_END, at, catalog_of, invoice, line, subscription,
+    DAY, NOW, PERIOD_END, at, catalog_of, invoice, line, subscription,
 };
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus};
 use crate::domain::sale::selection::{CustomerCurrency, PurchaseRequest, select};
+use crate::domain::sale::subscription::Status;
 
 pub(super) const PLANS: &str = r#"
     product = "app"
@@ -45,18 +46,25 @@ pub(super) const PLANS: &str = r#"
 
 const YEAR: i64 = 365 * 86_400;
 
+/// A plan with its interval, units and add-ons.
+type Wanted<'t> = (&'t str, Interval, Option<u32>, &'t [&'t str]);
+
+fn request((plan, interval, quantity, addons): Wanted<'_>) -> PurchaseRequest {
+    PurchaseRequest {
+        plan: plan.into(),
+        interval: Some(interval),
+        currency: None,
+        quantity,
+        addons: addons.iter().map(|id| (*id).to_owned()).collect(),
+        accept_smaller: false,
+    }
+}
+
 fn selected<'c>(
     catalog: &'c Catalog,
     (plan, interval, units, addons): (&str, Interval, u32, &[&str]),
 ) -> Selection<'c> {
-    let request = PurchaseRequest {
-        plan: plan.into(),
-        interval: Some(interval),
-        currency: None,
-        quantity: Some(units),
-        addons: addons.iter().map(|id| (*id).to_owned()).collect(),
-        accept_smaller: false,
-    };
+    let request = request((plan, interval, Some(units), addons));
     select(catalog, &request, &CustomerCurrency::default()).unwrap()
 }
 
@@ -90,8 +98,8 @@ fn a_single_payment_that_leaves_less_than_the_subscription_is_refused() {
     let catalog = catalog_of(PLANS);
     let state = subscribed(&["both_m", "cad_m"], 10);
     let refused = |plan: &str, units, addons: &[&str]| {
-        let wanted = selected(&catalog, (plan, Interval::Once, units, addons));
-        Holdings::of(&state, &catalog, at(NOW)).refuse(&wanted)
+        let wanted = request((plan, Interval::Once, Some(units), addons));
+        Holdings::of(&state, &catalog, at(NOW)).select(&wanted, None).map(drop)
     };
     let text = |result: Result<(), NotSold>| match result {
         Err(NotSold::Owned(reason)) => reason.to_string(),
@@ -101,10 +109,11 @@ fn a_single_payment_that_leaves_less_than_the_subscription_is_refused() {
         text(refused("max", 1, &[])),
         "the customer subscribes to `both` with 10 units and the add-on `cad`, and a license is \
          for one purchase: with `max` for 1 unit, the license would shrink; choose at least 10 \
-         units and these add-ons too, or let the subscription end before the purchase"
+         units and the add-on `cad` too, or let the subscription end before the purchase, or \
+         accept that by `\"accept_smaller\": true`"
     );
     assert!(text(refused("max", 9, &["cad"])).contains("choose at least 10 units, or let"));
-    assert!(text(refused("max", 10, &[])).contains("choose these add-ons too, or let"));
+    assert!(text(refused("max", 10, &[])).contains("choose the add-on `cad` too, or let"));
     assert_eq!(refused("max", 10, &["cad"]), Ok(()));
     // Fewer units of the same plan wait for the end of the subscription.
     assert_eq!(refused("both", 10, &[]), Ok(()));
@@ -173,48 +182,107 @@ fn a_change_is_refused_only_if_it_makes_the_license_smaller_than_what_is_owned()
     assert!(matches!(changed(("max", 10), ("free", 1)), Err(OwnsMore::Higher { .. })));
 }
 
+/// Returns the ways out that a refusal names.
+fn ways_out(state: &StripeState, catalog: &Catalog, wanted: Wanted<'_>) -> String {
+    let refused = Holdings::of(state, catalog, at(NOW)).select(&request(wanted), None);
+    let Err(NotSold::Owned(OwnsMore::Smaller(smaller))) = refused else { panic!("{refused:?}") };
+    let text = smaller.to_string();
+    let accepted = "accept that by `\"accept_smaller\": true`";
+    let ways = text.split_once("would shrink; ").unwrap().1.strip_suffix(accepted);
+    ways.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+const END: &str = "let the subscription end before the purchase, or ";
+
 #[test]
 fn a_refusal_names_what_is_sold_in_its_place_and_a_smaller_license_can_be_accepted() {
-    let only_both = PLANS.replace("name = \"CAD\"", "name = \"CAD\"\n    plans = [\"both\"]");
-    let end = "let the subscription end before the purchase, or accept that by \
-               `\"accept_smaller\": true`";
-    let choice = "choose at least 10 units and these add-ons too, or ";
-    for (plans, choice) in [(PLANS, choice), (&only_both, "")] {
+    let both_only = PLANS.replace("name = \"CAD\"", "name = \"CAD\"\n    plans = [\"both\"]");
+    let unsold =
+        PLANS.replace("id = \"cad_o\", interval", "id = \"cad_o\", sold = false, interval");
+    let euros = PLANS.replace(
+        "id = \"cad_o\", interval = \"once\", amount = 70, currency = \"usd\"",
+        "id = \"cad_o\", interval = \"once\", amount = 70, currency = \"eur\"",
+    );
+    let state = subscribed(&["both_m", "cad_m"], 10);
+    let wanted: Wanted<'_> = ("max", Interval::Once, Some(1), &[]);
+    for (plans, choice) in [
+        (PLANS, "choose at least 10 units and the add-on `cad` too, or "),
+        (&both_only, "choose `both` with 1 unit and the add-on `cad`, or "),
+        (&unsold, ""),
+        (&euros, ""),
+    ] {
         let catalog = catalog_of(plans);
-        let state = subscribed(&["both_m", "cad_m"], 10);
-        let select = |accept_smaller| {
-            let request = PurchaseRequest {
-                plan: "max".into(),
-                interval: Some(Interval::Once),
-                currency: None,
-                quantity: Some(1),
-                addons: Vec::new(),
-                accept_smaller,
-            };
-            Holdings::of(&state, &catalog, at(NOW)).select(&request, None)
-        };
-        let Err(NotSold::Owned(refused)) = select(false) else { panic!("it is sold") };
-        let refused = refused.to_string();
-        assert!(refused.ends_with(&format!("would shrink; {choice}{end}")), "{refused}");
-        assert_eq!(select(true).unwrap().choosable, Quantity { min: 1, max: 20 });
+        assert_eq!(ways_out(&state, &catalog, wanted), format!("{choice}{END}"));
+        let accepting = PurchaseRequest { accept_smaller: true, ..request(wanted) };
+        let sold = Holdings::of(&state, &catalog, at(NOW)).select(&accepting, None);
+        assert_eq!(sold.unwrap().choosable, Quantity { min: 1, max: 20 });
     }
     // Of units that are owned, fewer are missing.
     let catalog = catalog_of(PLANS);
     let owner = bought(&StripeState::default(), &catalog, ("both", 4, &[]), NOW - YEAR / 2);
     let mut state = subscribed(&["max_m"], 10);
     state.paid_sessions = owner.paid_sessions;
-    let request = PurchaseRequest {
-        plan: "both".into(),
-        interval: Some(Interval::Month),
-        currency: None,
-        quantity: Some(3),
-        addons: Vec::new(),
-        accept_smaller: false,
-    };
-    let Err(NotSold::Owned(refused)) =
-        Holdings::of(&state, &catalog, at(NOW)).select(&request, None)
-    else {
-        panic!("it is sold")
-    };
-    assert!(refused.to_string().contains("choose at least 4 units"), "{refused}");
+    let wanted = ("both", Interval::Month, Some(3), &[][..]);
+    assert_eq!(ways_out(&state, &catalog, wanted), "choose at least 4 units, or ");
+}
+
+#[test]
+fn an_add_on_that_the_customer_owns_already_is_no_part_of_the_choice() {
+    let catalog = catalog_of(&PLANS.replace(
+        "[[addon]]",
+        r#"
+        [[addon]]
+        id = "pdf"
+        name = "PDF"
+        features = ["pdf"]
+        prices = [
+            { id = "pdf_m", interval = "month", amount = 7, currency = "usd" },
+            { id = "pdf_o", interval = "once", amount = 70, currency = "usd" },
+        ]
+        [[addon]]"#,
+    ));
+    let owner = bought(&StripeState::default(), &catalog, ("both", 2, &["cad"]), NOW - YEAR / 2);
+    let mut state = subscribed(&["both_m", "pdf_m"], 10);
+    state.paid_sessions = owner.paid_sessions;
+    let wanted: Wanted<'_> = ("max", Interval::Once, Some(9), &[]);
+    let expected = format!("choose at least 10 units and the add-on `pdf` too, or {END}");
+    assert_eq!(ways_out(&state, &catalog, wanted), expected);
+    let choice: Wanted<'_> = ("max", Interval::Once, Some(10), &["pdf"]);
+    assert!(Holdings::of(&state, &catalog, at(NOW)).select(&request(choice), None).is_ok());
+}
+
+#[test]
+fn a_choice_of_another_plan_is_one_that_is_sold() {
+    let top = r#"
+    [[plan]]
+    id = "top"
+    name = "Top"
+    prices = [{ id = "top_o", interval = "once", amount = 900, currency = "usd" }]
+    "#;
+    let leaving = PLANS
+        .replace("name = \"Max\"", "name = \"Max\"\n    fallback_months = 1")
+        .replace("{ id = \"max_o\"", "{ id = \"max_o\", sold = false");
+    let with_top = leaving.replace("    [[addon]]", &format!("{top}    [[addon]]"));
+    // The subscription to `max` has ended, and left a license for old builds.
+    let mut state = subscribed(&["max_m"], 3);
+    // Longer than any month.
+    let end = PERIOD_END + 2 * DAY;
+    state.invoices[0].lines[0].period_end = Some(at(end));
+    let of = &mut state.subscriptions[0];
+    (of.status, of.ended_at) = (Status::Canceled, Some(at(end)));
+    let now = at(end + YEAR);
+    for (plans, expected) in [(&leaving, None), (&with_top, Some("top"))] {
+        let catalog = catalog_of(plans);
+        let holdings = Holdings::of(&state, &catalog, now);
+        let wanted = request(("both", Interval::Once, Some(3), &[]));
+        let refused = holdings.select(&wanted, None);
+        let Err(NotSold::Owned(OwnsMore::Smaller(smaller))) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((smaller.basis, smaller.plan.as_str()), (Basis::Fallback, "max"));
+        let choice = smaller.choice.as_ref().map(|choice| choice.plan.as_str());
+        assert_eq!(choice, expected, "{smaller}");
+        let other = request((expected.unwrap_or("max"), Interval::Once, Some(1), &[]));
+        assert_eq!(holdings.select(&other, None).is_ok(), expected.is_some());
+    }
 }
