@@ -200,8 +200,8 @@ impl Given {
         }
     }
 
-    /// Writes the memory back, if it has changed. A bundle and a list of the app that the memory now
-    /// refuses are replaced by those that count.
+    /// Writes the memory back, if it has changed. A bundle and a list of the app that the memory
+    /// refuses from now on are replaced by those that count.
     fn remember(
         &self,
         trust: &KeySet,
