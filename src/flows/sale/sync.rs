@@ -38,8 +38,8 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a Checkout session can be paid.
 const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 
-/// The greatest age of a state from Stripe that is settled, by the server's clock. The limits of the
-/// lease do not notice that the machine was suspended, because timers stop with it.
+/// The greatest age of a state from Stripe that is settled, by the server's clock. The limits of
+/// the lease do not notice that the machine was suspended, because timers stop with it.
 const OLDEST_STATE: TimeDelta = TimeDelta::minutes(10);
 
 /// The invoices that a sync fetches.
