@@ -35,6 +35,7 @@ mod crash_outgoing;
 mod crash_support;
 mod daily;
 mod database_faults;
+mod deleted_buyers;
 mod demo;
 mod drift;
 mod edge;

@@ -49,6 +49,15 @@ pub fn keep_paid_after(bought: &mut StripeState, deleted_at: Timestamp) {
     bought.paid_sessions.retain(|session| is_later(session.charged_at, session.created));
 }
 
+/// Returns whether a Stripe customer bought a plan after the deletion of its account.
+#[must_use]
+pub fn has_bought_plan_after(bought: &StripeState, catalog: &Catalog, deleted_at: Timestamp) -> bool {
+    let mut later = bought.clone();
+    keep_paid_after(&mut later, deleted_at);
+    later.subscriptions.retain(|subscription| subscription.created > deleted_at);
+    purchase_paid(catalog, &later).and_then(Purchase::plan).is_some()
+}
+
 /// Returns the Checkout sessions of paid single payments for something of the catalog.
 #[must_use]
 pub fn claimable_sessions<'b>(

@@ -18,9 +18,9 @@ pub enum Ambiguity {
     NamedTwice(CustomerId),
     /// The metadata names a customer that does not exist.
     NotHere(CustomerId),
-    /// The metadata names a customer whose account was deleted.
+    /// Its account here was deleted, and it has bought no plan since.
     Deleted {
-        /// That customer.
+        /// The customer of that account.
         id: CustomerId,
         /// Whether the Stripe customer has a live subscription.
         is_subscribed: bool,
@@ -141,22 +141,7 @@ impl Ambiguity {
                  account for it, remove its `metadata.customer_id` at Stripe, then run `licentia \
                  stripe claim {this} --create`"
             ),
-            Self::Deleted { id, is_subscribed } => {
-                let remedy = match is_subscribed {
-                    true => {
-                        "Cancel its subscription at Stripe. If the person has a new account, \
-                         instead run"
-                    }
-                    false => {
-                        "It has no subscription, so nothing is charged. If the person has a new \
-                         account that the purchase is for, run"
-                    }
-                };
-                format!(
-                    "its `metadata.customer_id` at Stripe names {id}, whose account was deleted \
-                     here. {remedy} `licentia stripe claim {this} --to` with the id of that account"
-                )
-            }
+            Self::Deleted { id, is_subscribed } => deleted(this, id, *is_subscribed, claim),
             Self::SharedEmail(Some(id)) => format!(
                 "several Stripe customers have the email address of {id}. Run `licentia stripe \
                  claim {this} --to {id}` if this is the right one"
@@ -206,9 +191,9 @@ impl Ambiguity {
                 "it has no valid email address. Set one at Stripe, and run this again".into()
             }
             Self::NoAccount => format!(
-                "no account has its email address. `licentia stripe claim {this} --create` creates \
-                 one; `licentia stripe backfill --create` creates one for each Stripe customer \
-                 that pays"
+                "no account has its email address. If it pays for a plan, `licentia stripe claim \
+                 {this} --create` creates one; `licentia stripe backfill --create` creates one for \
+                 each Stripe customer that subscribes to a plan"
             ),
         }
     }
@@ -230,6 +215,26 @@ pub fn keeping_both(this: &BuyerId, id: &CustomerId, claim: &ClaimAdvice) -> Str
             "{subscription}; or refund what {this} paid for, and grant {id} a license for it"
         ),
     }
+}
+
+fn deleted(this: &BuyerId, id: &CustomerId, is_subscribed: bool, claim: &ClaimAdvice) -> String {
+    let remedy = match is_subscribed {
+        true => "Cancel its subscription at Stripe. If the person has a new account, instead run",
+        false => {
+            "It has no subscription, so nothing is charged. If the person has a new account that \
+             the purchase is for, run"
+        }
+    };
+    let of_single_payments = match claim {
+        ClaimAdvice::AskClaim if !is_subscribed => {
+            format!(". If it has bought something since, run `licentia stripe claim {this}`")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "its account {id} was deleted here. {remedy} `licentia stripe claim {this} --to` with the \
+         id of that account{of_single_payments}"
+    )
 }
 
 fn owners_text(claimed: &[(CheckoutSessionId, Option<CustomerId>)]) -> String {
