@@ -123,7 +123,6 @@ async fn discount_tax_and_balance_have_their_own_lines() {
 }
 
 /// Asserts that a change is refused because its preview is outdated.
-/// Asserts that a change is refused because its preview is outdated.
 pub fn must_be_outdated(answer: &Answer, why: &str) {
     assert_eq!((answer.status, answer.text("/code")), (409, "preview_outdated"), "{why}");
 }
@@ -335,6 +334,27 @@ async fn a_change_beside_the_portals_schedule() {
     own.shop.sandbox.schedule_change(&own.subscription, "price_starter_month").unwrap();
     let canceled = own.ada.client.post(CANCEL, &json!({ "at": "period_end" })).await;
     assert_eq!(canceled.status, 200, "{canceled:?}");
+    assert_eq!(own.shop.sandbox.object(&own.subscription)["schedule"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_schedule_that_the_key_may_not_end_stops_an_end_but_no_change_that_is_paid() {
+    let own = Subscriber::with(json!({ "plan": "studio", "interval": "month" })).await;
+    own.shop.sandbox.advance_days(10);
+    own.shop.sandbox.schedule_change(&own.subscription, "price_starter_month").unwrap();
+    own.shop.settled().await;
+    let schedules = "POST /v1/subscription_schedules";
+    own.shop.sandbox.faults().api_call(ApiFault::Forbidden, schedules, Times::Always);
+    let refused = own.ada.client.post(CANCEL, &json!({ "at": "period_end" })).await;
+    assert_eq!(refused.problem(), (502, "billing_refused"), "{refused:?}");
+    let alerts = async || own.shop.app.client.metric("licentia_sync_alerts_total").await.unwrap();
+    let before = alerts().await;
+    assert_eq!(own.change(&json!({ "addons": ["pdf"] })).await.status, 200);
+    assert!(own.has_pdf().await, "it is paid");
+    assert!(alerts().await > before, "an operator must end it");
+    assert!(own.shop.sandbox.object(&own.subscription)["schedule"].is_string());
+    own.shop.sandbox.faults().clear();
+    own.shop.sync_all().await;
     assert_eq!(own.shop.sandbox.object(&own.subscription)["schedule"], Value::Null);
 }
 

@@ -135,7 +135,7 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
                     // Nobody paid it, so its order is of no interest to the customer.
                     Ok(()) => delete_order(app, lease, &session).await?,
                     // Stripe does not expire a session that was just paid.
-                    Err(StripeFailure::Refused { .. }) => {
+                    Err(failure) if failure.comes_too_late() => {
                         state = sync::sync_held(app, lease).await?.state;
                         select(app, lease, &request.purchase, &state).await?;
                         return Err(Error::Busy);

@@ -24,5 +24,6 @@ pub mod subscription;
 pub mod sync;
 mod trial;
 mod unclaimed;
+mod waiting_invoice;
 pub(super) mod waiting_purchases;
 pub mod webhook;
