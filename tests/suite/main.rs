@@ -66,6 +66,7 @@ mod long_sync;
 mod lost_events;
 mod mail;
 mod mail_texts;
+mod mails_beside;
 mod migrations;
 mod money_back;
 mod mounted;

@@ -14,7 +14,7 @@ use crate::domain::sale::preview::{PreviewTerms, fingerprint, hash};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, Subscription, SubscriptionRow};
-use crate::domain::sale::trial::is_unpaid_since;
+use crate::domain::sale::trial::has_paid_nothing_since;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -349,7 +349,7 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let own = state.invoices.iter().filter(|invoice| invoice.is_of(&subscription.id));
     let payments = own.filter(|invoice| invoice.amount > 0).filter_map(|one| one.paid_at);
     let is_over = subscription.status == Status::Paused
-        && is_unpaid_since(subscription.trial_end, payments);
+        && has_paid_nothing_since(subscription.trial_end, payments, app.now());
     let at = if is_over { CancelAt::Now } else { at };
     let ends_at = subscription.ends_at(&app.plans);
     let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));
