@@ -8,7 +8,7 @@ use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
 use licentia::flows::sale::backfill::{self, Newcomers};
-use licentia::flows::sale::buyers;
+use licentia::flows::sale::buyer_claim;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::inbox;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
@@ -59,7 +59,7 @@ impl Shop {
 
     async fn claimed(&self, stripe_id: &str, to: ClaimTarget) -> Result<String, String> {
         let id = stripe_id.parse().unwrap();
-        let claimed = buyers::claim(&self.app.app, &id, &to, Actor::Operator).await.unwrap();
+        let claimed = buyer_claim::claim(&self.app.app, &id, &to, Actor::Operator).await.unwrap();
         self.settled().await;
         match claimed {
             Ok(done) => Ok(done.action.to_owned()),

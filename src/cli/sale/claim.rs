@@ -15,7 +15,8 @@ use crate::domain::operator::audit::Actor;
 use crate::domain::sale::buyer::{BuyerId, UnknownBuyer};
 use crate::error::Result;
 use crate::flows::sale::backfill::{Done, Undecided};
-use crate::flows::sale::buyers::{claim, list};
+use crate::flows::sale::buyer_claim::claim;
+use crate::flows::sale::buyers::list;
 use crate::flows::sale::claim::ClaimTarget;
 
 pub const EXAMPLES: &str = "Examples:

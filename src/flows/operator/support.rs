@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{self, Change, personal};
-use crate::flows::sale::{buyers, claim, inbox, sync};
+use crate::flows::sale::{buyer_claim, claim, inbox, sync};
 use crate::flows::{Mode, audit, idempotency, mail, secret};
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
@@ -198,7 +198,7 @@ pub async fn link(app: &App, by: OwnedActor, id: &CustomerId, to: Option<BuyerId
     app.tasks
         .run(async move {
             match to {
-                Some(to) => buyers::link_to_customer(&own, &to, &id, by.actor()).await,
+                Some(to) => buyer_claim::link_to_customer(&own, &to, &id, by.actor()).await,
                 None => claim::unlink(&own, &id, by.actor()).await,
             }
         })

@@ -3,6 +3,7 @@
 
 pub mod account_check;
 pub mod backfill;
+pub mod buyer_claim;
 pub mod buyers;
 pub mod change;
 pub mod checkout;
@@ -25,5 +26,5 @@ pub mod sync;
 mod trial;
 mod unclaimed;
 mod waiting_invoice;
-pub(super) mod waiting_purchases;
+mod waiting_purchases;
 pub mod webhook;
