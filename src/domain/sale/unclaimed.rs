@@ -51,7 +51,11 @@ pub fn keep_paid_after(bought: &mut StripeState, deleted_at: Timestamp) {
 
 /// Returns whether a Stripe customer bought a plan after the deletion of its account.
 #[must_use]
-pub fn has_bought_plan_after(bought: &StripeState, catalog: &Catalog, deleted_at: Timestamp) -> bool {
+pub fn has_bought_plan_after(
+    bought: &StripeState,
+    catalog: &Catalog,
+    deleted_at: Timestamp,
+) -> bool {
     let mut later = bought.clone();
     keep_paid_after(&mut later, deleted_at);
     later.subscriptions.retain(|subscription| subscription.created > deleted_at);
@@ -115,7 +119,10 @@ pub fn explain(
 /// Returns how the single payments of a Stripe customer are given to a customer here.
 #[must_use]
 pub fn claim_advice(bought: &StripeState, catalog: &Catalog) -> ClaimAdvice {
-    ClaimAdvice::Sessions(claimable_sessions(bought, catalog).into_iter().cloned().collect())
+    match claimable_sessions(bought, catalog) {
+        none if none.is_empty() => ClaimAdvice::Nothing,
+        sessions => ClaimAdvice::Sessions(sessions.into_iter().cloned().collect()),
+    }
 }
 
 #[cfg(test)]
