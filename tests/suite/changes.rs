@@ -7,6 +7,7 @@ use licentia_sandbox::{ApiFault, Card, CouponDuration, Proration, Times};
 use serde_json::{Value, json};
 
 use crate::harness::Answer;
+use crate::harness::selling::{LOFT, loft};
 use crate::harness::shop::{Buyer, Shop};
 use crate::harness::subscriber::{CANCEL, CHANGE, PREVIEW, RESUME, Subscriber};
 
@@ -436,24 +437,10 @@ async fn a_trial_is_changed_without_a_payment_and_a_paused_one_is_resumed() {
 
 #[tokio::test]
 async fn a_change_to_less_than_the_customer_owns_is_refused() {
-    let plan = r#"
-[[plan]]
-id = "loft"
-name = "Loft"
-features = ["export"]
-limits = { seats = 1 }
-per_unit = ["seats"]
-quantity = { min = 1, max = 20 }
-prices = [
-    { id = "price_loft_month", interval = "month", amount = 100, currency = "usd" },
-    { id = "price_loft_once", interval = "once", amount = 5000, currency = "usd", updates_months = 12 },
-]
-"#;
-    let shop = Shop::selling_with(plan).await;
+    let shop = Shop::selling_with(LOFT).await;
     let ada = shop.buyer("ada@example.com").await;
-    let loft = |interval: &str| json!({ "plan": "loft", "interval": interval, "quantity": 10 });
-    shop.purchase(&ada, loft("once")).await;
-    shop.purchase(&ada, loft("month")).await;
+    shop.purchase(&ada, loft("once", 10, &[])).await;
+    shop.purchase(&ada, loft("year", 10, &[])).await;
     let preview = async |wanted: Value| ada.client.post(PREVIEW, &wanted).await;
     for wanted in [json!({ "quantity": 9 }), json!({ "plan": "team", "quantity": 10 })] {
         let refused = preview(wanted.clone()).await;
