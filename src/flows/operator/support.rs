@@ -185,8 +185,8 @@ pub async fn sync(app: &App, by: OwnedActor, id: &CustomerId) -> Result<SyncRepo
         .await
 }
 
-/// Links a customer to a Stripe customer or to the purchase of a guest, or removes the link to the
-/// Stripe customer, after checking with Stripe.
+/// Links a customer to a Stripe customer or to a single payment, or removes the link to the Stripe
+/// customer, after checking with Stripe.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such customer. [`Error::StripeLinkRefused`] when Stripe has

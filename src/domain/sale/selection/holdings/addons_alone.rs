@@ -7,7 +7,7 @@ use crate::domain::sale::selection::{NotSold, PurchaseRequest};
 use crate::domain::time::Timestamp;
 
 impl Holdings<'_, '_> {
-    /// Returns whether a request sells add-ons alone: the plan is requested `once`, the customer
+    /// Returns whether a request buys add-ons alone: the plan is requested `once`, the customer
     /// has a perpetual license for it, and asks for no units of it, or it cannot be bought again.
     /// `license` is the present one.
     ///
