@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::app::keys::StoredKeys;
+use crate::clock::within;
 use crate::error::Result;
 use crate::keys::Snapshot;
 
@@ -18,10 +19,11 @@ impl App {
     /// slow, they are the last known ones.
     pub async fn published_keys(&self) -> Arc<Snapshot> {
         if !self.keys.are_fresh(self.now()) {
-            match tokio::time::timeout(LONGEST_COMPARISON, Box::pin(self.compare_keys())).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "the published keys may be outdated"),
-                Err(_) => {
+            let compared = Box::pin(self.compare_keys());
+            match within(&*self.clock, LONGEST_COMPARISON, compared).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => tracing::debug!(%error, "the published keys may be outdated"),
+                None => {
                     tracing::debug!("the published keys may be outdated: the database is slow");
                     // Otherwise each request would wait as long.
                     self.keys.compared(self.now());

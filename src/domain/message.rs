@@ -8,7 +8,7 @@ mod language;
 mod samples;
 mod templates;
 
-pub use facts::{Facts, Links, Payment};
+pub use facts::{Facts, Links, Payment, SubscriptionFacts};
 pub use kind::{Case, Kind, LicenseUse};
 pub use language::Language;
 pub use templates::{InvalidTemplate, Templates, built_in_templates};

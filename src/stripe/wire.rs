@@ -90,6 +90,7 @@ impl WireCustomer {
             tag,
             plan: None,
             is_subscribed: false,
+            deleted: None,
         })
     }
 }

@@ -7,6 +7,7 @@ use licentia_sandbox::{ApiFault, Card, CouponDuration, Proration, Times};
 use serde_json::{Value, json};
 
 use crate::harness::Answer;
+use crate::harness::selling::{LOFT, loft};
 use crate::harness::shop::{Buyer, Shop};
 use crate::harness::subscriber::{CANCEL, CHANGE, PREVIEW, RESUME, Subscriber};
 
@@ -122,7 +123,6 @@ async fn discount_tax_and_balance_have_their_own_lines() {
     assert!(order["tax"].as_i64() > Some(0), "{order}");
 }
 
-/// Asserts that a change is refused because its preview is outdated.
 /// Asserts that a change is refused because its preview is outdated.
 pub fn must_be_outdated(answer: &Answer, why: &str) {
     assert_eq!((answer.status, answer.text("/code")), (409, "preview_outdated"), "{why}");
@@ -338,6 +338,27 @@ async fn a_change_beside_the_portals_schedule() {
     assert_eq!(own.shop.sandbox.object(&own.subscription)["schedule"], Value::Null);
 }
 
+#[tokio::test]
+async fn a_schedule_that_the_key_may_not_end_stops_an_end_but_no_change_that_is_paid() {
+    let own = Subscriber::with(json!({ "plan": "studio", "interval": "month" })).await;
+    own.shop.sandbox.advance_days(10);
+    own.shop.sandbox.schedule_change(&own.subscription, "price_starter_month").unwrap();
+    own.shop.settled().await;
+    let schedules = "POST /v1/subscription_schedules";
+    own.shop.sandbox.faults().api_call(ApiFault::Forbidden, schedules, Times::Always);
+    let refused = own.ada.client.post(CANCEL, &json!({ "at": "period_end" })).await;
+    assert_eq!(refused.problem(), (502, "billing_refused"), "{refused:?}");
+    let alerts = async || own.shop.app.client.metric("licentia_sync_alerts_total").await.unwrap();
+    let before = alerts().await;
+    assert_eq!(own.change(&json!({ "addons": ["pdf"] })).await.status, 200);
+    assert!(own.has_pdf().await, "it is paid");
+    assert!(alerts().await > before, "an operator must end it");
+    assert!(own.shop.sandbox.object(&own.subscription)["schedule"].is_string());
+    own.shop.sandbox.faults().clear();
+    own.shop.sync_all().await;
+    assert_eq!(own.shop.sandbox.object(&own.subscription)["schedule"], Value::Null);
+}
+
 /// Returns a customer who is known at Stripe, with a card there, and the customer's id at Stripe.
 async fn customer_with_card(shop: &Shop, card: Card) -> (Buyer, String) {
     let ada = shop.buyer("ada@example.com").await;
@@ -416,24 +437,10 @@ async fn a_trial_is_changed_without_a_payment_and_a_paused_one_is_resumed() {
 
 #[tokio::test]
 async fn a_change_to_less_than_the_customer_owns_is_refused() {
-    let plan = r#"
-[[plan]]
-id = "loft"
-name = "Loft"
-features = ["export"]
-limits = { seats = 1 }
-per_unit = ["seats"]
-quantity = { min = 1, max = 20 }
-prices = [
-    { id = "price_loft_month", interval = "month", amount = 100, currency = "usd" },
-    { id = "price_loft_once", interval = "once", amount = 5000, currency = "usd", updates_months = 12 },
-]
-"#;
-    let shop = Shop::selling_with(plan).await;
+    let shop = Shop::selling_with(LOFT).await;
     let ada = shop.buyer("ada@example.com").await;
-    let loft = |interval: &str| json!({ "plan": "loft", "interval": interval, "quantity": 10 });
-    shop.purchase(&ada, loft("once")).await;
-    shop.purchase(&ada, loft("month")).await;
+    shop.purchase(&ada, loft("once", 10, &[])).await;
+    shop.purchase(&ada, loft("year", 10, &[])).await;
     let preview = async |wanted: Value| ada.client.post(PREVIEW, &wanted).await;
     for wanted in [json!({ "quantity": 9 }), json!({ "plan": "team", "quantity": 10 })] {
         let refused = preview(wanted.clone()).await;

@@ -1,11 +1,16 @@
 //! Changes of a subscription that wait for their payment at Stripe: how they are completed, given
 //! up or replaced.
 
-use licentia_sandbox::Card;
+use licentia::domain::operator::audit::OwnedActor;
+use licentia::domain::sale::change::ChangeRequest;
+use licentia::error::Code;
+use licentia::flows::operator::support;
+use licentia::flows::sale::change::{self, CancelAt};
+use licentia_sandbox::{ApiFault, Card, Times};
 use serde_json::{Value, json};
 
 use crate::changes::must_be_outdated;
-use crate::harness::subscriber::{CANCEL, RESUME, Subscriber};
+use crate::harness::subscriber::{CANCEL, CHANGE, RESUME, Subscriber};
 
 #[tokio::test]
 async fn a_declined_card_grants_nothing_higher_and_another_one_completes_it_stripe_14() {
@@ -161,4 +166,101 @@ async fn a_change_replaces_one_that_waits_for_its_payment() {
     assert_eq!(own.shop.sandbox.object(&abandoned)["status"], "void");
     assert_eq!(own.newest_invoice()["amount_due"], preview["due_now"]);
     assert_eq!(own.seats().await, 6);
+}
+
+/// Returns a customer whose change waits for its payment, and the id of its invoice.
+async fn waiting() -> (Subscriber, String) {
+    let own = Subscriber::with_five_seats().await;
+    own.shop.sandbox.replace_card(&own.customer, Card::Authenticate).unwrap();
+    assert_eq!(own.change(&json!({ "quantity": 8 })).await.status, 402);
+    let invoice = own.newest_invoice()["id"].as_str().unwrap().to_owned();
+    (own, invoice)
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_void_an_invoice_gives_up_no_change_and_ends_nothing() {
+    let (mut own, invoice) = waiting().await;
+    own.shop.settled().await;
+    // A deletion needs the password.
+    let mut ada = own.ada.clone();
+    own.shop.log_in(&mut ada).await;
+    own.ada = ada;
+    let changed = async |quantity: u32| {
+        let wanted = json!({ "quantity": quantity });
+        let mut request = wanted.clone();
+        request["preview_id"] = own.preview(&wanted).await["preview_id"].clone();
+        request
+    };
+    let (present, another) = (changed(5).await, changed(6).await);
+    let client = &own.ada.client;
+    // Previews write invoices too.
+    let void = "POST /v1/invoices/in_";
+    own.shop.sandbox.faults().api_call(ApiFault::Forbidden, void, Times::Always);
+    for (what, refused) in [
+        ("an end with the period", client.post(CANCEL, &json!({ "at": "period_end" })).await),
+        ("an end at once", client.post(CANCEL, &json!({ "at": "now" })).await),
+        ("a change to what is there", client.post(CHANGE, &present).await),
+        ("another change", client.post(CHANGE, &another).await),
+        ("the deletion", client.delete("/api/customers/me").await),
+    ] {
+        assert_eq!(refused.problem(), (502, "billing_refused"), "{what}: {refused:?}");
+    }
+    assert_eq!(own.shop.sandbox.object(&invoice)["status"], "open");
+    let subscription = own.shop.sandbox.object(&own.subscription);
+    assert_eq!(subscription["status"], "active");
+    assert_eq!(subscription["cancel_at_period_end"], false);
+    assert_eq!(own.seats().await, 5);
+    own.shop.sandbox.faults().clear();
+    assert_eq!(client.delete("/api/customers/me").await.status, 204);
+    assert_eq!(own.shop.sandbox.object(&invoice)["status"], "void");
+}
+
+/// What gives up a change that waits.
+#[derive(Clone, Copy, Debug)]
+enum GivingUp {
+    End(CancelAt),
+    Change,
+    Deletion,
+}
+
+#[tokio::test]
+async fn a_change_that_is_paid_at_the_same_moment_stays_unless_the_account_is_deleted() {
+    use GivingUp::{Change, Deletion, End};
+    for what in [End(CancelAt::PeriodEnd), End(CancelAt::Now), Change, Deletion] {
+        let (own, invoice) = waiting().await;
+        own.shop.settled().await;
+        let intent = own.shop.sandbox.payment_intent(&invoice).unwrap();
+        let present = own.preview(&json!({ "quantity": 5 })).await;
+        let preview_id = present["preview_id"].as_str().unwrap().to_owned();
+        let id = own.ada.customer_id.parse().unwrap();
+        // Stripe answers that the invoice is open. Before that arrives, it is paid.
+        let (slow, mut answer) = own.shop.server_with_held_answer("/v1/invoices").await;
+        let given_up = tokio::spawn(async move {
+            match what {
+                End(at) => change::cancel(&slow, &id, at).await.map(drop),
+                Change => {
+                    let (plan, interval, quantity) = (None, None, Some(5));
+                    let (addons, promotion_code) = (None, None);
+                    let request =
+                        ChangeRequest { plan, interval, quantity, addons, promotion_code };
+                    change::change(&slow, &id, request, &preview_id).await.map(drop)
+                }
+                Deletion => support::delete(&slow, OwnedActor::Operator, &id).await,
+            }
+        });
+        answer.given().await;
+        own.shop.sandbox.authenticate(&intent, true).unwrap();
+        answer.release();
+        let given_up = given_up.await.unwrap().map_err(|error| error.code());
+        assert_eq!(own.shop.sandbox.object(&invoice)["status"], "paid", "{what:?}");
+        let subscription = own.shop.sandbox.object(&own.subscription);
+        if matches!(what, Deletion) {
+            assert_eq!((given_up, &subscription["status"]), (Ok(()), &json!("canceled")));
+        } else {
+            assert_eq!(given_up, Err(Code::Busy), "{what:?}");
+            assert_eq!(subscription["status"], "active", "{what:?}");
+            assert_eq!(subscription["cancel_at_period_end"], false, "{what:?}");
+            assert_eq!(own.seats().await, 8, "{what:?}");
+        }
+    }
 }

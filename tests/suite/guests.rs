@@ -4,7 +4,7 @@
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::sale::buyers;
+use licentia::flows::sale::buyer_claim;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Interval, NewPrice, Times};
@@ -53,7 +53,7 @@ impl Shop {
 
     async fn claim_guest(&self, session: &str, to: ClaimTarget) -> Result<&'static str, String> {
         let buyer = session.parse().unwrap();
-        let claimed = buyers::claim(&self.app.app, &buyer, &to, Actor::Operator).await;
+        let claimed = buyer_claim::claim(&self.app.app, &buyer, &to, Actor::Operator).await;
         self.settled().await;
         match claimed {
             Ok(Ok(done)) => Ok(done.action),

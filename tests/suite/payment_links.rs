@@ -6,7 +6,7 @@ use std::time::Duration;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::sale::buyers;
+use licentia::flows::sale::buyer_claim;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Interval, NewPrice, Times};
@@ -118,7 +118,7 @@ async fn stripe_28_off_it_is_reported_and_claimable() {
     assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
     let id = stripe_id.parse().unwrap();
     let claimed =
-        buyers::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
+        buyer_claim::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
     assert_eq!(claimed.unwrap().map_err(|left| left.reason).unwrap().action, "created");
     shop.settled().await;
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
@@ -357,7 +357,8 @@ async fn the_single_payments_of_a_deleted_account_need_nothing() {
     }
     assert_eq!(shop.listed().await, json!([]));
     let id = customer.parse().unwrap();
-    let claim = async |to| buyers::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
+    let claim =
+        async |to| buyer_claim::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
     let refused = claim(ClaimTarget::NewAccount).await.unwrap_err();
     assert_eq!(refused.reason, "deleted");
     assert!(refused.message.contains("It has no subscription"), "{}", refused.message);
@@ -409,7 +410,7 @@ async fn a_deleted_account_does_not_come_back_whatever_the_metadata_at_stripe_sa
         assert_eq!((accounts, shop.sandbox.mails().len()), (0, mails), "{settings}");
         let id = customer.parse().unwrap();
         let to = ClaimTarget::NewAccount;
-        let refused = buyers::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
+        let refused = buyer_claim::claim(&shop.app.app, &id, &to, Actor::Operator).await.unwrap();
         assert_eq!(refused.unwrap_err().reason, "deleted");
     }
 }

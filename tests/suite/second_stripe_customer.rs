@@ -2,7 +2,7 @@
 //! one for each purchase. The numbers are those of docs/requirements.md.
 
 use licentia::domain::operator::audit::Actor;
-use licentia::flows::sale::buyers;
+use licentia::flows::sale::buyer_claim;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia_sandbox::Card;
 use serde_json::json;
@@ -16,7 +16,7 @@ const ADA: &str = "ada@example.com";
 /// Returns what was done, or the reason and the message.
 async fn claim(shop: &Shop, buyer: &str, to: ClaimTarget) -> Result<&'static str, String> {
     let buyer = buyer.parse().unwrap();
-    let claimed = buyers::claim(&shop.app.app, &buyer, &to, Actor::Operator).await;
+    let claimed = buyer_claim::claim(&shop.app.app, &buyer, &to, Actor::Operator).await;
     shop.settled().await;
     match claimed {
         Ok(Ok(done)) => Ok(done.action),

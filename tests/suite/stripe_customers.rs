@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use licentia::domain::operator::audit::Actor;
-use licentia::flows::sale::buyers::claim;
+use licentia::flows::sale::buyer_claim::claim;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia_sandbox::{ApiFault, Times};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use crate::harness::pause::Pause;
 use crate::harness::shop::{Buyer, Shop, session_of};
 
 /// A plan that begins with a trial of two weeks.
-const CLOUD: &str = r#"
+pub const CLOUD: &str = r#"
 [[plan]]
 id = "cloud"
 name = "Cloud"
@@ -213,7 +213,7 @@ async fn two_accounts_with_one_card_at_once_get_one_trial() {
 
 /// Lets the vendor begin a trial without a card that is paused at its end. Returns the
 /// subscription's id.
-async fn trial_without_card(shop: &Shop, buyer: &Buyer) -> (String, String) {
+pub async fn trial_without_card(shop: &Shop, buyer: &Buyer) -> (String, String) {
     let session = shop.open_checkout(buyer, cloud()).await;
     let customer = shop.stripe_customer_of(&session);
     shop.at_stripe(&format!("checkout/sessions/{session}/expire"), &[]).await;

@@ -95,7 +95,7 @@ impl Name {
 pub struct Link {
     #[command(flatten)]
     one: One,
-    /// The Stripe customer, `cus_…`, or the Checkout session of a purchase as a guest, `cs_…`
+    /// The Stripe customer, `cus_…`, or the Checkout session of a single payment, `cs_…`
     #[arg(required_unless_present = "remove", conflicts_with = "remove")]
     buyer: Option<BuyerId>,
     /// Remove the link

@@ -1,5 +1,5 @@
-//! `licentia stripe claim`: links one Stripe customer or guest, or lists the buyers that are not
-//! linked.
+//! `licentia stripe claim`: links one Stripe customer or single payment, or lists the buyers that
+//! are not linked.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,8 @@ use crate::domain::operator::audit::Actor;
 use crate::domain::sale::buyer::{BuyerId, UnknownBuyer};
 use crate::error::Result;
 use crate::flows::sale::backfill::{Done, Undecided};
-use crate::flows::sale::buyers::{claim, list};
+use crate::flows::sale::buyer_claim::claim;
+use crate::flows::sale::buyers::list;
 use crate::flows::sale::claim::ClaimTarget;
 
 pub const EXAMPLES: &str = "Examples:
@@ -30,8 +31,8 @@ output has the remedy.";
 
 #[derive(Debug, Args)]
 pub struct Claim {
-    /// The Stripe customer, `cus_…`, or the Checkout session of a guest, `cs_…`. Without one, the
-    /// buyers that are not linked are listed
+    /// The Stripe customer, `cus_…`, or the Checkout session of a single payment, `cs_…`. Without
+    /// one, the buyers that are not linked are listed
     buyer: Option<BuyerId>,
     /// Create an account with the email address from Stripe, if no account has it
     #[arg(long, requires = "buyer", conflicts_with = "to")]

@@ -8,6 +8,7 @@ use crate::domain::account::mail_link::LinkKind;
 use crate::domain::license::{Basis, IssuedLicense, Phase, Source};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
 /// The facts of a mail. There is no `Debug`: they contain the license and links.
@@ -44,16 +45,45 @@ pub struct Facts<'a> {
     pub status: Option<&'a str>,
     /// The payment that the mail reports, or the unpaid invoice.
     pub payment: Option<Payment<'a>>,
+    /// The subscription.
+    pub subscription: SubscriptionFacts,
+    /// The links.
+    pub links: Links,
+}
+
+/// What a mail says about the subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionFacts {
     /// Whether there is no payment method for the first payment that the mail announces.
     pub needs_payment_method: bool,
-    /// Whether the subscription is paused.
+    /// Whether it is paused.
     pub is_paused: bool,
     /// Whether it is paused because its trial ended without a payment method.
     pub has_trial_ended: bool,
-    /// Whether a subscription goes on, and is charged, beside the perpetual license.
-    pub is_still_subscribed: bool,
-    /// The links.
-    pub links: Links,
+    /// Whether it has not ended, although the mail is about a perpetual license.
+    pub is_live: bool,
+    /// Whether it continues, and is charged, beside that license.
+    pub is_still_charged: bool,
+    /// The time of its first charge, if it continues beside that license while its trial runs.
+    pub charged_from: Option<Timestamp>,
+}
+
+impl SubscriptionFacts {
+    /// Returns the facts of a subscription beside a perpetual license.
+    #[must_use]
+    pub fn beside_perpetual(subscription: &SubscriptionRow, has_payment_method: bool) -> Self {
+        let SubscriptionRow { status, trial_end, cancel_at, .. } = subscription;
+        let continues = cancel_at.is_none();
+        // A trial without a payment method ends without a charge.
+        let is_charged_later = continues && *status == Status::Trialing && has_payment_method;
+        let is_charged_now = continues && matches!(status, Status::Active | Status::PastDue);
+        Self {
+            is_live: status.is_live(),
+            is_still_charged: is_charged_now || is_charged_later,
+            charged_from: trial_end.filter(|_| is_charged_later),
+            ..Self::default()
+        }
+    }
 }
 
 /// A payment, or an unpaid invoice.
@@ -130,10 +160,7 @@ impl<'a> Facts<'a> {
             keys: None,
             status: None,
             payment: None,
-            needs_payment_method: false,
-            is_paused: false,
-            has_trial_ended: false,
-            is_still_subscribed: false,
+            subscription: SubscriptionFacts::default(),
             links: Links::default(),
         };
         let Some(license) = license else { return facts };
@@ -178,6 +205,8 @@ impl<'a> Facts<'a> {
                 ("invoice", Value::from(payment.invoice_url)),
             ])
         });
+        let subscription = self.subscription;
+        let charged_from = subscription.charged_from.map(|time| language.time(time));
         Value::from_pairs([
             ("subject", Value::from(subject)),
             ("language", Value::from(language.as_str())),
@@ -192,10 +221,12 @@ impl<'a> Facts<'a> {
             ("offline_until", Value::from(self.offline_until.map(|time| language.time(time)))),
             ("license", Value::from(self.token)),
             ("payment", Value::from(payment)),
-            ("needs_payment_method", Value::from(self.needs_payment_method)),
-            ("paused", Value::from(self.is_paused)),
-            ("trial_ended", Value::from(self.has_trial_ended)),
-            ("still_subscribed", Value::from(self.is_still_subscribed)),
+            ("needs_payment_method", Value::from(subscription.needs_payment_method)),
+            ("paused", Value::from(subscription.is_paused)),
+            ("trial_ended", Value::from(subscription.has_trial_ended)),
+            ("subscribed", Value::from(subscription.is_live)),
+            ("still_subscribed", Value::from(subscription.is_still_charged)),
+            ("charged_from", Value::from(charged_from)),
             ("links", Value::from_pairs(made.into_iter().chain(own))),
         ])
     }

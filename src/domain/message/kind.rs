@@ -7,8 +7,8 @@ use crate::domain::account::mail_link::LinkKind::{
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
 use Case::{
-    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, StillSubscribed, TrialEnded,
-    Unpaid, Unverified, Usual,
+    Forever, NoLicense, NoPaymentMethod, Offline, Once, Paid, Paused, StillInTrial,
+    StillSubscribed, TrialEnded, Unpaid, Unverified, Usual,
 };
 use LicenseUse::{Attached, IfItWorks, Named, NotUsed};
 
@@ -42,8 +42,10 @@ text_enum! {
         Paid = "paid",
         /// It reports a single payment for a perpetual license.
         Once = "once",
-        /// It reports such a payment, and a subscription goes on beside the license.
+        /// A subscription continues, and is charged, beside the perpetual license.
         StillSubscribed = "still_subscribed",
+        /// The trial of a subscription continues beside the perpetual license.
+        StillInTrial = "still_in_trial",
         /// It has an unpaid invoice.
         Unpaid = "unpaid",
         /// There is no license that works.
@@ -134,21 +136,23 @@ kinds! {
     /// The first purchase of an account without a password, which a payment link created: the
     /// license, and the link that sets a password.
     Bought = "bought": Attached, [Portal, FirstPassword],
-        [Paid, Once, StillSubscribed, Usual, Unverified, Offline];
+        [Paid, Once, StillSubscribed, StillInTrial, Usual, Unverified, Offline];
     /// A customer bought a plan or changed to a higher one: the license for it.
     Upgrade = "upgrade": Attached, [Portal],
-        [Paid, Once, StillSubscribed, Usual, Unverified, Offline];
+        [Paid, Once, StillSubscribed, StillInTrial, Usual, Unverified, Offline];
     /// The license is now for a lower plan than before: the subscription changed to it, or the
     /// payment for the higher one was returned.
     LowerPlan = "lower_plan": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The number of units or the add-ons changed: the license for them.
     QuantityChanged = "quantity_changed": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// Updates of a perpetual license were paid for: the license for them.
-    UpdatesExtended = "updates_extended": Attached, [], [Paid, Unverified];
-    /// A subscription ended that was paid long enough: the perpetual license that remains.
-    Fallback = "fallback": Attached, [Portal], [Usual, Unverified];
-    /// A subscription ended, and the customer has an earlier perpetual license.
-    PerpetualAgain = "perpetual_again": Attached, [Portal], [Usual, Unverified];
+    UpdatesExtended = "updates_extended": Attached, [], [Paid, Unverified, StillSubscribed];
+    /// The perpetual license that remains of a subscription: it was paid long enough, and has ended
+    /// or is not paid any more.
+    Fallback = "fallback": Attached, [Portal], [Usual, Unverified, StillSubscribed];
+    /// An earlier perpetual license is valid again: the subscription has ended, or what is paid for
+    /// it grants less.
+    PerpetualAgain = "perpetual_again": Attached, [Portal], [Usual, Unverified, StillSubscribed];
     /// The subscription was renewed: the license for the next period.
     Renewal = "renewal": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The key of the previous license was revoked: the license that replaces it.

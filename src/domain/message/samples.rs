@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::facts::{Facts, Links, Payment};
+use super::facts::{Facts, Links, Payment, SubscriptionFacts};
 use super::kind::{Case, Kind, LicenseUse};
 use super::language::Language;
 use crate::domain::account::mail_link::{LinkKind, LinkToken, RANDOM_BYTES};
@@ -35,7 +35,8 @@ pub(super) fn facts(
     catalog: &Catalog,
     now: Timestamp,
 ) -> Facts<'_> {
-    let is_once = matches!(case, Case::Once | Case::StillSubscribed);
+    let is_subscribed = matches!(case, Case::StillSubscribed | Case::StillInTrial);
+    let is_once = case == Case::Once || is_subscribed;
     let is_trial = matches!(kind, Kind::Trial | Kind::TrialEnding | Kind::TrialEnded);
     let paid = catalog.plans.last().filter(|_| !is_trial);
     let plan = paid.unwrap_or(catalog.trial());
@@ -56,8 +57,9 @@ pub(super) fn facts(
         matches!(kind, Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain) || is_once;
     let is_about_units = kind == Kind::QuantityChanged;
     let is_offline_shorter = matches!(case, Case::Forever | Case::Offline) && has_license;
+    let is_kept = matches!(kind, Kind::Fallback | Kind::PerpetualAgain);
     let is_payment = matches!(case, Case::Paid | Case::Unpaid)
-        || is_once
+        || (is_once && !is_kept)
         || matches!(kind, Kind::Receipt | Kind::PaymentBegins);
     let price = plan.prices.first();
     let token = LinkToken::from_random([0; RANDOM_BYTES]);
@@ -89,10 +91,14 @@ pub(super) fn facts(
             currency: price.map_or("usd", |price| price.currency.as_str()),
             invoice_url: Some(INVOICE),
         }),
-        needs_payment_method: case == Case::NoPaymentMethod,
-        is_paused: matches!(case, Case::Paused | Case::TrialEnded),
-        has_trial_ended: case == Case::TrialEnded,
-        is_still_subscribed: case == Case::StillSubscribed,
+        subscription: SubscriptionFacts {
+            needs_payment_method: case == Case::NoPaymentMethod,
+            is_paused: matches!(case, Case::Paused | Case::TrialEnded),
+            has_trial_ended: case == Case::TrialEnded,
+            is_live: is_subscribed,
+            is_still_charged: is_subscribed,
+            charged_from: (case == Case::StillInTrial).then(|| now + TimeDelta::days(3)),
+        },
         links: Links { made, ..Links::to_pages(SERVER, true) },
     }
 }

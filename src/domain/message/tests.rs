@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::account::mail_link::LinkKind;
 use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 use crate::plans;
 
@@ -40,10 +41,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         keys: None,
         status: None,
         payment: None,
-        needs_payment_method: false,
-        is_paused: false,
-        has_trial_ended: false,
-        is_still_subscribed: false,
+        subscription: SubscriptionFacts::default(),
         links: Links::to_pages("https://licenses.acme.example", true),
     }
 }
@@ -160,6 +158,66 @@ fn a_cancellation_beside_a_perpetual_license_announces_no_end() {
             assert!(ending.contains(until) && !ending.contains(keeps), "{ending}");
             assert!(forever.contains(keeps) && !forever.contains(until), "{forever}");
         }
+    }
+}
+
+#[test]
+fn a_mail_about_a_perpetual_license_says_only_of_a_subscription_that_has_ended_that_it_ended() {
+    let templates = templates();
+    for (language, has_ended) in
+        [(Language::English, "has ended"), (Language::German, "ist beendet")]
+    {
+        for kind in [Kind::PerpetualAgain, Kind::Fallback] {
+            for is_live in [true, false] {
+                let subscription = SubscriptionFacts { is_live, ..SubscriptionFacts::default() };
+                let facts = Facts { language, subscription, ends: None, ..facts(kind) };
+                let letter = templates.write(&facts).unwrap();
+                for text in [letter.text, letter.html] {
+                    assert_eq!(text.contains(has_ended), !is_live, "{kind} {is_live}: {text}");
+                    assert!(text.contains("acme-app"), "{text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_subscription_beside_a_perpetual_license_is_charged_unless_it_ends_or_pauses() {
+    let row = |status: &str, cancel_at| SubscriptionRow {
+        customer_id: "cust_00000000000000000000000000000001".parse().unwrap(),
+        stripe_subscription_id: "sub_1".parse().unwrap(),
+        plan: None,
+        status: Status::from_name(status),
+        items: None,
+        currency: None,
+        current_period_end: None,
+        cancel_at,
+        trial_end: Some(now()),
+        pending_until: None,
+        created_at: now(),
+        updated_at: now(),
+    };
+    for (status, has_method, is_live, is_charged, from) in [
+        ("active", false, true, true, None),
+        ("past_due", true, true, true, None),
+        ("trialing", true, true, true, Some(now())),
+        ("trialing", false, true, false, None),
+        ("paused", true, true, false, None),
+        ("unpaid", true, true, false, None),
+        ("canceled", true, false, false, None),
+        ("incomplete", true, false, false, None),
+    ] {
+        let found = SubscriptionFacts::beside_perpetual(&row(status, None), has_method);
+        let expected = SubscriptionFacts {
+            is_live,
+            is_still_charged: is_charged,
+            charged_from: from,
+            ..SubscriptionFacts::default()
+        };
+        assert_eq!(found, expected, "{status} {has_method}");
+        let ending = SubscriptionFacts::beside_perpetual(&row(status, Some(now())), has_method);
+        let expected = SubscriptionFacts { is_live, ..SubscriptionFacts::default() };
+        assert_eq!(ending, expected, "{status} {has_method}");
     }
 }
 

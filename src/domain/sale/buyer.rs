@@ -35,7 +35,9 @@ pub enum BuyerId {
 
 /// A text that names no buyer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a buyer is a Stripe customer (`cus_…`) or the Checkout session of a guest (`cs_…`)")]
+#[error(
+    "a buyer is a Stripe customer (`cus_…`) or the Checkout session of a single payment (`cs_…`)"
+)]
 pub struct InvalidBuyerId;
 
 impl Display for BuyerId {

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::time::Timestamp;
 
 pub use ambiguity::{Ambiguity, ClaimAdvice, Claims, keeping_both};
 
@@ -33,6 +34,31 @@ pub struct StripeCandidate {
     pub plan: Option<String>,
     /// Whether it has a live subscription, also to something besides the plans.
     pub is_subscribed: bool,
+    /// Its account here that was deleted, if it has bought no plan since.
+    pub deleted: Option<CustomerId>,
+}
+
+/// The deletion of a Stripe customer's account here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// The customer here.
+    pub customer_id: CustomerId,
+    /// The time.
+    pub at: Timestamp,
+    /// Whether the metadata at Stripe names a deleted customer.
+    pub is_named: bool,
+}
+
+impl StripeCandidate {
+    /// Notes that its account was deleted. If it has bought a plan since, that needs an account
+    /// like any purchase, and metadata that names a deleted customer says nothing any more.
+    pub fn note_deletion(&mut self, deletion: Deletion, has_bought_since: bool) {
+        if !has_bought_since {
+            self.deleted = Some(deletion.customer_id);
+        } else if deletion.is_named {
+            self.tag = Tag::None;
+        }
+    }
 }
 
 /// The content of `metadata.customer_id` at Stripe.
@@ -101,21 +127,33 @@ struct Directory<'a> {
     /// The last Stripe customer whose metadata names each of our customers.
     named: HashMap<&'a CustomerId, &'a StripeCustomerId>,
     named_twice: HashSet<&'a CustomerId>,
+    /// The email addresses of several Stripe customers, without those of deleted accounts.
     shared: HashSet<&'a Email>,
+    /// The same, with those.
+    shared_by_former: HashSet<&'a Email>,
 }
 
 impl<'a> Directory<'a> {
     fn new(theirs: &'a [StripeCandidate], ours: &'a [CustomerCandidate]) -> Self {
         let links = ours.iter().filter_map(|one| Some((one.stripe_customer_id.as_ref()?, one)));
         let (mut named, mut named_twice) = (HashMap::new(), HashSet::new());
-        let (mut emails, mut shared) = (HashSet::new(), HashSet::new());
+        let (mut present, mut shared) = (HashSet::new(), HashSet::new());
+        let (mut all, mut shared_by_former) = (HashSet::new(), HashSet::new());
         for one in theirs {
             if let Tag::Ours(id) = &one.tag
                 && named.insert(id, &one.id).is_some()
             {
                 named_twice.insert(id);
             }
-            shared.extend(one.email.as_ref().filter(|email| !emails.insert(*email)));
+            let Some(email) = &one.email else { continue };
+            // A buyer who returns with another Stripe customer is not confused with the former one.
+            let is_former = one.deleted.is_some() && !one.is_subscribed;
+            if !is_former && !present.insert(email) {
+                shared.insert(email);
+            }
+            if !all.insert(email) {
+                shared_by_former.insert(email);
+            }
         }
         Self {
             by_id: ours.iter().map(|one| (&one.customer_id, one)).collect(),
@@ -124,14 +162,26 @@ impl<'a> Directory<'a> {
             named,
             named_twice,
             shared,
+            shared_by_former,
         }
     }
 
     fn decide(&self, one: &StripeCandidate) -> LinkDecision {
-        match (self.by_link.get(&one.id), &one.tag) {
+        let decision = match (self.by_link.get(&one.id), &one.tag) {
             (Some(linked), tag) => linked_already(linked, tag),
             (None, Tag::Ours(id)) => self.by_metadata(id),
-            (None, Tag::None | Tag::Foreign) => self.by_email(one.email.as_ref()),
+            (None, Tag::None | Tag::Foreign) => self.by_email(one),
+        };
+        match (decision, &one.deleted) {
+            (
+                LinkDecision::Newcomer
+                | LinkDecision::Leave(Ambiguity::NotHere(_) | Ambiguity::SharedEmail(None)),
+                Some(id),
+            ) => {
+                let (id, is_subscribed) = (id.clone(), one.is_subscribed);
+                LinkDecision::Leave(Ambiguity::Deleted { id, is_subscribed })
+            }
+            (decision, _) => decision,
         }
     }
 
@@ -148,8 +198,8 @@ impl<'a> Directory<'a> {
         LinkDecision::Link(id.clone(), MatchReason::Metadata)
     }
 
-    fn by_email(&self, email: Option<&Email>) -> LinkDecision {
-        let Some(email) = email else { return LinkDecision::Leave(Ambiguity::NoEmail) };
+    fn by_email(&self, one: &StripeCandidate) -> LinkDecision {
+        let Some(email) = &one.email else { return LinkDecision::Leave(Ambiguity::NoEmail) };
         let ours = self.by_email.get(email);
         let id = ours.map(|ours| ours.customer_id.clone());
         if let Some(ours) = ours {
@@ -161,7 +211,8 @@ impl<'a> Directory<'a> {
                 ));
             }
         }
-        if self.shared.contains(email) {
+        let shared = if one.deleted.is_some() { &self.shared_by_former } else { &self.shared };
+        if shared.contains(email) {
             return LinkDecision::Leave(Ambiguity::SharedEmail(id));
         }
         let is_proven =
@@ -210,7 +261,8 @@ mod tests {
 
     fn theirs(stripe_id: &str, email: &str, tag: Tag) -> StripeCandidate {
         let (id, email) = (stripe_id.parse().unwrap(), email.parse().ok());
-        StripeCandidate { id, email, name: None, tag, plan: None, is_subscribed: false }
+        let (name, plan, is_subscribed, deleted) = (None, None, false, None);
+        StripeCandidate { id, email, name, tag, plan, is_subscribed, deleted }
     }
 
     fn one(one: StripeCandidate, ours: &[CustomerCandidate]) -> LinkDecision {
@@ -281,6 +333,34 @@ mod tests {
         let twice = LinkDecision::Leave(Ambiguity::NamedTwice(id(1)));
         let twin = StripeCandidate { id: "cus_3".parse().unwrap(), ..named.clone() };
         assert_eq!(decide(&[named, twin], &free), [twice.clone(), twice]);
+    }
+
+    #[test]
+    fn a_stripe_customer_whose_account_was_deleted_is_new_only_if_it_has_bought_since() {
+        let email = "ada@example.com";
+        let deletion = |is_named| Deletion { customer_id: id(1), at: Timestamp::MAX, is_named };
+        let after = |tag: Tag, has_bought_since| {
+            let is_named = tag == Tag::Ours(id(1));
+            let mut one = theirs("cus_1", email, tag);
+            one.note_deletion(deletion(is_named), has_bought_since);
+            one
+        };
+        let deleted = LinkDecision::Leave(Ambiguity::Deleted { id: id(1), is_subscribed: false });
+        for tag in [Tag::None, Tag::Foreign, Tag::Ours(id(1))] {
+            assert_eq!(one(after(tag.clone(), false), &[]), deleted, "{tag:?}");
+            assert_eq!(one(after(tag.clone(), true), &[]), LinkDecision::Newcomer, "{tag:?}");
+            // Somebody who has a new account gets everything there.
+            let again = [ours(2, email, None)];
+            let link = LinkDecision::Link(id(2), MatchReason::Email);
+            assert_eq!(one(after(tag, true), &again), link);
+        }
+        assert_eq!(one(after(Tag::Ours(id(3)), false), &[]), deleted);
+        let not_here = LinkDecision::Leave(Ambiguity::NotHere(id(3)));
+        assert_eq!(one(after(Tag::Ours(id(3)), true), &[]), not_here);
+        // With another Stripe customer, the former one does not make the address ambiguous.
+        let second = theirs("cus_2", email, Tag::None);
+        let both = decide(&[second, after(Tag::Ours(id(1)), false)], &[]);
+        assert_eq!(both, [LinkDecision::Newcomer, deleted]);
     }
 
     #[test]

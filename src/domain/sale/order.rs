@@ -144,8 +144,8 @@ impl OrderedPlan {
         self.billing_interval.is_some_and(Interval::is_recurring)
     }
 
-    /// Returns whether it is for a period of a subscription that has not ended, as far as the order
-    /// says so.
+    /// Returns whether it is for a period, which has not ended, of a subscription, as far as the
+    /// order says so.
     #[must_use]
     pub fn is_running(&self, now: Timestamp) -> bool {
         let months = match self.billing_interval {

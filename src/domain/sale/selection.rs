@@ -146,6 +146,28 @@ pub fn select<'c>(
     Ok(Selection { plan, interval, price, quantity, choosable, addons, currency, accepted_loss })
 }
 
+/// Refuses a plan or a quantity that no customer can buy. The currency, the add-ons and the units
+/// of updates depend on the customer, and are not checked.
+///
+/// # Errors
+/// [`NotSold::Plan`] and [`NotSold::Quantity`].
+pub fn refuse_for_everybody(catalog: &Catalog, request: &PurchaseRequest) -> Result<(), NotSold> {
+    let quantity = request.quantity.filter(|_| request.interval != Some(Interval::Updates));
+    let request = PurchaseRequest { quantity, ..request.clone() };
+    match select(catalog, &request, &CustomerCurrency::default()) {
+        // Its owners can still buy add-ons.
+        Err(NotSold::Plan)
+            if request.interval == Some(Interval::Once)
+                && !request.addons.is_empty()
+                && catalog.plan(&request.plan).is_some() =>
+        {
+            Ok(())
+        }
+        Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the add-ons of a request alone, for a customer with a perpetual license for the plan.
 /// They are sold in the currency of the request, or else in that of earlier purchases, or else in
 /// the first one of the first add-on in which all of them are sold, or else in that of the plan's
@@ -404,6 +426,28 @@ mod tests {
         ] {
             assert_eq!(chosen(&request, &none), Err(expected), "{request:?}");
         }
+    }
+
+    #[test]
+    fn only_what_nobody_can_buy_is_refused_for_everybody() {
+        let catalog = catalog_of(PLANS);
+        let refused = |plan: &str, interval, quantity, addon: Option<&str>| {
+            let addons = addon.iter().map(|id| (*id).to_owned()).collect();
+            let request =
+                PurchaseRequest { plan: plan.into(), interval, quantity, addons, ..request() };
+            refuse_for_everybody(&catalog, &request).err()
+        };
+        let wrong = Some(NotSold::Quantity(Quantity { min: 2, max: 20 }));
+        let (once, updates) = (Some(Interval::Once), Some(Interval::Updates));
+        assert_eq!(refused("team", None, Some(5), None), None);
+        assert_eq!(refused("gold", None, None, None), Some(NotSold::Plan));
+        assert_eq!(refused("gold", once, None, Some("pdf")), Some(NotSold::Plan));
+        assert_eq!(refused("free", once, None, None), Some(NotSold::Plan));
+        assert_eq!(refused("free", once, None, Some("pdf")), None, "to its owners");
+        assert_eq!(refused("team", updates, None, Some("pdf")), Some(NotSold::Plan));
+        assert_eq!(refused("team", None, Some(1), None), wrong);
+        assert_eq!(refused("team", once, Some(21), Some("pdf")), wrong);
+        assert_eq!(refused("team", None, None, Some("gold")), None, "it is checked later");
     }
 
     #[test]

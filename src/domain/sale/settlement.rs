@@ -183,9 +183,9 @@ pub fn settle<'a>(
     let subscription = subscription(record, state, &assessment, catalog, now);
     let licenses = licenses::decide(record, state, &assessment, catalog, now);
     assessment.alerts.extend(purchases_gone(record, state, &licenses, now));
-    let kind = mail::decide(record, subscription.as_ref(), &licenses, catalog, now);
     let plan = assessment.entitlement.as_ref().map(|entitlement| entitlement.plan);
     let orders = orders::decide(record, state, (catalog, plan), now, &mut random);
+    let kind = mail::decide(record, subscription.as_ref(), (&licenses, &orders), catalog, now);
     let (kind, order_id) = mail::with_payment(kind, &orders, now);
     let needs_action = needs_action(record, &assessment, &licenses, now);
     let of_subscription =

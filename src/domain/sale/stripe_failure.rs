@@ -31,6 +31,16 @@ pub enum StripeFailure {
     Unreadable(String),
 }
 
+impl StripeFailure {
+    /// Returns whether Stripe refused a call that ends an object because of the object: it was
+    /// paid, closed or ended in the meantime, or does not exist. The refusal of a key, or of a
+    /// missing permission, says nothing about the object.
+    #[must_use]
+    pub fn comes_too_late(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 404, .. })
+    }
+}
+
 /// Returns the advice for a status, if there is any.
 fn advice(status: u16) -> &'static str {
     match status {

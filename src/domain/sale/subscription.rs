@@ -30,7 +30,7 @@ text_enum! {
         Unpaid = "unpaid",
         /// Ended.
         Canceled = "canceled",
-        /// The trial ended without a payment method.
+        /// Paused: its trial ended without a payment method, or the vendor or Stripe paused it.
         Paused = "paused",
     }
 }

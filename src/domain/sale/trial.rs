@@ -83,15 +83,16 @@ pub fn judge(
     first
 }
 
-/// Returns whether a subscription that is paused was paused at the end of its trial: nothing was
-/// paid after that. `payments` are the times of its payments. Stripe pauses it if there is no
-/// payment method; the vendor, or Stripe after a failed payment, can pause it later
-/// (<https://docs.stripe.com/changelog/endive/2026-09-30/pause-subscription>).
-pub fn is_unpaid_since(
+/// Returns whether a subscription had a trial that is over, and nothing was paid for it since.
+/// `payments` are the times of its payments. If it is paused, it was paused at the end of the
+/// trial: by Stripe, because there is no payment method or the first payment failed, or by the
+/// vendor (<https://docs.stripe.com/changelog/endive/2026-09-30/pause-subscription>).
+pub fn has_paid_nothing_since(
     trial_end: Option<Timestamp>,
     mut payments: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
 ) -> bool {
-    trial_end.is_some_and(|end| payments.all(|paid_at| paid_at < end))
+    trial_end.is_some_and(|end| end <= now && payments.all(|paid_at| paid_at < end))
 }
 
 /// A mail about a trial, which is sent once.
@@ -197,6 +198,19 @@ mod tests {
         assert_eq!(judged(running(), &used, None), (vec!["sub_1".into()], vec![]));
         let ended = vec![trial("sub_1", "past_due", -1)];
         assert_eq!(judged(ended, &used, None), (vec!["sub_1".into()], vec![]), "until it is paid");
+    }
+
+    #[test]
+    fn a_trial_that_is_over_is_followed_by_a_payment_or_by_none() {
+        let nothing_since = |trial_end: Option<i64>, payments: &[i64]| {
+            let payments = payments.iter().map(|time| at(*time));
+            has_paid_nothing_since(trial_end.map(at), payments, at(NOW))
+        };
+        assert!(nothing_since(Some(NOW), &[]));
+        assert!(nothing_since(Some(NOW - DAY), &[NOW - 2 * DAY]), "before the trial");
+        assert!(!nothing_since(Some(NOW - DAY), &[NOW - 2 * DAY, NOW - DAY]));
+        assert!(!nothing_since(Some(NOW + 1), &[]), "it still runs");
+        assert!(!nothing_since(None, &[]));
     }
 
     #[test]

@@ -49,6 +49,19 @@ pub fn keep_paid_after(bought: &mut StripeState, deleted_at: Timestamp) {
     bought.paid_sessions.retain(|session| is_later(session.charged_at, session.created));
 }
 
+/// Returns whether a Stripe customer bought a plan after the deletion of its account.
+#[must_use]
+pub fn has_bought_plan_after(
+    bought: &StripeState,
+    catalog: &Catalog,
+    deleted_at: Timestamp,
+) -> bool {
+    let mut later = bought.clone();
+    keep_paid_after(&mut later, deleted_at);
+    later.subscriptions.retain(|subscription| subscription.created > deleted_at);
+    purchase_paid(catalog, &later).and_then(Purchase::plan).is_some()
+}
+
 /// Returns the Checkout sessions of paid single payments for something of the catalog.
 #[must_use]
 pub fn claimable_sessions<'b>(
@@ -106,7 +119,10 @@ pub fn explain(
 /// Returns how the single payments of a Stripe customer are given to a customer here.
 #[must_use]
 pub fn claim_advice(bought: &StripeState, catalog: &Catalog) -> ClaimAdvice {
-    ClaimAdvice::Sessions(claimable_sessions(bought, catalog).into_iter().cloned().collect())
+    match claimable_sessions(bought, catalog) {
+        none if none.is_empty() => ClaimAdvice::Nothing,
+        sessions => ClaimAdvice::Sessions(sessions.into_iter().cloned().collect()),
+    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@ use crate::domain::account::mail_link::LinkKind;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{Basis, IssuedLicense, Source};
-use crate::domain::message::{Facts, Kind, Language, Letter, LicenseUse, Links, Payment};
+use crate::domain::message::{
+    Facts, Kind, Language, Letter, LicenseUse, Links, Payment, SubscriptionFacts,
+};
 use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
-use crate::domain::sale::plan::Currency;
-use crate::domain::sale::subscription::{Status, SubscriptionRow};
-use crate::domain::sale::trial::is_unpaid_since;
+use crate::domain::sale::plan::{Currency, Interval};
+use crate::domain::sale::subscription::Status;
+use crate::domain::sale::trial::has_paid_nothing_since;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -52,8 +54,8 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let makes_links = !kind.links().is_empty();
     let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
     let Some(about) = about(&mut tx, kind, mail, app.now()).await? else { return Ok(None) };
-    let billing = billing(app, &mut tx, kind, &about).await?;
-    if !is_still_true(kind, &about, billing.is_paused, app.now()) {
+    let (charge, subscription) = billing(app, &mut tx, kind, &about).await?;
+    if !is_still_true(kind, &about, subscription.is_paused, app.now()) {
         return Ok(None);
     }
     let Some(made) = make_links(app, &mut tx, kind, &about).await? else { return Ok(None) };
@@ -70,7 +72,7 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
     let greeted = name.as_ref().map(DisplayName::as_str);
     let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
-    let charge = billing.charge.as_ref().map(|(amount, currency)| Payment {
+    let charge = charge.as_ref().map(|(amount, currency)| Payment {
         amount: *amount,
         currency,
         invoice_url: None,
@@ -85,11 +87,8 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let status = list.as_ref().and_then(|list| std::str::from_utf8(&list.text).ok());
     // A key that was just revoked is in the bundle that the customer gets.
     let (links, keys) = (links(app, made), app.published_keys().await.bundle_text());
-    let facts = Facts { language, links, payment, keys: keys.as_deref(), status, ..facts };
-    let Billing { needs_payment_method, is_paused, has_trial_ended, is_still_subscribed, .. } =
-        billing;
-    let facts =
-        Facts { needs_payment_method, is_paused, has_trial_ended, is_still_subscribed, ..facts };
+    let keys = keys.as_deref();
+    let facts = Facts { language, links, payment, keys, status, subscription, ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
 }
@@ -212,53 +211,55 @@ async fn former_owner(tx: &mut Tx, email: &Email, now: Timestamp) -> Result<Opti
     }
 }
 
-/// The newest orders among which a payment after a trial is looked for: there is one for each
-/// period.
+/// The newest orders in which a payment after a trial is looked for.
 const MAX_ORDERS: i64 = 100;
 
-/// What a mail says about the payment of the subscription.
-#[derive(Default)]
-struct Billing {
-    /// The list price of the first period, and its currency.
-    charge: Option<(i64, String)>,
-    /// Whether there is no payment method for it.
-    needs_payment_method: bool,
-    /// Whether the subscription is paused.
-    is_paused: bool,
-    /// Whether it was paused at the end of its trial.
-    has_trial_ended: bool,
-    /// Whether a subscription goes on beside the perpetual license of the mail.
-    is_still_subscribed: bool,
-}
-
-/// Reads what a mail of this kind says about the payment of a customer's subscription.
-async fn billing(app: &App, tx: &mut Tx, kind: Kind, about: &About) -> Result<Billing> {
-    let Some(customer) = &about.customer else { return Ok(Billing::default()) };
+/// Reads what a mail of this kind says about a customer's subscription: the list price of the first
+/// period that it announces, with the currency, and the rest.
+async fn billing(
+    app: &App,
+    tx: &mut Tx,
+    kind: Kind,
+    about: &About,
+) -> Result<(Option<(i64, String)>, SubscriptionFacts)> {
+    let mut facts = SubscriptionFacts::default();
+    let Some(customer) = &about.customer else { return Ok((None, facts)) };
     let id = &customer.customer_id;
-    Ok(match kind {
+    let mut charge = None;
+    match kind {
         Kind::PaymentBegins => {
-            let charge = first_charge(app, tx, id).await?;
-            let (_, payment_method) = tx.stripe_state(id).await?;
-            let needs_payment_method = payment_method.is_none();
-            Billing { charge, needs_payment_method, ..Billing::default() }
+            charge = first_charge(app, tx, id).await?;
+            facts.needs_payment_method = !has_payment_method(tx, id).await?;
         }
         Kind::PaymentProblem | Kind::LicenseEnded => {
             let paused = tx.subscription(id).await?.filter(|row| row.status == Status::Paused);
-            let Some(paused) = paused else { return Ok(Billing::default()) };
-            let orders = tx.orders_of(id, MAX_ORDERS).await?;
-            let paid = orders.iter().filter(|order| order.amount > 0);
-            let has_trial_ended =
-                is_unpaid_since(paused.trial_end, paid.filter_map(|order| order.purchased_at));
-            Billing { is_paused: true, has_trial_ended, ..Billing::default() }
+            facts.is_paused = paused.is_some();
+            if let Some(paused) = paused.filter(|_| kind == Kind::PaymentProblem) {
+                let orders = tx.orders_of(id, MAX_ORDERS).await?;
+                // An order at a former price has no interval.
+                let of_subscription = orders.iter().filter(|order| {
+                    order.amount > 0 && order.billing_interval.is_none_or(Interval::is_recurring)
+                });
+                let payments = of_subscription.filter_map(|order| order.purchased_at);
+                facts.has_trial_ended =
+                    has_paid_nothing_since(paused.trial_end, payments, app.now())
+                        && !has_payment_method(tx, id).await?;
+            }
         }
-        _ if about.license.as_ref().is_some_and(|license| license.basis == Basis::Once) => {
-            let subscription = tx.subscription(id).await?;
-            let goes_on = |row: SubscriptionRow| row.status.is_live() && row.cancel_at.is_none();
-            let is_still_subscribed = subscription.is_some_and(goes_on);
-            Billing { is_still_subscribed, ..Billing::default() }
+        _ if about.license.as_ref().is_some_and(|one| one.basis != Basis::Subscription) => {
+            if let Some(row) = tx.subscription(id).await? {
+                let has_method = has_payment_method(tx, id).await?;
+                facts = SubscriptionFacts::beside_perpetual(&row, has_method);
+            }
         }
-        _ => Billing::default(),
-    })
+        _ => {}
+    }
+    Ok((charge, facts))
+}
+
+async fn has_payment_method(tx: &mut Tx, id: &CustomerId) -> Result<bool> {
+    let (_, payment_method) = tx.stripe_state(id).await?;
+    Ok(payment_method.is_some())
 }
 
 /// Returns the list price of the first period of a customer's subscription, and its currency;

@@ -115,8 +115,8 @@ pub async fn extend(
     Ok(license)
 }
 
-/// The licenses that one revocation revokes together with the current one: more than ten years of
-/// weekly renewals.
+/// The licenses that one revocation revokes together with the current one. Tokens of older ones
+/// have ended: a refresh replaces a license at the earliest after half of its token's life.
 const MAX_REPLACED: i64 = 1000;
 
 /// Revokes one license, current or former. With the current one, those that it replaced are revoked

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{self, Change, personal};
 use crate::flows::account::trial_memory;
-use crate::flows::sale::{buyers, claim, inbox, sync};
+use crate::flows::sale::{buyer_claim, claim, inbox, sync};
 use crate::flows::{Mode, audit, idempotency, mail, secret};
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
@@ -186,8 +186,8 @@ pub async fn sync(app: &App, by: OwnedActor, id: &CustomerId) -> Result<SyncRepo
         .await
 }
 
-/// Links a customer to a Stripe customer or to the purchase of a guest, or removes the link to the
-/// Stripe customer, after checking with Stripe.
+/// Links a customer to a Stripe customer or to a single payment, or removes the link to the Stripe
+/// customer, after checking with Stripe.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such customer. [`Error::StripeLinkRefused`] when Stripe has
@@ -199,7 +199,7 @@ pub async fn link(app: &App, by: OwnedActor, id: &CustomerId, to: Option<BuyerId
     app.tasks
         .run(async move {
             match to {
-                Some(to) => buyers::link_to_customer(&own, &to, &id, by.actor()).await,
+                Some(to) => buyer_claim::link_to_customer(&own, &to, &id, by.actor()).await,
                 None => claim::unlink(&own, &id, by.actor()).await,
             }
         })

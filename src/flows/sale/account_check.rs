@@ -18,9 +18,10 @@ use crate::fail_point::{FailPoints, Place};
 use crate::flows::secret::keyed;
 use crate::stripe::{Answer, Probe, Stripe, StripeFailure};
 
-/// How long a start waits for Stripe, and longer for each round of prices: a server must also start
-/// while Stripe is down.
+/// How long a start waits for Stripe: a server must also start while Stripe is down.
 const START_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How much longer it waits for each [`PRICES_AT_ONCE`] prices.
 const TIMEOUT_OF_ROUND: Duration = Duration::from_secs(1);
 
 /// The prices that are fetched at once. Stripe refuses more than 25 calls a second in a sandbox

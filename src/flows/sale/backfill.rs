@@ -20,6 +20,7 @@ use crate::domain::sale::matching::{
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::Mode;
@@ -166,10 +167,12 @@ pub async fn run(
     newcomers: Newcomers,
     progress: impl Fn(Progress),
 ) -> Result<Report> {
-    let (theirs, unknown_prices) = listed(app, |count| progress(Progress::Listed(count))).await?;
+    let Listed { mut theirs, subscribed_at, unknown_prices } =
+        listed(app, |count| progress(Progress::Listed(count))).await?;
     let ours = ours(app).await?;
+    note_deletions(app, &mut theirs, &ours, &subscribed_at).await?;
     let decisions = decide(&theirs, &ours);
-    drop(ours);
+    drop((ours, subscribed_at));
     let mut report = Report { customers: theirs.len(), unknown_prices, ..Report::default() };
     let mut steps = Vec::new();
     for (one, decision) in theirs.into_iter().zip(decisions) {
@@ -210,14 +213,21 @@ pub async fn run(
     Ok(report)
 }
 
-/// Returns every Stripe customer with the plan that it pays for, and the prices of live
-/// subscriptions that belong to no plan.
-async fn listed(
-    app: &App,
-    progress: impl Fn(usize),
-) -> Result<(Vec<StripeCandidate>, BTreeMap<String, usize>)> {
+/// What a backfill reads at Stripe.
+struct Listed {
+    /// Every Stripe customer with the plan that it pays for.
+    theirs: Vec<StripeCandidate>,
+    /// When the latest subscription to a plan of each began.
+    subscribed_at: HashMap<StripeCustomerId, Timestamp>,
+    /// The prices of live subscriptions that belong to no plan, each with their number.
+    unknown_prices: BTreeMap<String, usize>,
+}
+
+/// Lists every subscription and every Stripe customer.
+async fn listed(app: &App, progress: impl Fn(usize)) -> Result<Listed> {
     let stripe = app.stripe()?;
     let mut plans: HashMap<StripeCustomerId, (usize, &str)> = HashMap::new();
+    let mut subscribed_at: HashMap<StripeCustomerId, Timestamp> = HashMap::new();
     let mut subscribed: HashSet<StripeCustomerId> = HashSet::new();
     let mut unknown_prices = BTreeMap::new();
     let mut count = 0;
@@ -231,6 +241,8 @@ async fn listed(
             return;
         }
         if let Some((plan, _)) = subscription.plan(&app.plans) {
+            let at = subscribed_at.entry(whose.clone()).or_insert(subscription.created);
+            *at = (*at).max(subscription.created);
             let held = plans.entry(whose).or_default();
             *held = (*held).max((app.plans.rank(plan.id.as_str()), plan.id.as_str()));
             return;
@@ -247,7 +259,32 @@ async fn listed(
         one.plan = plans.get(&one.id).map(|(_, plan)| (*plan).to_owned());
         one.is_subscribed = subscribed.contains(&one.id);
     }
-    Ok((theirs, unknown_prices))
+    Ok(Listed { theirs, subscribed_at, unknown_prices })
+}
+
+/// Notes which Stripe customers had an account that was deleted. Their single payments are not read
+/// here. A linked one has another account, whose id its metadata may not have yet.
+async fn note_deletions(
+    app: &App,
+    theirs: &mut [StripeCandidate],
+    ours: &[CustomerCandidate],
+    subscribed_at: &HashMap<StripeCustomerId, Timestamp>,
+) -> Result<()> {
+    let linked = ours.iter().filter_map(|one| Some((one.stripe_customer_id.as_ref()?, one)));
+    let linked: HashMap<_, _> = linked.collect();
+    let mut tx = app.store.read().await?;
+    for one in theirs {
+        let owner = linked.get(&one.id).map(|ours| Tag::Ours(ours.customer_id.clone()));
+        if owner.as_ref() == Some(&one.tag) {
+            continue;
+        }
+        if let Some(deletion) = unclaimed::deletion(&mut tx, &one.id, &one.tag).await? {
+            let subscribed_at = subscribed_at.get(&one.id);
+            let has_subscribed = subscribed_at.is_some_and(|began| *began > deletion.at);
+            one.note_deletion(deletion, owner.is_some() || has_subscribed);
+        }
+    }
+    Ok(())
 }
 
 /// Returns every customer here.
@@ -271,30 +308,25 @@ pub(in crate::flows) async fn step(
     decision: LinkDecision,
     newcomers: Newcomers,
 ) -> Result<Option<std::result::Result<Step, Ambiguity>>> {
-    let deleted = |id| Ambiguity::Deleted { id, is_subscribed: one.is_subscribed };
     Ok(Some(match decision {
         LinkDecision::Settled => return Ok(None),
         LinkDecision::Finish(id) => Ok(Step::Finish(id)),
         LinkDecision::Link(id, sign) => Ok(Step::Link(id, sign)),
-        LinkDecision::Newcomer => match (&one.email, &one.plan, newcomers) {
-            (Some(email), Some(_), Newcomers::Create) => {
+        LinkDecision::Newcomer => match (&one.email, &one.plan) {
+            (Some(email), Some(_)) => {
                 let mut tx = app.store.read().await?;
-                if let Some((id, _)) = tx.deleted_buyer(&one.id).await? {
-                    Err(deleted(id))
-                } else if tx.is_email_taken(email, None, app.now()).await? {
+                if tx.is_email_taken(email, None, app.now()).await? {
                     // It may be reserved for a customer who has changed the address.
                     Err(Ambiguity::Reserved)
                 } else {
-                    Ok(Step::Create(email.clone()))
+                    match newcomers {
+                        Newcomers::Create => Ok(Step::Create(email.clone())),
+                        Newcomers::ReportOnly => Err(Ambiguity::NoAccount),
+                    }
                 }
             }
             _ => Err(Ambiguity::NoAccount),
         },
-        LinkDecision::Leave(Ambiguity::NotHere(id)) => {
-            let mut tx = app.store.read().await?;
-            let is_deleted = tx.audited_at(&id, AuditAction::CustomerDeleted).await?.is_some();
-            Err(if is_deleted { deleted(id) } else { Ambiguity::NotHere(id) })
-        }
         LinkDecision::Leave(doubt) => Err(doubt),
     }))
 }

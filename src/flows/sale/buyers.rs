@@ -2,41 +2,26 @@
 //! here. They bought by a payment link, a quote or the dashboard. They are recorded until an
 //! operator claims them, or get an account at once with `allow_unknown_buyers` in the plans file.
 //! `waiting_purchases.rs` gives them the account, or lets the purchase wait until its owner is
-//! proven. Stripe customers are linked in `claim.rs`. Single payments are claimed in
-//! `single_payments.rs`.
+//! proven. `buyer_claim.rs` links one of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::TimeDelta;
 
 use crate::app::App;
-use crate::domain::ids::CustomerId;
-use crate::domain::operator::audit::Actor;
 use crate::domain::sale::buyer::{
     BuyerId, MAX_UNKNOWN_BUYERS, Purchase, UnknownBuyer, purchase_paid, purchase_subscribed,
 };
-use crate::domain::sale::matching::ClaimAdvice;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::Mode;
-use crate::flows::sale::backfill::{self, Done, Undecided};
-use crate::flows::sale::claim::{self, ClaimTarget};
-use crate::flows::sale::single_payments;
+use crate::flows::sale::backfill;
+use crate::flows::sale::buyer_claim::{BuyerLink, link_of, purchase_of};
 use crate::flows::sale::unclaimed;
 use crate::flows::sale::waiting_purchases::link_or_wait;
-use crate::store::Tx;
-
-/// The customer of a buyer who was not linked when an event named them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::flows) enum BuyerLink {
-    /// The buyer is now linked to this customer, or a payment of the buyer belongs to the customer.
-    Linked(CustomerId),
-    /// The buyer is not linked. A purchase of a plan was recorded.
-    Unlinked,
-}
 
 /// How far back a reconciliation lists Checkout sessions: as far as Stripe lists the events, whose
 /// loss it makes up for (<https://docs.stripe.com/api/events>).
@@ -66,90 +51,6 @@ pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
     app.store.read().await?.unknown_buyers(MAX_UNKNOWN_BUYERS).await
 }
 
-/// Links a buyer to a customer, and syncs the customer. If it is interrupted, another call finishes
-/// it. Returns what was done, or the reason why an operator must decide.
-///
-/// # Errors
-/// [`Error::StripeLinkRefused`] when the request cannot be fulfilled. [`Error::Stripe`] or a
-/// failure of the database.
-pub async fn claim(
-    app: &App,
-    buyer: &BuyerId,
-    to: &ClaimTarget,
-    by: Actor<'static>,
-) -> Result<std::result::Result<Done, Undecided>> {
-    match buyer {
-        BuyerId::Customer(id) => {
-            let theirs = claim::fetch(app, id).await?;
-            let doubt = match claim::claim(app, &theirs, to, by).await? {
-                Ok(done) => return Ok(Ok(done)),
-                Err(doubt) => doubt,
-            };
-            let (doubt, advice) = unclaimed::explained(app, id, doubt).await?;
-            Ok(Err(backfill::undecided(&theirs, &doubt, &advice)))
-        }
-        BuyerId::Session(id) => {
-            let session = single_payments::fetch(app, id).await?;
-            let claimed = single_payments::claim(app, &session, to, by).await?;
-            forget_if_nothing_left(app, session.stripe_customer_id.as_ref()).await?;
-            Ok(claimed.map_err(|doubt| Undecided {
-                customer_id: doubt.customer_id().map(CustomerId::to_string),
-                email: session.email.clone(),
-                plan: session.purchase(&app.plans).map(|purchase| purchase.id().to_string()),
-                reason: doubt.as_str(),
-                message: doubt.advice(buyer, &ClaimAdvice::Nothing),
-                buyer: buyer.clone(),
-            }))
-        }
-    }
-}
-
-/// Removes a Stripe customer from the unknown buyers if no purchase of it is unclaimed. Returns
-/// true then, and for `None`, as for the payment of a guest.
-pub(super) async fn forget_if_nothing_left(
-    app: &App,
-    stripe_id: Option<&StripeCustomerId>,
-) -> Result<bool> {
-    let Some(stripe_id) = stripe_id else { return Ok(true) };
-    let buyer = BuyerId::from(stripe_id.clone());
-    let seen_at = app.store.read().await?.unknown_buyer_seen_at(&buyer).await?;
-    if purchase_of(app, &buyer).await?.is_some() {
-        return Ok(false);
-    }
-    if let Some(seen_at) = seen_at {
-        let mut tx = app.store.write().await?;
-        tx.forget_unknown_buyer_seen_at(&buyer, seen_at).await?;
-        tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
-    }
-    Ok(true)
-}
-
-/// Links a buyer to the customer that support names, and syncs the customer.
-///
-/// # Errors
-/// [`Error::StripeLinkRefused`] when Stripe has no such buyer, when it is linked to another
-/// customer, or when a license depends on the present Stripe customer. [`Error::NotFound`] when
-/// there is no such customer. [`Error::Stripe`] or a failure of the database.
-pub(in crate::flows) async fn link_to_customer(
-    app: &App,
-    buyer: &BuyerId,
-    id: &CustomerId,
-    by: Actor<'_>,
-) -> Result<()> {
-    match buyer {
-        BuyerId::Customer(stripe_id) => {
-            let theirs = claim::fetch(app, stripe_id).await?;
-            claim::link_to(app, &theirs, id, by).await.map(drop)
-        }
-        BuyerId::Session(session) => {
-            let session = single_payments::fetch(app, session).await?;
-            let to = ClaimTarget::Customer(id.clone());
-            single_payments::claim(app, &session, &to, by).await.map(drop)?;
-            forget_if_nothing_left(app, session.stripe_customer_id.as_ref()).await.map(drop)
-        }
-    }
-}
-
 /// Fetches the purchases of an unlinked Stripe customer, and records it as an unknown buyer if it
 /// pays for a plan. With `allow_unknown_buyers`, also links it, to an existing or a new account.
 ///
@@ -161,7 +62,7 @@ pub(in crate::flows) async fn check_buyer(
 ) -> Result<BuyerLink> {
     let buyer = BuyerId::from(stripe_id.clone());
     let mut tx = app.store.read().await?;
-    if let Some(link) = known(&mut tx, &buyer).await? {
+    if let Some(link) = link_of(&mut tx, &buyer).await? {
         return Ok(link);
     }
     let seen_at = tx.unknown_buyer_seen_at(&buyer).await?;
@@ -198,34 +99,6 @@ pub(in crate::flows) async fn check_guest(
     record(app, &buyer, purchase, seen_at).await
 }
 
-/// Returns the best thing that a buyer pays for.
-async fn purchase_of<'a>(app: &'a App, buyer: &BuyerId) -> Result<Option<Purchase<'a>>> {
-    Ok(match buyer {
-        BuyerId::Customer(id) => {
-            let (bought, _) = unclaimed::purchases_since_deletion(app, id).await?;
-            purchase_paid(&app.plans, &bought)
-        }
-        BuyerId::Session(id) => app
-            .stripe()?
-            .payment_session(id)
-            .await?
-            .and_then(|session| session.purchase(&app.plans)),
-    })
-}
-
-/// Returns the customer of a buyer who is not new. A claimed payment stays known after its
-/// customer was deleted.
-pub(super) async fn known(tx: &mut Tx, buyer: &BuyerId) -> Result<Option<BuyerLink>> {
-    Ok(match buyer {
-        BuyerId::Customer(id) => tx.customer_by_stripe_id(id).await?.map(BuyerLink::Linked),
-        BuyerId::Session(id) => {
-            let payment = tx.claimed_payment(id).await?;
-            payment
-                .map(|payment| payment.customer_id.map_or(BuyerLink::Unlinked, BuyerLink::Linked))
-        }
-    })
-}
-
 /// Records an unknown buyer who pays for a plan, or removes one who pays for none, and links the
 /// buyer if that is allowed. `seen_at` is when the buyer had last been recorded before Stripe was
 /// asked: another check, whose answer is newer, may have recorded the buyer since.
@@ -236,7 +109,7 @@ async fn record(
     seen_at: Option<Timestamp>,
 ) -> Result<BuyerLink> {
     let mut tx = app.store.write().await?;
-    if let Some(link) = known(&mut tx, buyer).await? {
+    if let Some(link) = link_of(&mut tx, buyer).await? {
         // It was linked while Stripe responded.
         return Ok(link);
     }
@@ -310,7 +183,7 @@ async fn unlinked(app: &App) -> Result<BTreeMap<BuyerId, String>> {
     for buyer in single_buyers(app).await? {
         let is_known = linked.contains(&buyer)
             || unknown.contains_key(&buyer)
-            || known(&mut app.store.read().await?, &buyer).await?.is_some();
+            || link_of(&mut app.store.read().await?, &buyer).await?.is_some();
         if !is_known {
             let purchase = purchase_of(app, &buyer).await?;
             unknown.extend(purchase.map(|purchase| (buyer, purchase.id().to_string())));

@@ -14,7 +14,7 @@ use crate::domain::sale::preview::{PreviewTerms, fingerprint, hash};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, Subscription, SubscriptionRow};
-use crate::domain::sale::trial::is_unpaid_since;
+use crate::domain::sale::trial::has_paid_nothing_since;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -26,6 +26,7 @@ use crate::flows::sale::schedule;
 use crate::flows::sale::stripe_customer::is_fresh;
 use crate::flows::sale::subscription::portal_for_owner;
 use crate::flows::sale::sync;
+use crate::flows::sale::waiting_invoice;
 use crate::stripe::{Answer, ChangeParameters, StripeFailure};
 
 /// When a subscription is to end.
@@ -180,26 +181,25 @@ async fn former_attempt(
 /// Voids the invoice of a former change that waits for its payment, which ends that change.
 ///
 /// # Errors
-/// [`Error::Busy`] if it was paid in the meantime: then the subscription is another one.
+/// [`Error::Busy`] if it was paid in the meantime: then the change is in effect. Also while Stripe
+/// neither voids it nor says that it is closed.
 async fn void_waiting_invoice(
     app: &App,
     lease: &Lease,
     subscription: &Subscription,
     state: &StripeState,
 ) -> Result<()> {
-    let Some(invoice) = change::waiting_invoice(subscription, &state.invoices) else {
-        return Ok(());
-    };
-    let at = app.fail_points.at(Place::ChangeCleared);
-    match app.stripe()?.void_invoice(invoice.as_str(), at).await {
-        Err(StripeFailure::Refused { .. }) => {
-            let state = sync::sync_held(app, lease).await?.state;
-            let found = state.invoices.iter().find(|one| one.id == *invoice);
-            let is_paid = found.is_some_and(|found| found.status == InvoiceStatus::Paid);
-            if is_paid { Err(Error::Busy) } else { Ok(()) }
-        }
-        answer => Ok(answer?),
-    }
+    let refused = waiting_invoice::void(app, subscription, &state.invoices).await?;
+    let Some(invoice) = refused else { return Ok(()) };
+    let state = sync::sync_held(app, lease).await?.state;
+    let found = state.invoices.iter().find(|found| found.id == *invoice);
+    let is_over = found.is_none_or(|found| match found.status {
+        InvoiceStatus::Paid => false,
+        // A bank debit takes days, and cannot be stopped.
+        InvoiceStatus::Open => found.payment == Payment::Processing,
+        _ => true,
+    });
+    if is_over { Ok(()) } else { Err(Error::Busy) }
 }
 
 /// Ends a former change that waits for its payment, and syncs then. Otherwise does nothing.
@@ -351,8 +351,8 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     // After a trial, nothing is paid that could be used.
     let own = state.invoices.iter().filter(|invoice| invoice.is_of(&subscription.id));
     let payments = own.filter(|invoice| invoice.amount > 0).filter_map(|one| one.paid_at);
-    let is_over =
-        subscription.status == Status::Paused && is_unpaid_since(subscription.trial_end, payments);
+    let is_over = subscription.status == Status::Paused
+        && has_paid_nothing_since(subscription.trial_end, payments, app.now());
     let at = if is_over { CancelAt::Now } else { at };
     let ends_at = subscription.ends_at(&app.plans);
     let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));

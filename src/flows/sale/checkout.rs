@@ -11,10 +11,9 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::attempt::CreatedObject;
-use crate::domain::sale::plan::Interval;
 use crate::domain::sale::promotion::{CodeUse, EnteredCode};
 use crate::domain::sale::selection::holdings::Holdings;
-use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, PurchaseRequest, Selection};
+use crate::domain::sale::selection::{self, NotSold, PurchaseRequest, Selection};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
 use crate::error::{Code, Error, Result};
@@ -54,7 +53,8 @@ pub struct CheckoutRequest {
 /// [`Error::BillingNotConfigured`], [`Error::NamedTooOften`], [`Error::Busy`], [`Error::Stripe`],
 /// or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest) -> Result<String> {
-    refuse_unknown(app, &request.purchase)?;
+    // Before anything is asked of Stripe.
+    selection::refuse_for_everybody(&app.plans, &request.purchase)?;
     for (field, url) in [("success_url", &request.success_url), ("cancel_url", &request.cancel_url)]
     {
         may_return_to(app, field, url)?;
@@ -71,26 +71,6 @@ pub async fn open(app: &App, customer_id: &CustomerId, request: CheckoutRequest)
             lease.during(&own, open_held(&own, &lease, &request)).await
         })
         .await
-}
-
-/// Refuses a plan or a quantity that no customer can buy, before anything is asked of Stripe. The
-/// currency, the add-ons and the units of updates depend on the customer, and are checked later.
-fn refuse_unknown(app: &App, purchase: &PurchaseRequest) -> Result<()> {
-    let is_of_updates = purchase.interval == Some(Interval::Updates);
-    let quantity = purchase.quantity.filter(|_| !is_of_updates);
-    let purchase = PurchaseRequest { quantity, ..purchase.clone() };
-    match selection::select(&app.plans, &purchase, &CustomerCurrency::default()) {
-        // Its owners can still buy add-ons.
-        Err(NotSold::Plan)
-            if purchase.interval == Some(Interval::Once)
-                && !purchase.addons.is_empty()
-                && app.plans.plan(&purchase.plan).is_some() =>
-        {
-            Ok(())
-        }
-        Err(reason @ (NotSold::Plan | NotSold::Quantity(_))) => Err(reason.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Checks that Stripe may send browsers back to a URL: its origin must be configured.
@@ -135,7 +115,7 @@ async fn open_held(app: &App, lease: &Lease, request: &CheckoutRequest) -> Resul
                     // Nobody paid it, so its order is of no interest to the customer.
                     Ok(()) => delete_order(app, lease, &session).await?,
                     // Stripe does not expire a session that was just paid.
-                    Err(StripeFailure::Refused { .. }) => {
+                    Err(failure) if failure.comes_too_late() => {
                         state = sync::sync_held(app, lease).await?.state;
                         select(app, lease, &request.purchase, &state).await?;
                         return Err(Error::Busy);

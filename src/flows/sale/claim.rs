@@ -16,6 +16,7 @@ use crate::domain::sale::matching::{
 };
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::unclaimed::{has_bought_plan_after, keep_paid_after};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
@@ -73,18 +74,34 @@ pub(super) async fn claim(
     Ok(Ok(backfill::done(theirs, step.action(), Some(id), report)))
 }
 
-/// Fetches a Stripe customer, with the plan that it pays for by anything.
+/// Fetches a Stripe customer, with the best plan that it pays for, by a subscription or a single
+/// payment.
 pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
         let problem = format!("Stripe has no customer {stripe_id} in this account and mode");
         Error::StripeLinkRefused(problem)
     })?;
-    let bought = unclaimed::purchases(app, stripe_id).await?;
+    add_purchases(app, &mut theirs).await?;
+    Ok(theirs)
+}
+
+/// Adds what a Stripe customer pays for, and the deletion of its account. Single payments from
+/// before that need nothing.
+async fn add_purchases(app: &App, theirs: &mut StripeCandidate) -> Result<()> {
+    let mut bought = unclaimed::purchases(app, &theirs.id).await?;
+    let mut tx = app.store.read().await?;
+    let deletion = unclaimed::deletion(&mut tx, &theirs.id, &theirs.tag).await?;
+    drop(tx);
+    if let Some(deletion) = deletion {
+        let has_bought_since = has_bought_plan_after(&bought, &app.plans, deletion.at);
+        keep_paid_after(&mut bought, deletion.at);
+        theirs.note_deletion(deletion, has_bought_since);
+    }
     let plan = purchase_paid(&app.plans, &bought).and_then(Purchase::plan);
     theirs.plan = plan.map(|plan| plan.id.to_string());
     theirs.is_subscribed = bought.subscriptions.iter().any(|one| one.status.is_live());
-    Ok(theirs)
+    Ok(())
 }
 
 /// Returns the decision about one Stripe customer by the rules of the backfill. Fetches all Stripe
@@ -109,10 +126,17 @@ async fn decision(app: &App, theirs: &StripeCandidate, to: &ClaimTarget) -> Resu
         others.extend(stripe_customer::named(stripe, &one.customer_id).await?);
     }
     let mut all = vec![theirs.clone()];
-    for other in others {
-        if all.iter().all(|one| one.id != other.id) {
-            all.push(other);
+    for mut other in others {
+        if all.iter().any(|one| one.id == other.id) {
+            continue;
         }
+        let mut tx = app.store.read().await?;
+        let deletion = unclaimed::deletion(&mut tx, &other.id, &other.tag).await?;
+        drop(tx);
+        if deletion.is_some() {
+            add_purchases(app, &mut other).await?;
+        }
+        all.push(other);
     }
     Ok(decide(&all, &ours).remove(0))
 }

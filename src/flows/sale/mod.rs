@@ -3,6 +3,7 @@
 
 pub mod account_check;
 pub mod backfill;
+pub mod buyer_claim;
 pub mod buyers;
 pub mod change;
 pub mod checkout;
@@ -24,5 +25,6 @@ pub mod subscription;
 pub mod sync;
 mod trial;
 mod unclaimed;
-pub(super) mod waiting_purchases;
+mod waiting_invoice;
+mod waiting_purchases;
 pub mod webhook;

@@ -4,9 +4,10 @@
 use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::stripe_state::StripeState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::stripe::{Answer, ChangeParameters, StripeFailure};
+use crate::flows::sale::stripe_customer::ended;
+use crate::stripe::{ChangeParameters, StripeFailure};
 
 /// Ends a schedule, if there is one. Its subscription stays as it is.
 ///
@@ -15,7 +16,7 @@ use crate::stripe::{Answer, ChangeParameters, StripeFailure};
 pub(super) async fn release(app: &App, schedule: Option<&str>) -> Result<()> {
     if let Some(schedule) = schedule {
         let at = app.fail_points.at(Place::ChangeCleared);
-        unless_refused(app.stripe()?.release_schedule(schedule, at).await)?;
+        ended(app.stripe()?.release_schedule(schedule, at).await)?;
     }
     Ok(())
 }
@@ -45,15 +46,20 @@ pub(super) async fn release_replaced(
         && found.schedule == parameters.schedule
         && parameters.is_in_effect(found, may_be_used)
     {
-        release(app, found.schedule.as_deref()).await?;
+        return match release(app, found.schedule.as_deref()).await {
+            // The sync must continue: the change is paid.
+            Err(Error::Stripe(error @ StripeFailure::Refused { .. })) => {
+                tracing::warn!(
+                    subscription = %found.id,
+                    %error,
+                    "a schedule that a change replaces could not be ended; end it at Stripe, or it \
+                     undoes the change at the end of the period"
+                );
+                app.metrics.sync_alerts.inc();
+                Ok(())
+            }
+            released => released,
+        };
     }
     Ok(())
-}
-
-/// Ignores that Stripe refuses what is done already.
-fn unless_refused(answer: Answer<()>) -> Answer<()> {
-    match answer {
-        Err(StripeFailure::Refused { .. }) => Ok(()),
-        answer => answer,
-    }
 }

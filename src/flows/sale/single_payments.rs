@@ -146,6 +146,8 @@ async fn refuse_if_linkable(
     let option = match owner {
         Owner::Named(id) => format!(" --to {id}"),
         Owner::Matched(_) | Owner::Proven(_) => String::new(),
+        // It creates no account for a deleted one; without the option, it says what to do.
+        Owner::New(_) if tx.deleted_buyer(stripe_id).await?.is_some() => String::new(),
         Owner::New(_) => " --create".to_owned(),
     };
     Err(Error::StripeLinkRefused(format!(
@@ -177,7 +179,8 @@ async fn recognize(
     if tx.is_email_taken(email, None, app.now()).await? {
         return Ok(Err(Ambiguity::Reserved));
     }
-    let may_create = *to == ClaimTarget::NewAccount;
+    // No account is created for a session of a Stripe customer: `refuse_if_linkable` says what is.
+    let may_create = *to == ClaimTarget::NewAccount || session.stripe_customer_id.is_some();
     Ok(if may_create { Ok(Owner::New(email.clone())) } else { Err(Ambiguity::NoAccount) })
 }
 

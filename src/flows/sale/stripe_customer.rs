@@ -11,15 +11,14 @@ use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::Actor;
 use crate::domain::sale::attempt::{Attempt, CreatedObject};
 use crate::domain::sale::buyer::{Purchase, purchase_paid};
-use crate::domain::sale::change::waiting_invoice;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
-use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
+use crate::flows::sale::waiting_invoice;
 use crate::stripe::{Answer, CustomerChanges, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is used: Stripe deletes keys after a day
@@ -365,27 +364,16 @@ pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     // Listed after the checkout is closed, so that no subscription is missed.
     for subscription in stripe.subscriptions(stripe_id).await? {
         if !subscription.status.has_ended() {
-            void_waiting_invoice(app, stripe, &subscription).await?;
+            if subscription.may_wait() {
+                let open = stripe.open_invoices(&subscription).await?;
+                // If it was just paid, the subscription ends anyway.
+                waiting_invoice::void(app, &subscription, &open).await?;
+            }
             let at = app.fail_points.at(Place::AccountSubscriptionEnded);
             ended(stripe.cancel_subscription(&subscription.id, at).await)?;
         }
     }
     Ok(())
-}
-
-/// Voids the invoice of a change that waits for its payment. Stripe keeps it payable after the end.
-async fn void_waiting_invoice(
-    app: &App,
-    stripe: &Stripe,
-    subscription: &Subscription,
-) -> Result<()> {
-    if !subscription.may_wait() {
-        return Ok(());
-    }
-    let open = stripe.open_invoices(subscription).await?;
-    let Some(invoice) = waiting_invoice(subscription, &open) else { return Ok(()) };
-    let at = app.fail_points.at(Place::ChangeCleared);
-    ended(stripe.void_invoice(invoice.as_str(), at).await)
 }
 
 /// Closes a checkout, so that it can no longer be paid.
@@ -400,7 +388,7 @@ pub(in crate::flows) async fn expire(
 /// Ignores the refusal to end an object that was already paid, closed or ended.
 pub(in crate::flows) fn ended(done: Answer<()>) -> Result<()> {
     match done {
-        Ok(()) | Err(StripeFailure::Refused { status: 400 | 404, .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(failure) if failure.comes_too_late() => Ok(()),
+        done => Ok(done?),
     }
 }

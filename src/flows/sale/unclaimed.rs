@@ -7,12 +7,13 @@
 use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::AuditAction;
-use crate::domain::sale::matching::{Ambiguity, ClaimAdvice, Claims, Tag};
+use crate::domain::sale::matching::{Ambiguity, ClaimAdvice, Claims, Deletion, Tag};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::unclaimed;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::store::Tx;
 
 /// Returns what a Stripe customer bought, without the single payments that were claimed by their
 /// Checkout sessions.
@@ -42,16 +43,37 @@ pub(super) async fn purchases_since_deletion(
     Ok((bought, claimed.into_iter().find_map(|(_, owner)| owner)))
 }
 
-/// Returns when the account of a Stripe customer was deleted. Of a deletion that was not recorded
-/// with the Stripe customer, the metadata at Stripe names the account.
+/// Returns when the account of a Stripe customer was deleted.
 async fn deleted_at(app: &App, id: &StripeCustomerId) -> Result<Option<Timestamp>> {
-    let deleted = app.store.read().await?.deleted_buyer(id).await?;
-    if let Some((_, deleted_at)) = deleted {
-        return Ok(Some(deleted_at));
+    let recorded = app.store.read().await?.deleted_buyer(id).await?;
+    if let Some((_, at)) = recorded {
+        return Ok(Some(at));
     }
-    let tag = app.stripe()?.find_customer(id).await?.map(|customer| customer.tag);
-    let Some(Tag::Ours(owner)) = tag else { return Ok(None) };
-    app.store.read().await?.audited_at(&owner, AuditAction::CustomerDeleted).await
+    let Some(theirs) = app.stripe()?.find_customer(id).await? else { return Ok(None) };
+    let mut tx = app.store.read().await?;
+    Ok(deletion(&mut tx, id, &theirs.tag).await?.map(|deletion| deletion.at))
+}
+
+/// Returns the last deletion of the account of a Stripe customer with this tag. Of one that was not
+/// recorded with the Stripe customer, the metadata at Stripe names the account.
+///
+/// # Errors
+/// A failure of the database.
+pub(super) async fn deletion(
+    tx: &mut Tx,
+    id: &StripeCustomerId,
+    tag: &Tag,
+) -> Result<Option<Deletion>> {
+    let named = match tag {
+        Tag::Ours(owner) => {
+            let at = tx.audited_at(owner, AuditAction::CustomerDeleted).await?;
+            at.map(|at| (owner.clone(), at))
+        }
+        Tag::None | Tag::Foreign => None,
+    };
+    let is_named = named.is_some();
+    let found = tx.deleted_buyer(id).await?.or(named);
+    Ok(found.map(|(customer_id, at)| Deletion { customer_id, at, is_named }))
 }
 
 /// Returns what a Stripe customer bought, and what [`leave_out_claimed`] removed from it.

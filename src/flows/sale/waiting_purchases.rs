@@ -16,7 +16,7 @@ use crate::domain::sale::unclaimed::claimable_sessions;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::mail;
-use crate::flows::sale::buyers::{self, BuyerLink, forget_if_nothing_left, known};
+use crate::flows::sale::buyer_claim::{self, BuyerLink, forget_if_nothing_left, link_of};
 use crate::flows::sale::claim::{self, ClaimTarget};
 use crate::flows::sale::single_payments;
 use crate::flows::sale::unclaimed;
@@ -50,7 +50,7 @@ pub(super) async fn link_or_wait(app: &App, buyer: &BuyerId) -> Result<BuyerLink
         }
     };
     // Another worker may have linked it, for another event about the same purchase.
-    if let Some(link) = known(&mut app.store.read().await?, buyer).await? {
+    if let Some(link) = link_of(&mut app.store.read().await?, buyer).await? {
         return Ok(link);
     }
     let claimed = match claimed {
@@ -90,7 +90,7 @@ async fn join_payments(app: &App, id: &StripeCustomerId, owner: &CustomerId) -> 
             single_payments::claim(app, &session, &ClaimTarget::Recognized, Actor::System).await;
         // Another worker may have claimed it, for another event about the same purchase.
         let buyer = BuyerId::Session(session_id.clone());
-        if known(&mut app.store.read().await?, &buyer).await?.is_some() {
+        if link_of(&mut app.store.read().await?, &buyer).await?.is_some() {
             continue;
         }
         match claimed {
@@ -162,7 +162,7 @@ pub(in crate::flows) async fn claim_waiting(app: &App, id: &CustomerId) -> Resul
     let mut is_any_uncertain = false;
     for WaitingPurchase { buyer_id, .. } in waiting {
         let to = ClaimTarget::Proven(id.clone());
-        if let Err(doubt) = buyers::claim(app, &buyer_id, &to, Actor::System).await? {
+        if let Err(doubt) = buyer_claim::claim(app, &buyer_id, &to, Actor::System).await? {
             let reason = doubt.reason;
             tracing::warn!(%buyer_id, reason, "a waiting purchase was not claimed");
             is_any_uncertain = true;

@@ -164,8 +164,8 @@ impl KeysApi {
     /// Get the public keys
     ///
     /// Returns the key set (JWKS) for verifying licenses. Apps ship with it and refresh it once a
-    /// day when they are online. A new key is published a day before it signs. Every server shows a
-    /// changed key within two seconds.
+    /// day when they are online. A new key is published a day before it signs. Every server shows
+    /// what a command has changed within two seconds.
     #[oai(path = "/jwks.json", method = "get", operation_id = "getJwks")]
     async fn jwks(
         &self,
@@ -183,7 +183,7 @@ impl KeysApi {
     ///
     /// Returns the key bundle: the keys with their times and the revoked keys, signed by the root
     /// key. An app that ships only with the root key needs it beside a license. Every server shows
-    /// a new key bundle within two seconds. `404` while there is no key bundle.
+    /// what a command has changed within two seconds. `404` while there is no key bundle.
     #[oai(path = "/license-keys", method = "get", operation_id = "getKeyBundle")]
     async fn bundle(
         &self,

@@ -363,9 +363,8 @@ impl ChangesApi {
 
     /// Resume my subscription
     ///
-    /// Undoes a scheduled end, or resumes a subscription that was paused when its trial ended
-    /// without a payment method. That is charged: if the payment fails, or there is no payment
-    /// method, the response is a 402 with `payment_url`.
+    /// Undoes a scheduled end, or resumes a paused subscription. That is charged: if the payment
+    /// fails, or there is no payment method, the response is a 402 with `payment_url`.
     #[oai(path = "/resume", method = "post", operation_id = "resumeSubscription")]
     async fn resume(
         &self,

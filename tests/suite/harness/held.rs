@@ -66,6 +66,7 @@ pub async fn forward(base: String, call: Call) -> (u16, Value) {
     let client = reqwest::Client::new();
     let request = match call.method {
         "GET" => client.get(format!("{base}{}?{}", call.path, call.form)),
+        "DELETE" => client.delete(format!("{base}{}", call.path)).body(call.form),
         _ => client.post(format!("{base}{}", call.path)).body(call.form),
     };
     let response = request.bearer_auth(SECRET_KEY).send().await.unwrap();

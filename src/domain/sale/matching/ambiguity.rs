@@ -18,9 +18,9 @@ pub enum Ambiguity {
     NamedTwice(CustomerId),
     /// The metadata names a customer that does not exist.
     NotHere(CustomerId),
-    /// The metadata names a customer whose account was deleted.
+    /// Its account here was deleted, and it has bought no plan since.
     Deleted {
-        /// That customer.
+        /// The customer of that account.
         id: CustomerId,
         /// Whether the Stripe customer has a live subscription.
         is_subscribed: bool,
@@ -50,7 +50,7 @@ pub type Claims = Vec<(CheckoutSessionId, Option<CustomerId>)>;
 /// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimAdvice {
-    /// By a claim of each of these Checkout sessions.
+    /// By a claim of each of these Checkout sessions, at least one.
     Sessions(Vec<CheckoutSessionId>),
     /// They are not known here. A claim of the Stripe customer lists them.
     AskClaim,
@@ -64,13 +64,13 @@ impl ClaimAdvice {
     #[must_use]
     pub fn text(&self, this: &BuyerId, to: &CustomerId) -> Option<String> {
         match self {
-            Self::Sessions(sessions) if !sessions.is_empty() => {
+            Self::Sessions(sessions) => {
                 let command = |id| format!("`licentia stripe claim {id} --to {to}`");
                 let commands: Vec<_> = sessions.iter().map(command).collect();
                 Some(format!("run {}", commands.join(" and ")))
             }
             Self::AskClaim => Some(format!("run `licentia stripe claim {this}`, which prints how")),
-            Self::Sessions(_) | Self::Nothing => None,
+            Self::Nothing => None,
         }
     }
 }
@@ -107,13 +107,39 @@ impl Ambiguity {
             Self::NoEmail | Self::NoAccount | Self::Reserved | Self::NoPlan(_) => None,
         }
     }
-}
 
-impl Ambiguity {
     /// Returns what is unclear about the buyer `this`, and every way to fix it. Following the text
     /// exactly always works.
     #[must_use]
     pub fn advice(&self, this: &BuyerId, claim: &ClaimAdvice) -> String {
+        let own = match this {
+            BuyerId::Session(_) => self.advice_about_session(this),
+            BuyerId::Customer(_) => None,
+        };
+        own.unwrap_or_else(|| self.advice_about_customer(this, claim))
+    }
+
+    /// Returns the advice that differs from that about a Stripe customer.
+    fn advice_about_session(&self, this: &BuyerId) -> Option<String> {
+        Some(match self {
+            Self::Unverified(id) => format!(
+                "{id} has the same email address, but has not proven that it is theirs. Ask the \
+                 customer. If both are the same person, run `licentia stripe claim {this} --to \
+                 {id}`. If not, name the account of the buyer instead"
+            ),
+            Self::NoEmail => format!(
+                "it has no valid email address. Run `licentia stripe claim {this} --to` with the \
+                 id of the buyer's account"
+            ),
+            Self::NoAccount => format!(
+                "no account has its email address. `licentia stripe claim {this} --create` creates \
+                 one"
+            ),
+            _ => return None,
+        })
+    }
+
+    fn advice_about_customer(&self, this: &BuyerId, claim: &ClaimAdvice) -> String {
         const IMPORT: &str = "import an account for it with its `stripe_customer_id` and an email \
                               address of its own, and run this again";
         match self {
@@ -141,41 +167,13 @@ impl Ambiguity {
                  account for it, remove its `metadata.customer_id` at Stripe, then run `licentia \
                  stripe claim {this} --create`"
             ),
-            Self::Deleted { id, is_subscribed } => {
-                let remedy = match is_subscribed {
-                    true => {
-                        "Cancel its subscription at Stripe. If the person has a new account, \
-                         instead run"
-                    }
-                    false => {
-                        "It has no subscription, so nothing is charged. If the person has a new \
-                         account that the purchase is for, run"
-                    }
-                };
-                format!(
-                    "its `metadata.customer_id` at Stripe names {id}, whose account was deleted \
-                     here. {remedy} `licentia stripe claim {this} --to` with the id of that account"
-                )
-            }
+            Self::Deleted { id, is_subscribed } => deleted(this, id, *is_subscribed, claim),
             Self::SharedEmail(Some(id)) => format!(
                 "several Stripe customers have the email address of {id}. Run `licentia stripe \
                  claim {this} --to {id}` if this is the right one"
             ),
             Self::SharedEmail(None) => format!(
                 "several Stripe customers have this email address. For each one that pays, {IMPORT}"
-            ),
-            Self::Unverified(id) if matches!(this, BuyerId::Session(_)) => format!(
-                "{id} has the same email address, but has not proven that it is theirs. Ask the \
-                 customer. If both are the same person, run `licentia stripe claim {this} --to \
-                 {id}`. If not, name the account of the buyer instead"
-            ),
-            Self::NoEmail if matches!(this, BuyerId::Session(_)) => format!(
-                "it has no valid email address. Run `licentia stripe claim {this} --to` with the \
-                 id of the buyer's account"
-            ),
-            Self::NoAccount if matches!(this, BuyerId::Session(_)) => format!(
-                "no account has its email address. `licentia stripe claim {this} --create` creates \
-                 one"
             ),
             Self::Reserved => format!(
                 "its email address is reserved for a customer who has changed it, so no account is \
@@ -206,9 +204,9 @@ impl Ambiguity {
                 "it has no valid email address. Set one at Stripe, and run this again".into()
             }
             Self::NoAccount => format!(
-                "no account has its email address. `licentia stripe claim {this} --create` creates \
-                 one; `licentia stripe backfill --create` creates one for each Stripe customer \
-                 that pays"
+                "no account has its email address. If it pays for a plan, `licentia stripe claim \
+                 {this} --create` creates one; `licentia stripe backfill --create` creates one for \
+                 each Stripe customer that subscribes to a plan"
             ),
         }
     }
@@ -230,6 +228,26 @@ pub fn keeping_both(this: &BuyerId, id: &CustomerId, claim: &ClaimAdvice) -> Str
             "{subscription}; or refund what {this} paid for, and grant {id} a license for it"
         ),
     }
+}
+
+fn deleted(this: &BuyerId, id: &CustomerId, is_subscribed: bool, claim: &ClaimAdvice) -> String {
+    let remedy = match is_subscribed {
+        true => "Cancel its subscription at Stripe. If the person has a new account, instead run",
+        false => {
+            "It has no subscription, so nothing is charged. If the person has a new account that \
+             the purchase is for, run"
+        }
+    };
+    let of_single_payments = match claim {
+        ClaimAdvice::AskClaim if !is_subscribed => {
+            format!(". If it has bought something since, run `licentia stripe claim {this}`")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "its account {id} was deleted here. {remedy} `licentia stripe claim {this} --to` with the \
+         id of that account{of_single_payments}"
+    )
 }
 
 fn owners_text(claimed: &[(CheckoutSessionId, Option<CustomerId>)]) -> String {

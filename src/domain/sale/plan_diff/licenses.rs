@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 pub struct StoredPurchases<'a> {
     /// The customer's subscription.
     pub subscription: &'a StoredBilling,
-    /// The plans of the customer's orders.
+    /// The customer's orders.
     pub orders: &'a [OrderedPlan],
 }
 

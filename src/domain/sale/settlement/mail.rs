@@ -28,11 +28,12 @@ struct News {
     has_ended: bool,
 }
 
-/// Returns the kind of mail to send, if any. `after` is the subscription to store.
+/// Returns the kind of mail to send, if any. `after` is the subscription to store, and `orders` are
+/// the changes of orders.
 pub(super) fn decide(
     record: &Record,
     after: Option<&SubscriptionRow>,
-    licenses: &LicenseChanges<'_>,
+    (licenses, orders): (&LicenseChanges<'_>, &[Change<'_>]),
     catalog: &Catalog,
     now: Timestamp,
 ) -> Option<Kind> {
@@ -40,7 +41,8 @@ pub(super) fn decide(
     let current = record.current_license.as_ref();
     if let Some(issued) = &licenses.issue {
         let status = after.map(|row| &row.status);
-        return Some(kind_of_issued(issued, record, (news, status), catalog, now));
+        let paid: Vec<_> = newly_paid(orders, now).collect();
+        return Some(kind_of_issued(issued, record, (news, status, &paid), catalog, now));
     }
     let current = current?;
     let is_paid = current.source == Source::Paid;
@@ -65,31 +67,40 @@ pub(super) fn with_payment(
     changes: &[Change<'_>],
     now: Timestamp,
 ) -> (Option<Kind>, Option<OrderId>) {
-    let newest = |counts: fn(Option<&Order>, &Order) -> bool| {
-        let orders = changes.iter().filter_map(|change| match change {
-            Change::Order { before, after } if counts(before.as_ref(), after) => Some(&**after),
-            _ => None,
-        });
-        orders.max_by_key(|order| order.created_at)
-    };
-    let is_recent =
-        |order: &&Order| now <= order.purchased_at.unwrap_or(order.created_at) + REPORTED_FOR;
-    let paid = newest(|before, after| {
-        let was_paid = before.is_some_and(|order| {
-            !matches!(order.status, OrderStatus::Pending | OrderStatus::Failed)
-        });
-        after.status == OrderStatus::Succeeded && !was_paid
-    });
-    let paid = paid.filter(is_recent);
+    let unpaid = changed_orders(changes)
+        .map(|(_, after)| after)
+        .filter(|order| is_unpaid(order) && order.stripe_invoice_id.is_some());
+    let paid = newly_paid(changes, now).max_by_key(|order| order.created_at);
     let order = match kind {
-        Some(Kind::PaymentPending | Kind::PaymentProblem) => newest(|_, after| {
-            let is_unpaid = matches!(after.status, OrderStatus::Pending | OrderStatus::Failed);
-            is_unpaid && after.stripe_invoice_id.is_some()
-        }),
+        Some(Kind::PaymentPending | Kind::PaymentProblem) => {
+            unpaid.max_by_key(|order| order.created_at)
+        }
         _ => paid,
     };
     let kind = kind.or_else(|| paid.map(|_| Kind::Receipt));
     (kind, order.map(|order| order.order_id.clone()))
+}
+
+/// Returns the orders that are newly paid, and recent enough to be reported.
+fn newly_paid<'c>(changes: &'c [Change<'_>], now: Timestamp) -> impl Iterator<Item = &'c Order> {
+    let paid = changed_orders(changes).filter(|(before, after)| {
+        after.status == OrderStatus::Succeeded && before.is_none_or(is_unpaid)
+    });
+    paid.map(|(_, after)| after)
+        .filter(move |order| now <= order.purchased_at.unwrap_or(order.created_at) + REPORTED_FOR)
+}
+
+fn changed_orders<'c>(
+    changes: &'c [Change<'_>],
+) -> impl Iterator<Item = (Option<&'c Order>, &'c Order)> {
+    changes.iter().filter_map(|change| match change {
+        Change::Order { before, after } => Some((before.as_ref(), &**after)),
+        _ => None,
+    })
+}
+
+fn is_unpaid(order: &Order) -> bool {
+    matches!(order.status, OrderStatus::Pending | OrderStatus::Failed)
 }
 
 fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> News {
@@ -109,7 +120,7 @@ fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> Ne
 fn kind_of_issued(
     issued: &Entitlement<'_>,
     record: &Record,
-    (news, status): (News, Option<&Status>),
+    (news, status, paid): (News, Option<&Status>, &[&Order]),
     catalog: &Catalog,
     now: Timestamp,
 ) -> Kind {
@@ -128,12 +139,17 @@ fn kind_of_issued(
     match issued.basis {
         Basis::Fallback => return Kind::Fallback,
         Basis::Once if current.basis == Basis::Subscription && was_bought_before(record) => {
-            if current.source == Source::Paid {
-                return Kind::PerpetualAgain;
-            }
-            // A grant or a trial ended, and no subscription.
-            if !current.works(now) {
-                return Kind::Granted;
+            let is_paid_now = |interval| paid.iter().any(|one| one.billing_interval == interval);
+            match current.source {
+                // The purchase replaces what the subscription grants.
+                Source::Paid if is_paid_now(Some(Interval::Once)) => {}
+                Source::Paid if is_paid_now(Some(Interval::Updates)) => {
+                    return Kind::UpdatesExtended;
+                }
+                Source::Paid => return Kind::PerpetualAgain,
+                // A grant or a trial ended, and no subscription.
+                _ if !current.works(now) => return Kind::Granted,
+                _ => {}
             }
         }
         Basis::Once if is_same_plan && extends_updates(current, issued) => {

@@ -147,7 +147,7 @@ impl SubscriptionRow {
 }
 
 row! {
-    /// The items of the customer's subscription, selected together with a license.
+    /// The items and the status of the customer's subscription, selected together with a license.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct StoredBilling {
         /// The items; `None` without a subscription, or if no sync has read it.

@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::sale::entitlement::tests::{NOW, at, invoice, line, selling, subscription};
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::sale::stripe_state::{PaidSession, SessionTotal};
+use crate::domain::sale::subscription::Subscription;
 
 fn customer(number: u128) -> CustomerId {
     CustomerId::from_random(number)
@@ -116,6 +117,34 @@ fn the_single_payments_before_a_deletion_are_removed_and_subscriptions_stay() {
 }
 
 #[test]
+fn only_a_plan_that_was_bought_later_needs_an_account_after_the_deletion_of_one() {
+    let catalog = selling();
+    let of_subscription = |status: &str, price: &str, created: i64| StripeState {
+        subscriptions: vec![Subscription {
+            created: at(created),
+            ..subscription("sub_1", status, &[price])
+        }],
+        ..StripeState::default()
+    };
+    let of_payment = |price: &str, charged_at: i64| StripeState {
+        paid_sessions: vec![paid("cs_1", price, charged_at)],
+        ..StripeState::default()
+    };
+    for (bought, expected) in [
+        (StripeState::default(), false),
+        (of_payment("price_studio_once", NOW), false),
+        (of_payment("price_studio_once", NOW + 1), true),
+        (of_payment("price_studio_updates", NOW + 1), false),
+        (of_subscription("active", "price_team_month", NOW), false),
+        (of_subscription("active", "price_team_month", NOW + 1), true),
+        (of_subscription("canceled", "price_team_month", NOW + 1), false),
+        (of_subscription("active", "price_of_something_else", NOW + 1), false),
+    ] {
+        assert_eq!(has_bought_plan_after(&bought, &catalog, at(NOW)), expected, "{bought:?}");
+    }
+}
+
+#[test]
 fn only_paid_sessions_for_the_catalog_can_be_claimed() {
     let catalog = selling();
     let mut bought = two_payments();
@@ -172,7 +201,7 @@ fn the_advice_names_one_command_for_each_payment() {
     let both = ["cs_1", "cs_2"].map(session_id).to_vec();
     let expected = format!("run {} and {}", command("cs_1"), command("cs_2"));
     assert_eq!(text(ClaimAdvice::Sessions(both)), Some(expected));
-    assert_eq!(text(ClaimAdvice::Sessions(Vec::new())), None);
+    assert_eq!(claim_advice(&StripeState::default(), &selling()), ClaimAdvice::Nothing);
     assert_eq!(text(ClaimAdvice::Nothing), None);
     let ask = "run `licentia stripe claim cus_2`, which prints how".to_owned();
     assert_eq!(text(ClaimAdvice::AskClaim), Some(ask));

@@ -41,8 +41,8 @@ documented!(
 #[derive(Object)]
 #[oai(rename = "StripeLink", deny_unknown_fields, example)]
 struct LinkRequest {
-    /// The id of the Stripe customer, or the Checkout session (`cs_…`) of a purchase as a guest,
-    /// which then belongs to the customer. `null` removes the link to the Stripe customer.
+    /// The id of the Stripe customer, or the Checkout session (`cs_…`) of a single payment, which
+    /// then belongs to the customer. `null` removes the link to the Stripe customer.
     #[oai(nullable, validator(max_length = 255))]
     stripe_customer_id: MaybeUndefined<String>,
 }
