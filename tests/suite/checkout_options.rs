@@ -404,5 +404,19 @@ async fn the_server_and_the_setup_name_what_the_account_cannot_do() {
         for option in ["`checkout.automatic_tax`", "`checkout.terms_of_service`"] {
             assert!(done.err.contains(option), "{done:?}");
         }
+#[tokio::test]
+async fn a_key_that_may_not_check_the_options_is_refused_at_the_start() {
+    let shop = Shop::selling_with(ALL).await;
+    for call in ["GET /v1/tax/settings", "POST /v1/checkout/sessions"] {
+        shop.sandbox.faults().api_call(ApiFault::Forbidden, call, Times::Always);
+        let problems = start(&shop).await.unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let is_clear = problem.starts_with("the options of `[checkout]` cannot be checked: ");
+        assert!(is_clear && problem.contains("403"), "{call}: {problem}");
+        shop.sandbox.faults().clear();
+    }
+    assert_eq!(start(&shop).await, Ok(()));
+}
+
     }
 }
