@@ -65,6 +65,7 @@ mod long_sync;
 mod lost_events;
 mod mail;
 mod mail_texts;
+mod metered;
 mod migrations;
 mod money_back;
 mod mounted;
