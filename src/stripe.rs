@@ -35,7 +35,7 @@ use client::{Client, Response};
 use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
-pub use account::{Endpoint, PaymentLink, Probe, StripePrice, TaxSettings};
+pub use account::{Endpoint, PaymentLink, Probe, RESOURCES, StripePrice, TaxSettings};
 pub use change::{ChangeParameters, PreviewOf};
 pub use double::{Call, Double};
 pub use purchases::Needs;

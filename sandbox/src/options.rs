@@ -29,6 +29,9 @@ pub struct Options {
     pub behavior: Behavior,
     /// The settings of the account.
     pub account: AccountSettings,
+    /// The URL of the pages of invoices and receipts, such as `https://pay.example`: at Stripe, it
+    /// is https. `None` is the sandbox's own URL; only there, the page of an invoice exists.
+    pub documents_url: Option<String>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             signature_time: SignatureTime::Sandbox,
             behavior: Behavior::default(),
             account: AccountSettings::default(),
+            documents_url: None,
         }
     }
 }

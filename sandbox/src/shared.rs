@@ -28,6 +28,9 @@ impl Shared {
         let clock = Clock::new(options.start);
         let mut world = World::new(clock.now(), options.seed, options.behavior, url);
         world.account = options.account.clone();
+        if let Some(url) = &options.documents_url {
+            world.documents_url.clone_from(url);
+        }
         Self { options, clock, world: Mutex::new(world), changes: watch::Sender::new(0) }
     }
 

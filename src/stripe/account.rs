@@ -16,8 +16,8 @@ use crate::domain::sale::webhook::EVENT_TYPES;
 use crate::domain::time::Timestamp;
 use crate::fail_point::FailPoint;
 
-/// The resources that the key must be able to read.
-const RESOURCES: [&str; 10] = [
+/// The resources that the key must always be able to read.
+pub const RESOURCES: [&str; 10] = [
     "customers",
     "subscriptions",
     "invoices",
@@ -209,11 +209,11 @@ impl Stripe {
         self.post::<WireEndpoint>(&path, form, None, at).await.map(drop)
     }
 
-    /// Returns the needed resources that the key cannot read. A restricted key may lack
-    /// permissions. `more` are the resources that only some plans files need.
-    pub async fn unreadable(&self, more: &[&'static str]) -> Answer<Vec<&'static str>> {
+    /// Returns those of the resources that the key cannot read. A restricted key may lack
+    /// permissions.
+    pub async fn unreadable(&self, resources: &[&'static str]) -> Answer<Vec<&'static str>> {
         let mut unreadable = Vec::new();
-        for resource in RESOURCES.iter().chain(more).copied() {
+        for resource in resources.iter().copied() {
             let one = vec![field("limit", "1")];
             match self.get::<List<Identified>>(&format!("/{resource}"), one).await {
                 Err(StripeFailure::Refused { status: 401 | 403, .. }) => unreadable.push(resource),

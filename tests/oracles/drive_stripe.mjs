@@ -25,6 +25,12 @@ const submit = async (path, form) => {
   return (await fetch(url + path, { method: "POST", body, redirect: "manual" })).status;
 };
 
+// Returns the path to which a page leads.
+const target = async (page) => {
+  const { headers } = await fetch(page, { redirect: "manual" });
+  return new URL(headers.get("location"), url).pathname;
+};
+
 const endpoint = await stripe.webhookEndpoints.create({
   url: `http://127.0.0.1:${server.address().port}/`,
   enabled_events: ["checkout.session.completed"],
@@ -213,6 +219,69 @@ const { total, total_excluding_tax, customer_tax_ids } = resumed.latest_invoice;
 assert.deepEqual([total, total_excluding_tax], [1200, 1000]);
 assert.equal(customer_tax_ids[0].value, "DE123456789");
 console.log("trial: paused without a card; its invoice: taxed, with the tax id");
+
+const extra = await stripe.prices.create({
+  product: product.id,
+  currency: "usd",
+  unit_amount: 300,
+  recurring: { interval: "month" },
+});
+const half = await stripe.coupons.create({ percent_off: 50, duration: "forever" });
+await stripe.promotionCodes.create({
+  promotion: { type: "coupon", coupon: half.id },
+  code: "SPRING",
+});
+const link = await stripe.paymentLinks.create({
+  line_items: [{ price: price.id, quantity: 1 }, { price: extra.id, quantity: 2 }],
+  allow_promotion_codes: true,
+});
+const links = await stripe.paymentLinks.list({ active: true });
+assert.equal(links.data[0].id, link.id);
+const buy = async (code, card) => {
+  const path = await target(link.url);
+  if (code !== null) assert.equal(await submit(`${path}/code`, { code }), 303);
+  assert.equal(await submit(path, { email: "grace@example.com", card }), 303);
+  return stripe.checkout.sessions.retrieve(path.split("/").at(-1), { expand: ["subscription"] });
+};
+const sold = await buy("spring", "4242424242424242");
+assert.deepEqual(
+  [sold.payment_link, sold.payment_status, sold.amount_total],
+  [link.id, "paid", 2750],
+);
+const { subscription: two } = sold;
+const quantities = (subscription) => subscription.items.data.map((item) => item.quantity);
+assert.deepEqual(quantities(two), [1, 2]);
+console.log("payment link: opened, discounted, paid for two items");
+
+const fingerprint = async ({ customer }) =>
+  (await stripe.paymentMethods.list({ customer })).data[0].card.fingerprint;
+const one = await fingerprint(sold);
+assert.equal(one, await fingerprint(await buy(null, "4242424242424242")));
+assert.notEqual(one, await fingerprint(await buy(null, "5555555555554444")));
+console.log("cards: the fingerprint is that of the number");
+
+const { url: page } = await stripe.billingPortal.sessions.create({ customer: two.customer });
+const { pathname: itsPortal } = new URL(page);
+assert.equal(await submit(`${itsPortal}/card`, { card: "4000000000000341" }), 303);
+const waiting = await stripe.subscriptions.update(two.id, {
+  items: two.items.data.map(({ id }) => ({ id, quantity: 3 })),
+  discounts: [{ coupon: coupon.id }],
+  proration_behavior: "always_invoice",
+  payment_behavior: "pending_if_incomplete",
+  expand: ["latest_invoice"],
+});
+assert.deepEqual(quantities(waiting), [1, 2]);
+const pending = waiting.pending_update.subscription_items;
+assert.deepEqual(pending.map((item) => item.quantity), [3, 3]);
+assert.equal(waiting.latest_invoice.status, "open");
+const { pathname: bill } = new URL(waiting.latest_invoice.hosted_invoice_url);
+assert.equal(await submit(bill, { card: "4000000000000002" }), 200);
+assert.equal(await submit(bill, { card: "4242424242424242" }), 303);
+const applied = await stripe.subscriptions.retrieve(two.id, { expand: ["discounts"] });
+assert.equal(applied.pending_update, null);
+assert.deepEqual(quantities(applied), [3, 3]);
+assert.deepEqual(applied.discounts.map(({ source }) => source.coupon), [coupon.id]);
+console.log("change of two items with a discount: declined, then paid on the page of its invoice");
 
 if (arrived.length === 0) await once(server, "arrived");
 const [body, signature] = arrived[0];

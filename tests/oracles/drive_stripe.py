@@ -44,6 +44,15 @@ def submit(path: str, **form: str) -> int:
         return error.code
 
 
+def opened(page: str) -> str:
+    """Returns the path to which a page leads."""
+    try:
+        urllib.request.build_opener(Stay).open(page)
+    except urllib.error.HTTPError as error:
+        return urllib.parse.urlparse(error.headers["Location"]).path
+    sys.exit(f"{page} leads nowhere")
+
+
 endpoint = stripe.WebhookEndpoint.create(
     url=f"http://127.0.0.1:{server.server_port}/",
     enabled_events=["checkout.session.completed"],
@@ -214,6 +223,63 @@ invoice = resumed.latest_invoice
 assert (invoice.total, invoice.total_excluding_tax) == (1200, 1000)
 assert invoice.customer_tax_ids[0].value == "DE123456789"
 print("trial: paused without a card; its invoice: taxed, with the tax id")
+
+extra = stripe.Price.create(
+    product=product.id, currency="usd", unit_amount=300, recurring={"interval": "month"}
+)
+half = stripe.Coupon.create(percent_off=50, duration="forever")
+stripe.PromotionCode.create(promotion={"type": "coupon", "coupon": half.id}, code="SPRING")
+link = stripe.PaymentLink.create(
+    line_items=[{"price": price.id, "quantity": 1}, {"price": extra.id, "quantity": 2}],
+    allow_promotion_codes=True,
+)
+assert stripe.PaymentLink.list(active=True).data[0].id == link.id
+
+
+def buy(code: str | None, card: str) -> stripe.checkout.Session:
+    path = opened(link.url)
+    if code is not None:
+        assert submit(f"{path}/code", code=code) == 303
+    assert submit(path, email="grace@example.com", card=card) == 303
+    return stripe.checkout.Session.retrieve(path.split("/")[-1], expand=["subscription"])
+
+
+sold = buy("spring", "4242424242424242")
+assert (sold.payment_link, sold.payment_status, sold.amount_total) == (link.id, "paid", 2750)
+two = sold.subscription
+assert [item.quantity for item in two["items"].data] == [1, 2]
+print("payment link: opened, discounted, paid for two items")
+
+others = [buy(None, card) for card in ("4242424242424242", "5555555555554444")]
+customers = [sold.customer] + [other.customer for other in others]
+methods = [stripe.PaymentMethod.list(customer=one).data[0] for one in customers]
+one, same, other = [method.card.fingerprint for method in methods]
+assert one == same and one != other
+print("cards: the fingerprint is that of the number")
+
+portal = stripe.billing_portal.Session.create(customer=two.customer)
+path = urllib.parse.urlparse(portal.url).path
+assert submit(f"{path}/card", card="4000000000000341") == 303
+grown = stripe.Subscription.modify(
+    two.id,
+    items=[{"id": item.id, "quantity": 3} for item in two["items"].data],
+    discounts=[{"coupon": coupon.id}],
+    proration_behavior="always_invoice",
+    payment_behavior="pending_if_incomplete",
+    expand=["latest_invoice"],
+)
+assert [item.quantity for item in grown["items"].data] == [1, 2]
+assert [item.quantity for item in grown.pending_update.subscription_items] == [3, 3]
+invoice = grown.latest_invoice
+assert invoice.status == "open" and invoice.hosted_invoice_url.startswith(url)
+path = urllib.parse.urlparse(invoice.hosted_invoice_url).path
+assert submit(path, card="4000000000000002") == 200
+assert submit(path, card="4242424242424242") == 303
+grown = stripe.Subscription.retrieve(two.id, expand=["discounts"])
+assert grown.pending_update is None
+assert [item.quantity for item in grown["items"].data] == [3, 3]
+assert [discount.source.coupon for discount in grown.discounts] == [coupon.id]
+print("change of two items with a discount: declined, then paid on the page of its invoice")
 
 body, signature = arrived.get(timeout=30)
 event = stripe.Webhook.construct_event(body, signature, endpoint.secret)

@@ -117,6 +117,49 @@ try {
   const { customer_details: buyer } = await stripe.checkout.sessions.retrieve(taxed.id);
   must(buyer.tax_ids[0].value === "DE123456789", "taxes: the customer has the tax id");
 
+  const half = await stripe.coupons.create({ percent_off: 50, duration: "once" });
+  await stripe.promotionCodes.create({
+    promotion: { type: "coupon", coupon: half.id }, code: "FALL",
+  });
+  const link = await stripe.paymentLinks.create({
+    line_items: [{ price: "price_pro_monthly", quantity: 1 }], allow_promotion_codes: true,
+  });
+  await page.goto(link.url);
+  const bought = page.url().split("/").at(-1);
+  const enter = async (code) => {
+    await page.getByLabel("Promotion code").fill(code);
+    await page.getByRole("button", { name: "Apply" }).click();
+  };
+  await enter("SPRING");
+  must(await page.getByRole("alert").isVisible(), "payment link: an unknown code is refused");
+  await enter("fall");
+  must(await page.getByText("Due today: 24.50 USD").isVisible(), "payment link: a code halves it");
+  await picture("sandbox-9-payment-link");
+  await page.getByLabel("Email").fill("mary@example.com");
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  const sold = await stripe.checkout.sessions.retrieve(bought, { expand: ["subscription"] });
+  must(sold.payment_status === "paid", "payment link: paid");
+
+  const own = await stripe.billingPortal.sessions.create({ customer: sold.customer });
+  await page.goto(own.url);
+  await page.getByRole("combobox", { name: /^Card/ }).selectOption("4000000000000341");
+  await page.getByRole("button", { name: "Use this card" }).click();
+  const [item] = sold.subscription.items.data;
+  const waiting = await stripe.subscriptions.update(sold.subscription.id, {
+    items: [{ id: item.id, quantity: 3 }],
+    proration_behavior: "always_invoice",
+    payment_behavior: "pending_if_incomplete",
+    expand: ["latest_invoice"],
+  });
+  await page.goto(waiting.latest_invoice.hosted_invoice_url);
+  await page.getByRole("button", { name: "4000000000000002" }).click();
+  must(await page.getByRole("alert").isVisible(), "invoice: declined");
+  await picture("sandbox-10-invoice");
+  await page.getByRole("button", { name: "4242424242424242" }).click();
+  must(await page.getByText(", paid").isVisible(), "invoice: paid on its page");
+  const { items } = await stripe.subscriptions.retrieve(sold.subscription.id);
+  must(items.data[0].quantity === 3, "invoice: the change is made");
+
   await page.setViewportSize({ width: 390, height: 844 });
   const portal = await stripe.billingPortal.sessions.create({ customer: customer.id });
   await page.goto(portal.url);

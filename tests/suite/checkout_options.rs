@@ -13,6 +13,7 @@ use crate::harness::TestDatabase;
 use crate::harness::database::{number, texts};
 use crate::harness::process::{run, serve};
 use crate::harness::shop::{Buyer, Shop};
+use crate::sell_once::customer_of;
 
 /// Every option.
 const ALL: &str = r#"
@@ -207,7 +208,8 @@ async fn a_code_that_stripe_refuses_is_not_a_failure_of_stripe() {
 
 #[tokio::test]
 async fn orders_carry_tax_discount_refund_and_links() {
-    let shop = Shop::selling_with(ALL).await;
+    let documents_url = Some("https://pay.example".to_owned());
+    let shop = Shop::selling_in(Options { documents_url, ..Options::default() }, ALL).await;
     let ada = shop.buyer("ada@example.com").await;
     shop.sandbox.add_coupon("half", 50, CouponDuration::Once);
     add_code(&shop, "HALF", &[]).await;
@@ -226,6 +228,49 @@ async fn orders_carry_tax_discount_refund_and_links() {
     shop.settled().await;
     let order = shop.orders(&ada).await.remove(0);
     assert_eq!((&order["refunded_amount"], &order["status"]), (&json!(200), &json!("succeeded")));
+    must_link(&shop, &order, Some(&shop.sandbox.object(&session)["invoice"]), &payment);
+}
+
+/// Asserts that an order links to the pages of its invoice and of the receipt of its payment.
+fn must_link(shop: &Shop, order: &Value, invoice: Option<&Value>, payment: &str) {
+    let page = invoice.map(|id| format!("https://pay.example/invoice/{}", id.as_str().unwrap()));
+    assert_eq!(order["invoice_url"], json!(page), "{order}");
+    let charge = shop.sandbox.object(payment)["latest_charge"].clone();
+    let receipt = format!("https://pay.example/receipt/{}", charge.as_str().unwrap());
+    assert_eq!(order["receipt_url"], receipt, "{order}");
+}
+
+#[tokio::test]
+async fn renewals_and_single_payments_link_to_their_invoice_and_receipt() {
+    let documents_url = Some("https://pay.example".to_owned());
+    let shop = Shop::selling_in(Options { documents_url, ..Options::default() }, "").await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.purchase(&ada, team()).await;
+    let subscription = shop.subscription_of(&session);
+    shop.pass_days(&mut ada, 31).await;
+    let renewal = &shop.sandbox.object(&subscription)["latest_invoice"];
+    let payment = shop.sandbox.payment_intent(renewal.as_str().unwrap()).unwrap();
+    let orders = shop.orders(&ada).await;
+    assert_eq!(orders.len(), 2);
+    must_link(&shop, &orders[0], Some(renewal), &payment);
+
+    let bob = shop.buyer("bob@example.com").await;
+    let session = shop.purchase(&bob, json!({ "plan": "studio", "interval": "once" })).await;
+    let payment = shop.sandbox.payment_intent(&session).unwrap();
+    let invoice = &shop.sandbox.object(&session)["invoice"];
+    must_link(&shop, &shop.orders(&bob).await[0], Some(invoice), &payment);
+
+    // A session of the vendor's own has no invoice.
+    let eve = shop.buyer("eve@example.com").await;
+    shop.open_checkout(&eve, team()).await;
+    let customer = customer_of(&shop, &eve).await;
+    let session = shop.session_at_stripe(&customer, "price_studio_once").await;
+    assert_eq!(shop.sandbox.pay(&session, Card::Paid).unwrap(), Paid::Completed);
+    shop.settled_with_invoice().await;
+    let payment = shop.sandbox.payment_intent(&session).unwrap();
+    let orders = shop.orders(&eve).await;
+    let once = orders.iter().find(|order| order["plan"] == "studio").unwrap();
+    must_link(&shop, once, None, &payment);
 }
 
 #[tokio::test]
@@ -357,6 +402,20 @@ async fn a_later_price_that_stripe_cannot_tax_is_refused_at_the_start() {
     let Err(Error::Setup(problems)) = account_check::at_start(&app).await else { panic!() };
     let [problem] = problems.as_slice() else { panic!("{problems:?}") };
     assert!(problem.contains("prices without a `tax_behavior`: price_farm. Set"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_check_the_options_is_refused_at_the_start() {
+    let shop = Shop::selling_with(ALL).await;
+    for call in ["GET /v1/tax/settings", "POST /v1/checkout/sessions"] {
+        shop.sandbox.faults().api_call(ApiFault::Forbidden, call, Times::Always);
+        let problems = start(&shop).await.unwrap_err();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let is_clear = problem.starts_with("the options of `[checkout]` cannot be checked: ");
+        assert!(is_clear && problem.contains("403"), "{call}: {problem}");
+        shop.sandbox.faults().clear();
+    }
+    assert_eq!(start(&shop).await, Ok(()));
 }
 
 #[tokio::test]

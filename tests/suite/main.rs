@@ -68,6 +68,7 @@ mod lost_events;
 mod mail;
 mod mail_texts;
 mod mails_beside;
+mod metered;
 mod migrations;
 mod money_back;
 mod mounted;

@@ -56,6 +56,29 @@ async fn checkout_sells_units_and_lets_the_buyer_choose_them() {
 }
 
 #[tokio::test]
+async fn seats_raised_on_the_page_of_the_portal_count_when_they_are_paid_stripe_34() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.purchase(&ada, team(5)).await;
+    let (subscription, item) = item_of(&shop, &session);
+    let portal = ada.client.post("/api/subscriptions/portal", &json!({})).await;
+    let page = format!("{}/quantity", portal.text("/portal_url"));
+    let change = async |quantity: u32| {
+        let form = format!("subscription={subscription}&item={item}&quantity={quantity}");
+        let shown = reqwest::Client::new().post(&page).body(form).send().await.unwrap();
+        assert_eq!(shown.status(), 200);
+        shop.settled().await;
+    };
+    change(8).await;
+    assert_eq!(seats(&shop, &ada).await, 8);
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
+    change(12).await;
+    assert_eq!(shop.sandbox.object(&subscription)["items"]["data"][0]["quantity"], 12);
+    assert_eq!(seats(&shop, &ada).await, 8, "the rest is not paid");
+}
+
+#[tokio::test]
 async fn seats_raised_at_stripe_count_when_they_are_paid_stripe_34() {
     let shop = Shop::selling().await;
     let mut ada = shop.buyer("ada@example.com").await;

@@ -55,8 +55,13 @@ async fn account() -> Sandbox {
     sandbox
 }
 
-/// In a thread of its own, because the double responds in this one.
 async fn setup(sandbox: &Sandbox, more: &[&str]) -> Done {
+    setup_of("", sandbox, more).await
+}
+
+/// Runs the setup with a plans file; empty for the built-in plans. It is in a thread of its own,
+/// because the double responds in this one.
+async fn setup_of(plans: &str, sandbox: &Sandbox, more: &[&str]) -> Done {
     let directory = tempfile::tempdir().unwrap();
     let mut command = licentia(directory.path());
     command
@@ -64,6 +69,10 @@ async fn setup(sandbox: &Sandbox, more: &[&str]) -> Done {
         .args(more)
         .env("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key())
         .env("LICENTIA_STRIPE__API_URL", sandbox.url());
+    if !plans.is_empty() {
+        std::fs::write(directory.path().join("plans.toml"), plans).unwrap();
+        command.env("LICENTIA_PLANS_FILE", "plans.toml");
+    }
     tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
 }
 
@@ -116,6 +125,59 @@ async fn what_a_key_cannot_compare_is_noted_and_changes_no_exit_code() {
     let told: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!((done.code, &told["problems"]), (0, &json!([])));
     assert!(told["notes"][0].as_str().unwrap().starts_with(note), "{told}");
+}
+
+#[tokio::test]
+async fn a_permission_that_the_key_lacks_is_reported() {
+    const PLAN: &str = r#"
+        product = "acme-app"
+        [trial]
+        plan = "trial"
+        days = 14
+        [[plan]]
+        id = "trial"
+        name = "Trial"
+        [[plan]]
+        id = "professional"
+        name = "Professional"
+        prices = [
+            { id = "price_pro_monthly", interval = "month", amount = 4900, currency = "usd" },
+        ]
+    "#;
+    const TRIAL: &str = "trial_days = 14\n";
+    let (codes, url) = ("[checkout]\npromotion_codes = true\n", "http://licenses.acme.example");
+    for (resource, of_plan, checkout, is_needed) in [
+        ("credit_notes", "", "", true),
+        ("promotion_codes", "", codes, true),
+        ("coupons", "", codes, true),
+        ("products", "", codes, true),
+        ("payment_methods", TRIAL, "", true),
+        // Only a call may have a code.
+        ("promotion_codes", "", "", false),
+        ("coupons", "", "", false),
+        ("products", "", "", false),
+    ] {
+        let sandbox = account().await;
+        let call = format!("GET /v1/{resource}");
+        sandbox.faults().api_call(ApiFault::Forbidden, &call, Times::Always);
+        let plans = format!("{PLAN}{of_plan}\n{checkout}");
+        let done = setup_of(&plans, &sandbox, &["--url", url, "--json"]).await;
+        let told: Value = serde_json::from_str(&done.out).unwrap();
+        let needed = format!("the key cannot read {resource}; add this permission");
+        let noted =
+            format!("`promotion_code` in a call does not work: the key cannot read {resource}");
+        let (listed, text) = if is_needed { ("problems", needed) } else { ("notes", noted) };
+        let texts = told[listed].as_array().unwrap();
+        assert!(texts.contains(&json!(text)), "{resource} {checkout:?}: {told}");
+        assert_eq!(done.code, i32::from(is_needed), "{resource} {checkout:?}: {told}");
+    }
+    // A key that lacks what nobody uses is fine.
+    let sandbox = account().await;
+    let call = "GET /v1/payment_methods";
+    sandbox.faults().api_call(ApiFault::Forbidden, call, Times::Always);
+    let done = setup(&sandbox, &["--url", url, "--json"]).await;
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&told["problems"], &told["notes"]), (&json!([]), &json!([])));
 }
 
 #[tokio::test]

@@ -269,7 +269,7 @@ pub fn finalize_paid(world: &mut World, id: &str, intent: &str) {
 fn issue(world: &mut World, id: &str, due_date: Option<i64>) {
     let customer = text(world.get(Kind::Invoice, id), "customer").to_owned();
     let number = next_number(world, &customer);
-    let page = format!("{}/invoice/{id}", world.url);
+    let page = format!("{}/invoice/{id}", world.documents_url);
     let now = world.now;
     world.update(Kind::Invoice, id, |invoice| {
         put(&mut invoice["status_transitions"], json!({ "finalized_at": now }));

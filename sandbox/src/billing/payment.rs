@@ -168,7 +168,7 @@ fn charge(world: &mut World, intent: &str, failure: Option<&str>) -> String {
     }
     let event = if paid { "charge.succeeded" } else { "charge.failed" };
     let id = world.id(Kind::Charge.prefix());
-    fields["receipt_url"] = Value::from(format!("{}/receipt/{id}", world.url));
+    fields["receipt_url"] = Value::from(format!("{}/receipt/{id}", world.documents_url));
     fields["refunds"] = list(Vec::new(), false, &format!("/v1/charges/{id}/refunds"));
     if paid {
         fields["balance_transaction"] = Value::from(world.id("txn_"));

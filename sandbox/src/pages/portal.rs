@@ -4,7 +4,7 @@ use askama::Template;
 use serde_json::Value;
 
 use super::page::{Form, Page, field, html};
-use super::rows::{SubscriptionRow, amount, product_name, subscriptions};
+use super::rows::{SubscriptionRow, amount, has_one_item, product_name, subscriptions};
 use crate::billing::actions;
 use crate::billing::checks::ActionError;
 use crate::card::Card;
@@ -75,7 +75,8 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     })
 }
 
-/// Runs an action of the customer. Objects of other customers are not found.
+/// Runs an action of the customer. Objects of other customers are not found, and neither are
+/// updates of a subscription with several items.
 pub fn act(world: &mut World, id: &str, action: &str, form: &Form) -> Page {
     let customer = text(world.get(Kind::PortalSession, id), "customer").to_owned();
     let sub = field(form, "subscription");
@@ -83,10 +84,11 @@ pub fn act(world: &mut World, id: &str, action: &str, form: &Form) -> Page {
     let owner = |kind, id: &str| text(world.get(kind, id), "customer") == customer;
     let own_sub = owner(Kind::Subscription, sub);
     let own_invoice = owner(Kind::Invoice, invoice);
+    let can_update = own_sub && has_one_item(world, sub);
     let done = match action {
-        "plan" if own_sub => actions::change_plan(world, sub, field(form, "price")),
-        "quantity" if own_sub => set_quantity(world, sub, form),
-        "schedule" if own_sub => actions::schedule_changes(world, sub, &[field(form, "price")]),
+        "plan" if can_update => actions::change_plan(world, sub, field(form, "price")),
+        "quantity" if can_update => set_quantity(world, sub, form),
+        "schedule" if can_update => actions::schedule_changes(world, sub, &[field(form, "price")]),
         "unschedule" if own_sub => actions::unschedule(world, sub),
         "cancel" if own_sub => actions::cancel(world, sub, true),
         "uncancel" if own_sub => actions::cancel(world, sub, false),

@@ -20,6 +20,8 @@ pub struct SubscriptionRow {
     pub items: Vec<ItemRow>,
     pub ended: bool,
     pub can_change: bool,
+    /// Whether the customer can change the plan and the quantity in the portal.
+    pub can_update: bool,
 }
 
 /// An item of a subscription.
@@ -63,9 +65,17 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
             items: subscription::items(world, id).iter().map(item_row).collect(),
             ended: subscription::has_ended(object),
             can_change: subscription::can_change(object),
+            can_update: subscription::can_change(object) && has_one_item(world, id),
         }
     };
     world.newest_first(Kind::Subscription, Some(customer)).map(row).collect()
+}
+
+/// Returns whether a subscription has a single item. The portal changes no others
+/// (<https://docs.stripe.com/api/customer_portal/sessions/create>,
+/// `subscription_update_confirm.items`).
+pub fn has_one_item(world: &World, subscription: &str) -> bool {
+    subscription::items(world, subscription).len() == 1
 }
 
 /// Returns the name of a price's product.

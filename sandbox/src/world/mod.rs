@@ -109,6 +109,8 @@ pub struct World {
     pub account: AccountSettings,
     /// The URL of the sandbox's pages.
     pub url: String,
+    /// The URL of the pages of invoices and receipts.
+    pub documents_url: String,
     /// The cause of the current changes.
     pub cause: Cause,
     /// The products to which each coupon is limited.
@@ -170,6 +172,7 @@ impl World {
             now,
             behavior,
             account: AccountSettings::default(),
+            documents_url: url.clone(),
             url,
             cause: Cause::default(),
             coupon_products: HashMap::new(),

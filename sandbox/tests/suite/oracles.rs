@@ -17,6 +17,9 @@ invoice: paid, refunded in part; subscription: canceled
 one-time payment: discounted, in euros, then its invoice
 seats: previewed, then changed and paid
 trial: paused without a card; its invoice: taxed, with the tax id
+payment link: opened, discounted, paid for two items
+cards: the fingerprint is that of the number
+change of two items with a discount: declined, then paid on the page of its invoice
 webhook: accepted; altered: refused; events: listed
 errors: as Stripe's
 ";

@@ -1,6 +1,6 @@
 //! The hosted pages, as a browser without scripts sees them.
 
-use licentia_sandbox::{CouponDuration, Interval, TaxBehavior};
+use licentia_sandbox::{CouponDuration, Interval, Proration, TaxBehavior};
 
 use crate::harness::{START, Stripe};
 use crate::taxes::COLLECTS;
@@ -166,6 +166,33 @@ async fn a_portal_reaches_only_its_own_customer() {
     let refused = stripe.submit(&path, &format!("subscription={subscription}")).await;
     assert_eq!(refused.status, 404);
     assert!(stripe.sandbox.object(&subscription)["cancel_at"].is_null());
+}
+
+#[tokio::test]
+async fn the_portal_only_cancels_a_subscription_with_several_items() {
+    let stripe = Stripe::start().await;
+    let (customer, subscription) = stripe.subscriber().await;
+    let form = format!("customer={customer}");
+    let path = format!("/portal/{}", stripe.post("/v1/billing_portal/sessions", &form).await.id());
+    assert!(stripe.page(&path).await.text.contains("Change quantity"));
+    let sandbox = &stripe.sandbox;
+    sandbox.add_item(&subscription, "price_team_monthly", 1, Proration::Now).unwrap();
+    let text = stripe.page(&path).await.text;
+    assert!(!text.contains("Change") && text.contains("Cancel at the end"), "{text}");
+    let before = sandbox.object(&subscription);
+    let item = &before["items"]["data"][0]["id"];
+    let sub = format!("subscription={subscription}");
+    for (action, more) in [
+        ("plan", "price=price_team_yearly".to_owned()),
+        ("schedule", "price=price_team_yearly".to_owned()),
+        ("quantity", format!("item={}&quantity=3", item.as_str().unwrap())),
+    ] {
+        let refused = stripe.submit(&format!("{path}/{action}"), &format!("{sub}&{more}")).await;
+        assert_eq!(refused.status, 404, "{action}");
+        assert_eq!(sandbox.object(&subscription), before, "{action}");
+    }
+    assert_eq!(stripe.submit(&format!("{path}/cancel"), &sub).await.location, path);
+    assert!(sandbox.object(&subscription)["cancel_at"].is_i64());
 }
 
 #[tokio::test]

@@ -95,8 +95,10 @@ impl StripeCommand {
             problems.extend(compared.differences);
             let now = SystemClock.now();
             problems.extend(setup::unsupported_options(&stripe, &catalog, now).await?);
+            let mut notes = compared.notes;
+            notes.extend(setup::codes_in_calls(&stripe, &catalog).await?);
             let made = setup::endpoint(&stripe, &Random::from_system()?, &url).await?;
-            Ok((made, problems, compared.notes))
+            Ok((made, problems, notes))
         })?;
         if json {
             print_as_json(&url, &made, (&problems, &notes))?;

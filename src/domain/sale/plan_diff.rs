@@ -70,6 +70,9 @@ struct GrantedItem {
     /// The longest lifetime of the plan's license tokens, in days; 0 if it was not stored.
     #[serde(default)]
     token_days: u32,
+    /// How many days the plan's licenses work after an unpaid renewal.
+    #[serde(default)]
+    grace_days: u32,
 }
 
 impl PlansSnapshot {
@@ -172,7 +175,7 @@ fn updates_months(plan: &str, price: &str, catalog: &Catalog) -> Option<Option<u
 }
 
 impl GrantedItem {
-    /// Adds what `new` promises less about the end of a license and of its token.
+    /// Adds what `new` promises less about the end of a license, of its token and of its grace.
     fn compare_ends(&self, new: &Self, removals: &mut Vec<Removal>) {
         let id = || new.id.clone();
         if promises_less(&new.on_end, &self.on_end) {
@@ -186,6 +189,10 @@ impl GrantedItem {
         if new.token_days < self.token_days {
             let (before, after) = (self.token_days, new.token_days);
             removals.push(Removal::TokenDays { id: id(), before, after });
+        }
+        if new.grace_days < self.grace_days {
+            let (before, after) = (self.grace_days, new.grace_days);
+            removals.push(Removal::GraceDays { id: id(), before, after });
         }
     }
 
@@ -204,6 +211,7 @@ impl GrantedItem {
             on_end: plan.on_end.clone(),
             warn_days: plan.warn_days,
             token_days: catalog.token_days_of(Some(plan)),
+            grace_days: plan.grace_days,
         }
     }
 
@@ -223,6 +231,7 @@ impl GrantedItem {
             on_end: OnEnd::Stop,
             warn_days: 0,
             token_days: 0,
+            grace_days: 0,
         }
     }
 

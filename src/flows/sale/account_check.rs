@@ -141,6 +141,11 @@ fn refusal(options: &mut CheckoutOptions, problem: &str, price: &Price) -> Strin
     )
 }
 
+/// Returns the problem if Stripe refuses a call of the check.
+pub fn unchecked(failure: &StripeFailure) -> String {
+    format!("the options of `[checkout]` cannot be checked: {failure}")
+}
+
 /// Returns the first price that is sold: a recurring one, or else one that is paid once.
 fn first_price(catalog: &Catalog) -> Option<(&Plan, &Price)> {
     let prices = || {
@@ -154,8 +159,8 @@ fn first_price(catalog: &Catalog) -> Option<(&Plan, &Price)> {
 /// Checks the account at a start, unless it was found to be fine before.
 ///
 /// # Errors
-/// [`Error::Setup`] with every option that the account cannot do, or a failure of the database.
-/// When Stripe cannot be asked, the log has a warning.
+/// [`Error::Setup`] with every option that the account cannot do, or if the key lacks a permission
+/// for the check; or a failure of the database. When Stripe cannot be asked, the log has a warning.
 pub async fn at_start(app: &App) -> Result<()> {
     let Some(stripe) = &app.stripe else { return Ok(()) };
     let options = app.plans.checkout.of_page();
@@ -183,6 +188,9 @@ pub async fn at_start(app: &App) -> Result<()> {
             tx.commit(app.fail_points.at(Place::AccountChecked)).await
         }
         Some(Ok(problems)) => Err(Error::Setup(problems)),
+        Some(Err(error @ StripeFailure::Refused { status: 401 | 403, .. })) => {
+            Err(Error::setup(unchecked(&error)))
+        }
         Some(Err(error)) => {
             tracing::warn!(%error, "the Stripe account was not checked for the [checkout] options");
             Ok(())

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::fail_point::{FailPoints, Place};
 use crate::flows::sale::account_check;
 use crate::random::Random;
-use crate::stripe::{Endpoint, Stripe, StripeFailure, StripePrice};
+use crate::stripe::{Endpoint, RESOURCES, Stripe, StripeFailure, StripePrice};
 
 /// The webhook endpoint after the setup.
 #[derive(Debug)]
@@ -42,17 +42,36 @@ pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<End
     }
 }
 
+/// The resources that are read when a buyer uses a promotion code.
+const OF_CODES: [&str; 3] = ["promotion_codes", "coupons", "products"];
+
 /// Returns a problem for each permission that the key lacks.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
 pub async fn missing_rights(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
-    let codes = catalog.checkout.promotion_codes.then_some("promotion_codes");
-    let methods = catalog.has_stripe_trials().then_some("payment_methods");
-    let more: Vec<_> = codes.into_iter().chain(methods).collect();
-    let unreadable = stripe.unreadable(&more).await?.into_iter();
+    let codes = OF_CODES.iter().filter(|_| catalog.checkout.promotion_codes);
+    let methods = catalog.has_stripe_trials().then_some(&"payment_methods");
+    let needed: Vec<_> = RESOURCES.iter().chain(codes).chain(methods).copied().collect();
+    let unreadable = stripe.unreadable(&needed).await?.into_iter();
     let problem = |resource| format!("the key cannot read {resource}; add this permission");
     Ok(unreadable.map(problem).collect())
+}
+
+/// Returns a note if the key lacks a permission for promotion codes, and the plans file does not
+/// offer them on the page: a caller may send one without that option.
+///
+/// # Errors
+/// [`crate::error::Error::Stripe`].
+pub async fn codes_in_calls(stripe: &Stripe, catalog: &Catalog) -> Result<Option<String>> {
+    if catalog.checkout.promotion_codes {
+        return Ok(None);
+    }
+    let unreadable = stripe.unreadable(&OF_CODES).await?;
+    let note = |names: String| {
+        format!("`promotion_code` in a call does not work: the key cannot read {names}")
+    };
+    Ok((!unreadable.is_empty()).then(|| note(unreadable.join(", "))))
 }
 
 /// Returns a problem for each option of `[checkout]` that the account cannot do.
@@ -65,9 +84,7 @@ pub async fn unsupported_options(
     now: Timestamp,
 ) -> Result<Vec<String>> {
     match account_check::problems(stripe, catalog, now).await {
-        Err(error @ StripeFailure::Refused { .. }) => {
-            Ok(vec![format!("the options of `[checkout]` cannot be checked: {error}")])
-        }
+        Err(error @ StripeFailure::Refused { .. }) => Ok(vec![account_check::unchecked(&error)]),
         checked => Ok(checked?),
     }
 }

@@ -109,6 +109,15 @@ pub enum Removal {
         /// The present number of days.
         after: u32,
     },
+    /// Licenses work shorter after an unpaid renewal.
+    GraceDays {
+        /// The plan.
+        id: String,
+        /// The former number of days.
+        before: u32,
+        /// The present number of days.
+        after: u32,
+    },
     /// A plan that the add-on is no longer sold with.
     WithPlan {
         /// The add-on.
@@ -183,6 +192,11 @@ impl fmt::Display for Removal {
             Self::TokenDays { id, before, after } => write!(
                 formatter,
                 "license tokens of `{id}` work for {} without a refresh instead of {before}",
+                counted(*after, "day")
+            ),
+            Self::GraceDays { id, before, after } => write!(
+                formatter,
+                "licenses of `{id}` work for {} after an unpaid renewal instead of {before}",
                 counted(*after, "day")
             ),
             Self::WithPlan { id, plan } => write!(

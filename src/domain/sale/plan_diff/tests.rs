@@ -102,13 +102,14 @@ fn a_weaker_promise_about_the_end_is_reported() {
 }
 
 #[test]
-fn fewer_days_of_warning_and_of_a_token_are_reported() {
+fn fewer_days_of_warning_of_a_token_and_of_grace_are_reported() {
     let mut old = selling();
-    (old.token_days, plan(&mut old, "team").warn_days) = (30, 14);
-    let found = |warn_days: u32, token_days: Option<u32>| {
+    old.token_days = 30;
+    (plan(&mut old, "team").warn_days, plan(&mut old, "team").grace_days) = (14, 7);
+    let found = |warn_days: u32, token_days: Option<u32>, grace_days: u32| {
         let mut new = old.clone();
         let team = plan(&mut new, "team");
-        (team.warn_days, team.token_days) = (warn_days, token_days);
+        (team.warn_days, team.token_days, team.grace_days) = (warn_days, token_days, grace_days);
         let removals: Vec<_> =
             PlansSnapshot::of(&old).removals(&new).iter().map(Removal::to_string).collect();
         let change = license_change(
@@ -120,24 +121,34 @@ fn fewer_days_of_warning_and_of_a_token_are_reported() {
         let differences = change.into_iter().flat_map(|change| change.differences);
         (removals, differences.map(|difference| difference.to_string()).collect::<Vec<_>>())
     };
-    let (removals, differences) = found(1, Some(7));
+    let (removals, differences) = found(1, Some(7), 0);
     let expected = [
         "apps with a license of `team` warn 1 day before a change for the worse instead of 14",
         "license tokens of `team` work for 7 days without a refresh instead of 30",
+        "licenses of `team` work for 0 days after an unpaid renewal instead of 7",
     ];
     assert_eq!(removals, expected);
-    assert_eq!(differences, ["warn_days: 14 → 1", "token_days: 30 → 7"]);
-    let (removals, differences) = found(30, Some(90));
+    let expected = ["warn_days: 14 → 1", "token_days: 30 → 7", "grace_days: 7 → 0"];
+    assert_eq!(sorted(differences), sorted(expected));
+    let (removals, differences) = found(30, Some(90), 14);
     assert!(removals.is_empty());
-    assert_eq!(differences, ["warn_days: 14 → 30", "token_days: 30 → 90"]);
-    assert_eq!(found(14, Some(30)), (Vec::new(), Vec::new()), "it says what was so anyway");
+    let expected = ["warn_days: 14 → 30", "token_days: 30 → 90", "grace_days: 7 → 14"];
+    assert_eq!(sorted(differences), sorted(expected));
+    assert_eq!(found(14, Some(30), 7), (Vec::new(), Vec::new()), "it says what was so anyway");
+}
+
+/// Returns texts in the order of the alphabet.
+fn sorted(texts: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
+    let mut texts: Vec<_> = texts.into_iter().map(|text| text.to_string()).collect();
+    texts.sort();
+    texts
 }
 
 #[test]
 fn plans_that_an_earlier_version_stored_promised_nothing() {
     let mut stored = serde_json::to_value(PlansSnapshot::of(&selling())).unwrap();
     for goods in stored["plans"].as_array_mut().unwrap() {
-        for name in ["on_end", "warn_days", "token_days"] {
+        for name in ["on_end", "warn_days", "token_days", "grace_days"] {
             assert!(goods.as_object_mut().unwrap().remove(name).is_some(), "{name}");
         }
     }

@@ -1,10 +1,12 @@
 //! Tests of settlements, without a database: tables of when licenses are replaced, revoked and
 //! restored, and which mail is sent. Orders are in `orders`, property tests in `properties`,
-//! closed invoices in `closed_invoices`, that nothing paid or granted is lost in `holds`, and
-//! payments for prices that the plans file lacks in `unknown`.
+//! closed invoices in `closed_invoices`, that nothing paid or granted is lost in `holds`, which
+//! mail a payment causes in `mails`, and payments for prices that the plans file lacks in
+//! `unknown`.
 
 mod closed_invoices;
 mod holds;
+mod mails;
 mod orders;
 mod properties;
 mod unknown;

@@ -77,6 +77,27 @@ fn a_claimed_payment_gives_its_order_to_the_invoice_at_once() {
 }
 
 #[test]
+fn an_order_has_the_tax_the_discount_the_refund_and_the_links_of_its_payment() {
+    let page = |name: &str| Some(format!("https://pay.example/{name}").parse().unwrap());
+    let mut billed = paid("active");
+    let invoice = &mut billed.invoices[0];
+    (invoice.tax, invoice.discount, invoice.returned) = (700, 500, 200);
+    (invoice.url, invoice.receipt_url) = (page("in_1"), page("receipt"));
+    let mut session = paid_session("cs_1", "price_studio_once");
+    (session.total.tax, session.total.discount, session.returned) = (700, 500, 200);
+    session.receipt_url = page("receipt");
+    let once = StripeState { paid_sessions: vec![session], ..StripeState::default() };
+    for (catalog, state, url) in [(catalog(), billed, page("in_1")), (selling(), once, None)] {
+        let settlement = settle_by(catalog, &record(), &state, NOW);
+        let after = apply(record(), &settlement, at(NOW));
+        let [order] = &after.orders[..] else { panic!("{:?}", after.orders) };
+        assert_eq!((order.tax, order.discount, order.returned), (Some(700), Some(500), 200));
+        assert_eq!(order.status, OrderStatus::Succeeded, "only a part was returned");
+        assert_eq!((&order.invoice_url, &order.receipt_url), (&url, &page("receipt")));
+    }
+}
+
+#[test]
 fn an_expired_checkout_fails_its_order() {
     let record = Record { orders: vec![of_checkout("cs_1")], ..record() };
     let expired = CheckoutSession::unknown_to_stripe(&"cs_1".parse().unwrap());
