@@ -239,10 +239,7 @@ async fn a_change_that_is_paid_at_the_same_moment_stays_unless_the_account_is_de
             match what {
                 End(at) => change::cancel(&slow, &id, at).await.map(drop),
                 Change => {
-                    let (plan, interval, quantity) = (None, None, Some(5));
-                    let (addons, promotion_code) = (None, None);
-                    let request =
-                        ChangeRequest { plan, interval, quantity, addons, promotion_code };
+                    let request = ChangeRequest { quantity: Some(5), ..ChangeRequest::default() };
                     change::change(&slow, &id, request, &preview_id).await.map(drop)
                 }
                 Deletion => support::delete(&slow, OwnedActor::Operator, &id).await,

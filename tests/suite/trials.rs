@@ -5,7 +5,7 @@ use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
 use licentia::flows::account::import;
-use licentia::flows::sale::buyers;
+use licentia::flows::sale::buyer_claim;
 use licentia::flows::sale::claim::ClaimTarget;
 use licentia_sandbox::{Card, Paid};
 use serde_json::{Value, json};
@@ -148,7 +148,8 @@ async fn create_again(shop: &Shop, way: &str, email: &str) {
             let form = [("customer", id.as_str()), ("items[0][price]", "price_team_month")];
             assert_eq!(shop.at_stripe("subscriptions", &form).await["status"], "active");
             let (app, target) = (&shop.app.app, ClaimTarget::NewAccount);
-            let claimed = buyers::claim(app, &id.parse().unwrap(), &target, Actor::Operator).await;
+            let claimed =
+                buyer_claim::claim(app, &id.parse().unwrap(), &target, Actor::Operator).await;
             assert_eq!(claimed.unwrap().unwrap().action, "created");
         }
     }
