@@ -62,7 +62,7 @@ use tokio::runtime::Builder;
 /// The seeds of histories that failed once. A seed's history changes with the simulation, so each
 /// fault that they found also has a test of its own.
 #[rustfmt::skip] // Otherwise each is on a line of its own.
-pub const SEEDS_THAT_FAILED: [u64; 122] = [
+pub const SEEDS_THAT_FAILED: [u64; 125] = [
     49, 65, 100, 1026, 1281, 1295, 5018, 5225, 5247, 5309, 5686, 5770, 20514, 1000664, 1000689,
     1001941, 2000158, 2000520, 2000683, 2001205, 2001217, 11003752, 11006488, 11006772, 12011990,
     12012347, 12014520, 12016507, 21005170, 4247595, 930000032, 930000453, 930000456, 930000508,
@@ -81,7 +81,7 @@ pub const SEEDS_THAT_FAILED: [u64; 122] = [
     50000404827, 60000007893, 40002003503, 60000103662, 50000603387,
     60000200231, 60000200392, 50000000004, 40003000639, 40003000661, 40003004931, 60000251538,
     60000300507, 60000301631, 60000302825, 60000304827, 40004021966,
-    40004022669,
+    40004022669, 50000804176, 50000805793, 50000851066,
 ];
 
 /// The first seed whose history draws the newer kinds of mishap. Seeds below draw only the older

@@ -21,6 +21,9 @@ pub(super) struct CountedInvoices<'i> {
     pub invoices: Vec<&'i Invoice>,
     /// The lines of the paid ones, less the units that later invoices credit.
     pub paid_lines: Vec<PaidLine<'i>>,
+    /// Whether one of those that were dropped bills a plan: then not all plans are paid that Stripe
+    /// takes for paid.
+    pub has_dropped_plan: bool,
     /// The credited units, for the time until the credit.
     former: Vec<Span<'i>>,
 }
@@ -99,7 +102,7 @@ pub(super) fn counted_invoices<'i>(
     };
     let owed = invoices.iter().filter(|invoice| !invoice.is_paid(policy) && is_due(invoice));
     let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount_billed())).collect();
-    let (mut paid_lines, mut former) = (Vec::new(), Vec::new());
+    let (mut paid_lines, mut former, mut has_dropped_plan) = (Vec::new(), Vec::new(), false);
     let mut unpaid_balance: i64 = 0;
     invoices.retain(|invoice| {
         if !invoice.is_paid(policy) {
@@ -121,10 +124,11 @@ pub(super) fn counted_invoices<'i>(
         } else {
             former.extend(remove_addons(&mut paid_lines, invoice, catalog));
             owed.push((invoice, unpaid));
+            has_dropped_plan |= charges(invoice).any(|line| plan_period(line, catalog).is_some());
         }
         counts
     });
-    CountedInvoices { invoices, paid_lines, former }
+    CountedInvoices { invoices, paid_lines, has_dropped_plan, former }
 }
 
 /// Returns the invoices that decide what a subscription grants: all of its own, except those that

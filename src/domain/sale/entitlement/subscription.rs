@@ -253,6 +253,7 @@ fn granted<'c>(
             };
             let is_unpaid = unsettled
                 .is_some_and(|invoice| !invoice.lines.iter().any(is_earlier_change))
+                || own.has_dropped_plan
                 || subscription.status == Status::PastDue;
             let plan = at_most(paid_plan.filter(|_| is_unpaid));
             (plan, until.or(of_period)?.min(period_end))

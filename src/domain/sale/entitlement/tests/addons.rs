@@ -52,6 +52,20 @@ fn an_add_on_counts_when_it_is_paid() {
 }
 
 #[test]
+fn a_credit_for_a_refunded_add_on_pays_for_no_higher_plan() {
+    let starter = |amount| line("price_starter_month", PERIOD_END, amount);
+    let bought = ("in_1", Paid, vec![starter(900)]);
+    let added = ("in_2", Paid, vec![pdf()]);
+    let credit = Line { amount: -300, ..pdf() };
+    let raised = ("in_3", Paid, vec![starter(-900), credit, plan()]);
+    let mut state = with_addon(&["price_team_month"], &[bought, added, raised]);
+    state.invoices[2].amount = 0;
+    assert_eq!(has(&state), team(&[]));
+    state.invoices[1].payment = Payment::Refunded;
+    assert_eq!(has(&state).0.as_deref(), Some("starter"));
+}
+
+#[test]
 fn an_add_on_works_to_the_end_of_its_period_unless_stripe_credits_it() {
     let bought = ("in_1", Paid, vec![plan(), pdf()]);
     let removed = ["price_team_month"];
