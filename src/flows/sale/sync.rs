@@ -42,6 +42,10 @@ const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 /// the lease do not notice that the machine was suspended, because timers stop with it.
 const OLDEST_STATE: TimeDelta = TimeDelta::minutes(10);
 
+/// How often a sync fetches before it gives up: once more than usual, because the clock may have
+/// been set.
+const MAX_FETCHES: usize = 2;
+
 /// The invoices that a sync fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
@@ -165,7 +169,42 @@ async fn sync_under_lease(
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
 ) -> Result<Synced> {
-    let begun = app.now();
+    let Some(fetched) = fresh_state(app, lease, events, (mode, extent)).await? else {
+        settle::finish_events(app, lease, events).await?;
+        return Ok(Synced::default());
+    };
+    if mode == Mode::Apply {
+        schedule::release_replaced(app, &lease.customer_id, &fetched.state).await?;
+    }
+    let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
+    Ok(Synced { report, state: fetched.state })
+}
+
+/// Fetches what Stripe says about a customer, and again if that is too old when it is complete.
+/// Returns `None` for a customer who has bought nothing.
+async fn fresh_state(
+    app: &App,
+    lease: &Lease,
+    events: &[LeasedEvent],
+    how: (Mode, Extent),
+) -> Result<Option<Fetched>> {
+    for _ in 0..MAX_FETCHES {
+        let begun = app.now();
+        let Some(fetched) = fetch_once(app, lease, events, how).await? else { return Ok(None) };
+        app.fail_points.reach(Place::SyncFetched);
+        if app.now() <= begun + OLDEST_STATE {
+            return Ok(Some(fetched));
+        }
+    }
+    Err(Error::Busy)
+}
+
+async fn fetch_once(
+    app: &App,
+    lease: &Lease,
+    events: &[LeasedEvent],
+    (mode, extent): (Mode, Extent),
+) -> Result<Option<Fetched>> {
     let ours = Ours::load(app, &lease.customer_id).await?;
     // Without a Stripe customer, only claimed payments are kept.
     let has_claimed = !ours.kept.is_empty();
@@ -178,23 +217,11 @@ async fn sync_under_lease(
         }
         None => None,
     };
-    let fetched = match stripe_id {
-        Some(id) => fetch(app, ours, &id, events, (mode, extent)).await?,
-        None if has_claimed => fetch_claimed(app, ours).await?,
-        None => {
-            settle::finish_events(app, lease, events).await?;
-            return Ok(Synced::default());
-        }
-    };
-    app.fail_points.reach(Place::SyncFetched);
-    if app.now() > begun + OLDEST_STATE {
-        return Err(Error::Busy);
-    }
-    if mode == Mode::Apply {
-        schedule::release_replaced(app, &lease.customer_id, &fetched.state).await?;
-    }
-    let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
-    Ok(Synced { report, state: fetched.state })
+    Ok(match stripe_id {
+        Some(id) => Some(fetch(app, ours, &id, events, (mode, extent)).await?),
+        None if has_claimed => Some(fetch_claimed(app, ours).await?),
+        None => None,
+    })
 }
 
 /// Our stored data that decides what a sync fetches.
