@@ -1,5 +1,5 @@
-//! Links one buyer to a customer: a Stripe customer (`claim.rs`), or a single payment by its Checkout
-//! session (`single_payments.rs`).
+//! Links one buyer to a customer: a Stripe customer (`claim.rs`), or a single payment by its
+//! Checkout session (`single_payments.rs`).
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
