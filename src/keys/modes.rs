@@ -37,7 +37,7 @@ enum Kind {
     File(Role),
 }
 
-/// What a key is for. It decides what to do about one that others may have read.
+/// The use of a key. The advice about a key that others may have read depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// It signs licenses.

@@ -215,7 +215,7 @@ async fn a_key_that_may_not_void_an_invoice_gives_up_no_change_and_ends_nothing(
     assert_eq!(own.shop.sandbox.object(&invoice)["status"], "void");
 }
 
-/// What gives up a change that waits.
+/// A request that gives up a change that waits.
 #[derive(Clone, Copy, Debug)]
 enum GivingUp {
     End(CancelAt),

@@ -17,7 +17,7 @@ use crate::sell_once::customer_of;
 
 const ADA: &str = "ada@example.com";
 
-/// What `metadata.customer_id` says at Stripe after the sale.
+/// The values of `metadata.customer_id` at Stripe after the sale.
 const METADATA: [Option<&str>; 3] = [None, Some("acme-17"), Some("")];
 
 /// Buys `studio` for ever, and deletes the account a day later. The vendor may have written other
@@ -169,7 +169,7 @@ async fn stripe_30_the_advice_about_a_session_of_a_stripe_customer_is_what_that_
         assert!(refused.contains(&advice), "{refused}");
     }
     assert_eq!(claim(&shop, &customer, ClaimTarget::NewAccount).await.unwrap(), "created");
-    // That of a deleted account creates none.
+    // The session of a deleted account creates none.
     let customer = deleted(&shop, None).await;
     let site = shop.session_at_stripe(&customer, "price_site_once").await;
     shop.sandbox.pay_as(&site, Card::Paid, ADA).unwrap();

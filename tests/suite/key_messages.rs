@@ -1,5 +1,5 @@
-//! What the commands about keys and licenses say about a wrong file or argument: which one it is,
-//! and what to do. Other wrong files are in `explain.rs`.
+//! The messages about a wrong file or argument of the commands for keys and licenses: which one it
+//! is, and what to do. Other wrong files are in `explain.rs`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

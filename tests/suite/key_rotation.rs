@@ -119,13 +119,7 @@ async fn a_server_whose_keys_have_all_ended_signs_nothing() {
 
 #[tokio::test]
 async fn a_revoked_key_is_revoked_in_apps_and_a_late_license_of_it_too_license_2() {
-    let mut pair = Pair::start().await;
-    let first = pair.signing()[0].clone();
-    let stolen = KeyRing::load(&pair.place.config).unwrap().unwrap();
-    let second = pair.generate();
-    pair.reload().await;
-    pair.clock.advance(2 * DAY);
-    pair.issued.push(issue(&pair.servers[0], &pair.customer_id).await);
+    let (mut pair, [first, second], stolen) = Pair::with_stolen_key().await;
     mark_revoked(&pair.servers[0].key_store(), &first, pair.clock.now()).await.unwrap();
     let forged = pair.forged(&first, &stolen);
     // A license that a server signed with the key meanwhile.

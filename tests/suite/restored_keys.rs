@@ -102,13 +102,7 @@ async fn a_start_records_and_publishes_keys_that_are_revoked_by_their_files() {
 
 #[tokio::test]
 async fn running_servers_revoke_a_key_again_when_the_database_under_them_is_restored() {
-    let mut pair = Pair::start().await;
-    let first = pair.signing()[0].clone();
-    let stolen = KeyRing::load(&pair.place.config).unwrap().unwrap();
-    let second = pair.generate();
-    pair.reload().await;
-    pair.clock.advance(2 * DAY);
-    pair.issued.push(issue(&pair.servers[0], &pair.customer_id).await);
+    let (mut pair, [first, second], stolen) = Pair::with_stolen_key().await;
     put_away(&pair.place, &first);
     pair.reload().await;
     // The records of the backup; the files do not change.

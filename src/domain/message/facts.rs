@@ -51,7 +51,7 @@ pub struct Facts<'a> {
     pub links: Links,
 }
 
-/// What a mail says about the subscription.
+/// The facts about the subscription in a mail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionFacts {
     /// Whether there is no payment method for the first payment that the mail announces.

@@ -213,7 +213,7 @@ pub async fn run(
     Ok(report)
 }
 
-/// What a backfill reads at Stripe.
+/// The result of reading all customers and subscriptions at Stripe.
 struct Listed {
     /// Every Stripe customer with the plan that it pays for.
     theirs: Vec<StripeCandidate>,

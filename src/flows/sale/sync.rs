@@ -42,8 +42,8 @@ const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 /// the lease do not notice that the machine was suspended, because timers stop with it.
 const OLDEST_STATE: TimeDelta = TimeDelta::minutes(10);
 
-/// How often a sync fetches before it gives up: once more than usual, because the clock may have
-/// been set.
+/// How many times a sync fetches at most: a second time if the machine was suspended during the
+/// first.
 const MAX_FETCHES: usize = 2;
 
 /// The invoices that a sync fetches.
@@ -180,8 +180,10 @@ async fn sync_under_lease(
     Ok(Synced { report, state: fetched.state })
 }
 
-/// Fetches what Stripe says about a customer, and again if that is too old when it is complete.
-/// Returns `None` for a customer who has bought nothing.
+/// Fetches as [`fetch_once`] does, and again if the result is older than [`OLDEST_STATE`].
+///
+/// # Errors
+/// Those of [`fetch_once`], and [`Error::Busy`] after [`MAX_FETCHES`].
 async fn fresh_state(
     app: &App,
     lease: &Lease,
@@ -199,6 +201,7 @@ async fn fresh_state(
     Err(Error::Busy)
 }
 
+/// Fetches what Stripe says about a customer. Returns `None` for a customer who has bought nothing.
 async fn fetch_once(
     app: &App,
     lease: &Lease,

@@ -144,6 +144,19 @@ impl Pair {
         Self { place, clock, servers: [first, second], customer_id, apps, issued: Vec::new() }
     }
 
+    /// Starts with a key that somebody stole, and another one that signs since. Returns the ids of
+    /// both, and the stolen ring.
+    pub async fn with_stolen_key() -> (Self, [String; 2], KeyRing) {
+        let mut pair = Self::start().await;
+        let first = pair.signing()[0].clone();
+        let stolen = KeyRing::load(&pair.place.config).unwrap().unwrap();
+        let second = pair.generate();
+        pair.reload().await;
+        pair.clock.advance(2 * DAY);
+        pair.issued.push(issue(&pair.servers[0], &pair.customer_id).await);
+        (pair, [first, second], stolen)
+    }
+
     /// As `licentia keys generate` on a machine whose command cannot reach the database.
     pub fn generate(&self) -> String {
         self.generate_at(self.clock.now())

@@ -65,9 +65,9 @@ struct RevokedKey {
     marked: KeyRevocation,
     /// The file of the key that was generated to replace it.
     made: Option<PathBuf>,
-    /// What the operator has to do or know about the bundle.
+    /// A sentence about the bundle: its state, or the operator's next step.
     bundle: String,
-    /// What the operator has to do about the private part, if the command could not.
+    /// The operator's next step about the private part, if the command could not put it away.
     todo: Option<String>,
 }
 

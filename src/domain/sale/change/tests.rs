@@ -452,7 +452,7 @@ fn a_change_to_less_than_is_owned_names_what_is_possible_and_can_be_accepted() {
     }
     let change = decide(&ChangeRequest { accept_smaller: true, ..units(7) }).unwrap();
     assert_eq!(change.accepted_loss, None, "nothing is lost");
-    // What was given up before stays given up, and is counted.
+    // Units that were given up before count too.
     let fewer = held(&["team_m"], 4);
     let accepting = ChangeRequest { accept_smaller: true, ..units(3) };
     let change = super::decide(&fewer, &paid, &accepting, &catalog).unwrap();

@@ -1,4 +1,4 @@
-//! What another `[policy]` changes: payments that were returned, and renewals that were forgiven,
+//! The effects of another `[policy]`: payments that were returned, and renewals that were forgiven,
 //! count or do not count any more.
 
 use super::{Difference, StoredPurchases};
@@ -112,7 +112,8 @@ fn may_gain(
     if catalog.plan(&order.plan).is_none() {
         return false;
     }
-    // What has ended may only complete the months after which a subscription leaves a license.
+    // A period that has ended changes no license, unless it completes the months after which a
+    // subscription leaves one.
     let has_ended = order.is_recurring() && !order.is_running(now);
     if has_ended && catalog.plans.iter().take(rank + 1).all(|plan| plan.fallback_months.is_none()) {
         return false;

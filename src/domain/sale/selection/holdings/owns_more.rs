@@ -55,8 +55,8 @@ pub struct Smaller {
     pub missing: MissingParts,
     /// The fewest units of a change with which nothing is lost; `None` for a plan without units.
     pub needed_units: Option<u32>,
-    /// What is sold in place of the purchase, without a loss; `None` if nothing is, or if it was
-    /// not looked for.
+    /// The purchase that is possible without a loss; `None` if there is none, or if none was looked
+    /// for.
     pub choice: Option<Choice>,
 }
 
